@@ -1,0 +1,1 @@
+"""The test suite. Directories say what is real: unit, contracts, integration, acceptance, cluster."""
