@@ -1,0 +1,269 @@
+"""Builds tiny OCI images in memory; `tests.support.registry` pushes them.
+
+How a release behaves is written in its image and nowhere else: a crash, a health answer or a slow
+start travels inside the image's config (label ``gitopsd.io/serve``, run by the node agent in its
+own process) or inside its layer (``/app/app.py``, run as a child process). Both read the same
+format, documented in `gitopsd.sandbox.behaviour`.
+"""
+
+from __future__ import annotations
+
+import gzip
+import hashlib
+import io
+import json
+import tarfile
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Literal
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping, Sequence
+
+MANIFEST_TYPE = "application/vnd.oci.image.manifest.v1+json"
+INDEX_TYPE = "application/vnd.oci.image.index.v1+json"
+CONFIG_TYPE = "application/vnd.oci.image.config.v1+json"
+LAYER_TYPE = "application/vnd.oci.image.layer.v1.tar+gzip"
+SERVE_LABEL = "gitopsd.io/serve"
+REVISION_LABEL = "org.opencontainers.image.revision"
+VERSION_LABEL = "org.opencontainers.image.version"
+DEFAULT_PORT = 8080
+CREATED = "2026-01-01T00:00:00Z"
+
+Runtime = Literal["served", "process"]
+Behaviour = dict[str, object]
+
+
+@dataclass(frozen=True, slots=True)
+class Blob:
+    """Content with the media type it is described by."""
+
+    content: bytes
+    media_type: str
+
+    @property
+    def digest(self) -> str:
+        """``sha256:...`` of the content."""
+        return f"sha256:{hashlib.sha256(self.content).hexdigest()}"
+
+    @property
+    def descriptor(self) -> dict[str, object]:
+        """How a manifest names this blob."""
+        return {"mediaType": self.media_type, "digest": self.digest, "size": len(self.content)}
+
+
+@dataclass(frozen=True, slots=True)
+class Image:
+    """A manifest with everything it needs."""
+
+    manifest: Blob
+    blobs: tuple[Blob, ...]
+
+    @property
+    def digest(self) -> str:
+        """What the registry calls this image."""
+        return self.manifest.digest
+
+
+def build_image(
+    *,
+    version: str,
+    behaviour: Behaviour,
+    runtime: Runtime = "served",
+    entrypoint: Sequence[str] = (),
+    files: Mapping[str, bytes] | None = None,
+    labels: Mapping[str, str] | None = None,
+    env: Mapping[str, str] | None = None,
+) -> Image:
+    """Build any image. The same arguments give the same digest.
+
+    Args:
+        version: Goes into the version label and the environment variable ``IMAGE_VERSION``.
+        behaviour: What the image does when it runs.
+        runtime: ``served`` runs inside the node agent and costs no process; ``process`` runs
+            ``/app/app.py`` as a child.
+        entrypoint: Another command for a process image, e.g. ``["python3", "/app/other.py"]``.
+        files: More files of the layer, by absolute path.
+        labels: More labels, e.g. the revision label.
+        env: Environment of the image.
+    """
+    all_labels = {VERSION_LABEL: version, **(labels or {})}
+    contents = dict(files or {})
+    config: dict[str, object] = {
+        "Env": [
+            f"{name}={value}" for name, value in {"IMAGE_VERSION": version, **(env or {})}.items()
+        ],
+        "Labels": all_labels,
+    }
+    ports = behaviour.get("ports")
+    if isinstance(ports, list):
+        config["ExposedPorts"] = {f"{port}/tcp": {} for port in ports}
+    if runtime == "served":
+        all_labels[SERVE_LABEL] = json.dumps(behaviour, sort_keys=True)
+    else:
+        contents["/app/behaviour.json"] = json.dumps(behaviour, sort_keys=True).encode()
+        contents["/app/app.py"] = Path(__file__).with_name("image_app.py").read_bytes()
+        config["Entrypoint"] = list(entrypoint) or ["python3", "/app/app.py"]
+        config["WorkingDir"] = "/app"
+    plain = _tar(contents)
+    layer = Blob(gzip.compress(plain, mtime=0), LAYER_TYPE)
+    document = {
+        "architecture": "amd64",
+        "os": "linux",
+        "created": CREATED,
+        "config": config,
+        "rootfs": {"type": "layers", "diff_ids": [Blob(plain, LAYER_TYPE).digest]},
+        "history": [{"created": CREATED, "created_by": "tests"}],
+    }
+    config_blob = Blob(json.dumps(document, sort_keys=True).encode(), CONFIG_TYPE)
+    manifest = {
+        "schemaVersion": 2,
+        "mediaType": MANIFEST_TYPE,
+        "config": config_blob.descriptor,
+        "layers": [layer.descriptor],
+        "annotations": {"org.opencontainers.image.created": CREATED},
+    }
+    return Image(
+        Blob(json.dumps(manifest, sort_keys=True).encode(), MANIFEST_TYPE), (config_blob, layer)
+    )
+
+
+def web_image(
+    version: str,
+    *,
+    runtime: Runtime = "served",
+    port: int = DEFAULT_PORT,
+    health: object | None = None,
+    health_statuses: Sequence[int] = (200,),
+    ready_statuses: Sequence[int] = (200,),
+    smoke_statuses: Sequence[int] = (200,),
+    revision: str | None = None,
+    **behaviour: object,
+) -> Image:
+    """A web service: JSON at ``/health``, ``/ready``, ``/smoke``, ``/env`` and ``/``.
+
+    Args:
+        version: What ``/health`` reports as its version.
+        runtime: See `build_image`.
+        port: Where it listens on the pod's address.
+        health: Body of ``/health`` instead of ``{"status": "healthy", "version": version}``.
+        health_statuses: Status of the first, second, ... answer at ``/health``; the last stays.
+        ready_statuses: The same for ``/ready``, meant for the readiness probe.
+        smoke_statuses: The same for ``/smoke``, meant for the release's own checks.
+        revision: Commit the image was built from, as its label says.
+        behaviour: Any other key of the format: ``exits``, ``listenAfterSeconds``, ``onTerm``,
+            ``requireEnv``, ``log``, ``memoryMebibytes``, ``exec``.
+    """
+    body = {"status": "healthy", "version": version} if health is None else health
+    routes: list[dict[str, object]] = [
+        {"path": "/health", "statuses": list(health_statuses), "json": body},
+        {"path": "/ready", "statuses": list(ready_statuses), "json": {"ready": True}},
+        {"path": "/smoke", "statuses": list(smoke_statuses), "json": {"smoke": version}},
+        {"path": "/env", "json": {"message": "$(MESSAGE)", "pod": "$(HOSTNAME)"}},
+        {"path": "/", "text": f"web {version}\n"},
+    ]
+    document: Behaviour = {
+        "log": [f"web {version} starts"],
+        "ports": [port],
+        "routes": routes,
+        **behaviour,
+    }
+    labels = {} if revision is None else {REVISION_LABEL: revision}
+    return build_image(version=version, behaviour=document, runtime=runtime, labels=labels)
+
+
+def crashing_image(
+    version: str,
+    *,
+    code: int = 1,
+    line: str = "fatal: cannot start",
+    after_seconds: float = 0,
+    runtime: Runtime = "served",
+) -> Image:
+    """Writes `line` to its log and exits with `code`, at its start or after some seconds."""
+    rule = {"code": code, "afterSeconds": after_seconds, "log": [line]}
+    return web_image(version, runtime=runtime, exits=[rule])
+
+
+def crashing_when(
+    version: str,
+    variable: str,
+    value: str,
+    *,
+    code: int = 1,
+    line: str = "fatal: bad setting",
+    runtime: Runtime = "served",
+) -> Image:
+    """Works, but crashes at its start when its environment has ``variable=value``."""
+    rule = {"code": code, "log": [line], "whenEnv": {variable: value}}
+    return web_image(version, runtime=runtime, exits=[rule])
+
+
+def never_ready_image(version: str, *, runtime: Runtime = "served") -> Image:
+    """Runs and listens, but answers 503 at ``/ready`` and ``/health`` for ever."""
+    return web_image(
+        version,
+        runtime=runtime,
+        health={"status": "starting", "version": version},
+        health_statuses=[503],
+        ready_statuses=[503],
+    )
+
+
+def wrong_json_image(version: str, *, runtime: Runtime = "served") -> Image:
+    """Ready, and ``/health`` answers 200 with a status that is not ``healthy``."""
+    return web_image(version, runtime=runtime, health={"status": "degraded", "version": version})
+
+
+def smoke_failing_image(version: str, *, runtime: Runtime = "served") -> Image:
+    """Ready and healthy, but ``/smoke`` answers 500: only the release's own checks notice."""
+    return web_image(version, runtime=runtime, smoke_statuses=[500])
+
+
+def late_image(version: str, *, seconds: float, runtime: Runtime = "served") -> Image:
+    """Refuses connections for `seconds`, then works."""
+    return web_image(version, runtime=runtime, listenAfterSeconds=seconds)
+
+
+def oom_image(version: str, *, after_seconds: float = 0) -> Image:
+    """Ends with 137 as a container that the kernel killed for its memory."""
+    rule = {"code": 137, "oomKilled": True, "afterSeconds": after_seconds}
+    return web_image(version, exits=[rule])
+
+
+def job_image(
+    version: str,
+    *,
+    code: int = 0,
+    lines: Sequence[str] = ("done",),
+    seconds: float = 0,
+    append_to: str | None = None,
+    runtime: Runtime = "served",
+) -> Image:
+    """Runs once: logs `lines`, appends ``version`` to a file, exits with `code`.
+
+    Args:
+        version: What it appends; may hold ``$(NAME)`` of its environment.
+        code: Exit code.
+        lines: What it logs before it exits.
+        seconds: How long it works.
+        append_to: File that gets one line per start; may hold ``$(NAME)``.
+        runtime: See `build_image`.
+    """
+    behaviour: Behaviour = {
+        "exits": [{"code": code, "afterSeconds": seconds, "log": list(lines)}],
+    }
+    if append_to is not None:
+        behaviour["append"] = {"path": append_to, "line": version}
+    return build_image(version=version, behaviour=behaviour, runtime=runtime)
+
+
+def _tar(contents: Mapping[str, bytes]) -> bytes:
+    buffer = io.BytesIO()
+    with tarfile.open(fileobj=buffer, mode="w", format=tarfile.PAX_FORMAT) as tar:
+        for path in sorted(contents):
+            entry = tarfile.TarInfo(path.lstrip("/"))
+            entry.size = len(contents[path])
+            entry.mode = 0o644
+            tar.addfile(entry, io.BytesIO(contents[path]))
+    return buffer.getvalue()
