@@ -1,0 +1,394 @@
+"""The configuration kinds as frozen values; parsing and validation happen in the adapters."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from datetime import timedelta
+from enum import Enum
+from typing import TypeAlias
+
+from gitopsd.domain.releases import ApplicationName, StageName
+from gitopsd.domain.sources import ReceiverName, RefName, RepoURL
+
+
+class RewindPolicy(Enum):
+    """What a force-push to an older commit does."""
+
+    HOLD = "hold"
+    FOLLOW = "follow"
+
+
+class RollbackPolicy(Enum):
+    """Whether a failed run restores what was last verified; later members are stricter."""
+
+    AUTOMATIC = "automatic"
+    MANUAL = "manual"
+    FORBIDDEN = "forbidden"
+
+
+class StageMode(Enum):
+    """Whether a stage applies, or only says what it would do."""
+
+    APPLY = "apply"
+    OBSERVE = "observe"
+
+
+@dataclass(frozen=True, slots=True)
+class GitSource:
+    """Where an application's manifests live.
+
+    Attributes:
+        repo: Repository address.
+        ref: Full ref name that is followed.
+        rewind: What a force-push to an older commit does.
+    """
+
+    repo: RepoURL
+    ref: RefName
+    rewind: RewindPolicy = RewindPolicy.HOLD
+
+
+@dataclass(frozen=True, slots=True)
+class HttpCheck:
+    """One HTTP check of Verify and Certify.
+
+    Attributes:
+        name: What people call it; made from service and path when not given.
+        service: Service reached through the API server's proxy; empty for a direct URL.
+        namespace: Namespace of the service; the stage's when empty.
+        port: Port name or number of the service.
+        scheme: ``http`` or ``https`` behind the proxy.
+        url: Direct URL; empty when a service is named.
+        path: Path and query.
+        method: HTTP method.
+        headers: Extra request headers.
+        status: Expected status.
+        json_path: JSONPath-like dotted path -> expected value.
+        body_contains: Text that the body must hold; empty for none.
+        within: How long the check may take to succeed the required number of times.
+        timeout: Bound of one whole attempt, body included.
+        successes: Successes in a row that are needed.
+        max_latency: Longest whole attempt that counts as a success; None for no bound.
+        follow_redirects: Whether redirects (same host only) are followed.
+        max_body_bytes: Longest body that is read.
+    """
+
+    name: str
+    service: str = ""
+    namespace: str = ""
+    port: str = ""
+    scheme: str = "http"
+    url: str = ""
+    path: str = "/"
+    method: str = "GET"
+    headers: Mapping[str, str] = field(default_factory=dict)
+    status: int = 200
+    json_path: Mapping[str, str | int | float | bool | None] = field(default_factory=dict)
+    body_contains: str = ""
+    within: timedelta = timedelta(seconds=60)
+    timeout: timedelta = timedelta(seconds=10)
+    successes: int = 1
+    max_latency: timedelta | None = None
+    follow_redirects: bool = False
+    max_body_bytes: int = 1_000_000
+
+
+Check: TypeAlias = HttpCheck
+"""A configured check; more kinds join here."""
+
+
+@dataclass(frozen=True, slots=True)
+class ApprovalGate:
+    """People must agree to the plan.
+
+    Attributes:
+        subjects: ``group:NAME`` or ``user:SUBJECT`` who may vote.
+        count: Approvals that are needed.
+        deadline: How long the run waits before it expires.
+    """
+
+    subjects: tuple[str, ...]
+    count: int = 1
+    deadline: timedelta = timedelta(hours=24)
+
+
+@dataclass(frozen=True, slots=True)
+class SoakGate:
+    """The release must have been verified upstream for a while.
+
+    Attributes:
+        stage: Upstream stage.
+        duration: For how long.
+    """
+
+    stage: StageName
+    duration: timedelta
+
+
+GateSpec: TypeAlias = ApprovalGate | SoakGate
+"""A configured gate; more kinds join here."""
+
+
+@dataclass(frozen=True, slots=True)
+class PruneLimits:
+    """When deletions need a person: more than ``objects``, or than ``share`` of what is there."""
+
+    objects: int = 20
+    share: float = 0.5
+
+
+@dataclass(frozen=True, slots=True)
+class StageSpec:
+    """One stage of an application as configured.
+
+    Attributes:
+        name: Stage name.
+        cluster: Name of the configured cluster.
+        path: Overlay directory in the repository.
+        namespace: Namespace it writes to.
+        namespaces: Further namespaces inside its boundary.
+        cluster_scoped: Cluster-scoped kinds it may write.
+        after: Stages whose verification a release needs; empty for an entry stage.
+        ref: Own ref for a stage that is its own entry; None to use the application's.
+        service_account: Identity that writes; empty for gitopsd's own.
+        mode: Apply, or observe only.
+        health_timeout: How long WaitHealthy may take.
+        verify: Checks of Verify, repeated in Certify.
+        gates: Configured gates, in file order.
+        rollback_policy: Whether a failure restores.
+        rollback_deadline: How long a Rollback's WaitHealthy may take.
+        certify: How long health and checks must hold at the end; zero for no Certify wait.
+        watch: How long after Succeeded a definite failure still rolls back.
+        prune_limits: When deletions need a person.
+        unschedulable_grace: How long a pod may be unschedulable before that is a failure.
+    """
+
+    name: StageName
+    cluster: str
+    path: str
+    namespace: str
+    namespaces: tuple[str, ...] = ()
+    cluster_scoped: tuple[str, ...] = ()
+    after: tuple[StageName, ...] = ()
+    ref: RefName | None = None
+    service_account: str = ""
+    mode: StageMode = StageMode.APPLY
+    health_timeout: timedelta = timedelta(minutes=5)
+    verify: tuple[Check, ...] = ()
+    gates: tuple[GateSpec, ...] = ()
+    rollback_policy: RollbackPolicy = RollbackPolicy.AUTOMATIC
+    rollback_deadline: timedelta = timedelta(minutes=5)
+    certify: timedelta = timedelta(0)
+    watch: timedelta = timedelta(0)
+    prune_limits: PruneLimits = field(default_factory=PruneLimits)
+    unschedulable_grace: timedelta = timedelta(seconds=15)
+
+
+@dataclass(frozen=True, slots=True)
+class ApplicationSpec:
+    """One application file.
+
+    Attributes:
+        name: Application name.
+        labels: Labels, for projects and subscriptions.
+        source: Where the manifests live.
+        stages: Stages in file order.
+        file: File it was read from, for messages.
+        revision: Number of this content among the file's revisions; 0 before it is stored.
+        digest: sha256 of the canonical content.
+    """
+
+    name: ApplicationName
+    labels: Mapping[str, str]
+    source: GitSource
+    stages: tuple[StageSpec, ...]
+    file: str = ""
+    revision: int = 0
+    digest: str = ""
+
+    def stage(self, name: StageName) -> StageSpec | None:
+        """Find a stage by name; None when the file has none of that name."""
+        return next((stage for stage in self.stages if stage.name == name), None)
+
+    def ref_of(self, stage: StageSpec) -> RefName:
+        """Find the ref whose line feeds the stage."""
+        return stage.ref or self.source.ref
+
+
+@dataclass(frozen=True, slots=True)
+class ClusterSpec:
+    """How to reach a cluster: in-cluster, kubeconfig file and context, or server, token and CA.
+
+    Attributes:
+        name: Cluster name.
+        in_cluster: Whether the pod's own service account is used.
+        kubeconfig: Path of a kubeconfig file; empty when not used.
+        context: Context in it; empty for its current one.
+        server: API server address; empty when a kubeconfig is used.
+        token_file: File with the bearer token.
+        ca_file: File with the CA certificates.
+        inventory_namespace: Namespace of gitopsd's own in this cluster.
+        rollout_budget: Front Rollouts that may be under way at once.
+    """
+
+    name: str
+    in_cluster: bool = False
+    kubeconfig: str = ""
+    context: str = ""
+    server: str = ""
+    token_file: str = ""
+    ca_file: str = ""
+    inventory_namespace: str = "gitopsd"
+    rollout_budget: int = 10
+
+
+@dataclass(frozen=True, slots=True)
+class RepositorySpec:
+    """Credentials for the repositories under a URL prefix.
+
+    Attributes:
+        name: What people call it.
+        url_prefix: Addresses it applies to; the longest match wins.
+        username_file: File with the user name; empty when not used.
+        password_file: File with the password or token.
+        ssh_key_file: File with the private key.
+        known_hosts_file: Host keys that are accepted; without it no SSH host is.
+        ca_file: CA certificates for HTTPS; empty for the system's.
+    """
+
+    name: str
+    url_prefix: str
+    username_file: str = ""
+    password_file: str = ""
+    ssh_key_file: str = ""
+    known_hosts_file: str = ""
+    ca_file: str = ""
+
+
+class ReceiverType(Enum):
+    """Wire format of a receiver."""
+
+    GITHUB = "github"
+    GENERIC = "generic"
+
+
+@dataclass(frozen=True, slots=True)
+class ReceiverSpec:
+    """A configured webhook address.
+
+    Attributes:
+        name: Last part of the address ``/hooks/NAME``.
+        type: Wire format.
+        secret_files: One or two files with live secrets; two while rotating.
+        sources: Repository URL or image prefixes it may speak of; empty for all.
+    """
+
+    name: ReceiverName
+    type: ReceiverType
+    secret_files: tuple[str, ...]
+    sources: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class Subscription:
+    """Which notifications a channel gets; empty tuples mean all."""
+
+    triggers: tuple[str, ...] = ()
+    applications: tuple[str, ...] = ()
+    labels: Mapping[str, str] = field(default_factory=dict)
+
+
+class ChannelType(Enum):
+    """Kind of a notification channel."""
+
+    WEBHOOK = "webhook"
+
+
+@dataclass(frozen=True, slots=True)
+class ChannelSpec:
+    """Where notifications go.
+
+    Attributes:
+        name: Channel name.
+        type: Kind of channel.
+        url: Address of a webhook channel.
+        secret_file: File with the signing secret.
+        subscriptions: What it gets.
+    """
+
+    name: str
+    type: ChannelType
+    url: str = ""
+    secret_file: str = ""
+    subscriptions: tuple[Subscription, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class Person:
+    """One person in ``people.yaml``.
+
+    Attributes:
+        subject: Stable name, as in tokens.
+        emails: Commit e-mail addresses.
+        groups: Groups the person is in.
+    """
+
+    subject: str
+    emails: tuple[str, ...] = ()
+    groups: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class RoleBinding:
+    """Who holds a role.
+
+    Attributes:
+        role: ``viewer``, ``deployer``, ``approver`` or ``admin``.
+        subjects: ``group:NAME`` or ``user:SUBJECT``.
+        applications: Applications it counts for; empty for all.
+    """
+
+    role: str
+    subjects: tuple[str, ...]
+    applications: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class People:
+    """``people.yaml``: persons and role bindings."""
+
+    persons: tuple[Person, ...] = ()
+    bindings: tuple[RoleBinding, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class ProjectSpec:
+    """Limits for a set of applications; empty tuples allow all.
+
+    Attributes:
+        name: Project name.
+        labels: Labels that put an application into the project.
+        clusters: Clusters they may use.
+        namespaces: Namespaces they may write to.
+        kinds: Kinds they may contain.
+    """
+
+    name: str
+    labels: Mapping[str, str]
+    clusters: tuple[str, ...] = ()
+    namespaces: tuple[str, ...] = ()
+    kinds: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class Configuration:
+    """Everything that the configuration folder says, valid as a whole."""
+
+    applications: Mapping[ApplicationName, ApplicationSpec] = field(default_factory=dict)
+    clusters: Mapping[str, ClusterSpec] = field(default_factory=dict)
+    repositories: tuple[RepositorySpec, ...] = ()
+    receivers: Mapping[ReceiverName, ReceiverSpec] = field(default_factory=dict)
+    channels: Mapping[str, ChannelSpec] = field(default_factory=dict)
+    people: People = field(default_factory=People)
+    projects: tuple[ProjectSpec, ...] = ()

@@ -1,0 +1,169 @@
+"""Runs: one attempt to bring one release to one stage."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+from enum import Enum
+from typing import NewType
+
+from gitopsd.domain.manifests import Digest
+from gitopsd.domain.releases import ReleaseId, StageKey
+from gitopsd.domain.verifications import RestoreTarget, StallReason
+
+RunId = NewType("RunId", str)
+CommandId = NewType("CommandId", str)
+"""Names one outstanding ExecuteStep; an outcome that names another is stale."""
+
+
+class RunKind(Enum):
+    """What a run is for."""
+
+    ROLLOUT = "Rollout"
+    ROLLBACK = "Rollback"
+    SYNC = "Sync"
+
+
+class Phase(Enum):
+    """Where a run stands. Failed is a definite verdict; Errored means it could not be found out."""
+
+    PENDING = "Pending"
+    RUNNING = "Running"
+    SUCCEEDED = "Succeeded"
+    FAILED = "Failed"
+    ERRORED = "Errored"
+    ABORTED = "Aborted"
+
+    @property
+    def terminal(self) -> bool:
+        """Whether nothing can change the run any more."""
+        return self not in (Phase.PENDING, Phase.RUNNING)
+
+
+class Step(Enum):
+    """The steps of a run, in order."""
+
+    RENDER = "Render"
+    VALIDATE = "Validate"
+    DIFF = "Diff"
+    GATE = "Gate"
+    PREPARE = "Prepare"
+    APPLY = "Apply"
+    WAIT_HEALTHY = "WaitHealthy"
+    VERIFY = "Verify"
+    PRUNE = "Prune"
+    CERTIFY = "Certify"
+
+
+WRITING_STEPS = frozenset({Step.PREPARE, Step.APPLY, Step.PRUNE})
+"""Steps that claim the stage's lease and fence."""
+
+
+class LastLook(Enum):
+    """What the last look at the cluster said; a deadline is judged by it."""
+
+    NONE = "None"
+    HEALTHY = "Healthy"
+    NOT_HEALTHY = "NotHealthy"
+    UNKNOWN = "Unknown"
+
+
+class AbortReason(Enum):
+    """Why a run ended Aborted."""
+
+    SUPERSEDED = "Superseded"
+    REJECTED = "Rejected"
+    EXPIRED = "Expired"
+    REQUESTED = "Requested"
+    REDIRECTED = "Redirected"
+    QUARANTINED = "Quarantined"
+    STAGE_REMOVED = "StageRemoved"
+
+
+@dataclass(frozen=True, slots=True)
+class Failure:
+    """Why a run did not succeed.
+
+    Attributes:
+        reason: PascalCase word, e.g. ``CrashLoopBackOff``, ``DeadlineExceeded``, ``Superseded``.
+        message: One sentence with the object's kind and name and the cause in the cluster's words.
+        step: Where it happened; None when no step had begun.
+    """
+
+    reason: str
+    message: str
+    step: Step | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Run:
+    """The state of one run; changed only by `pipeline.machine.decide`.
+
+    Attributes:
+        id: Its id.
+        stage: Where it goes.
+        release: What it brings.
+        kind: Rollout, Rollback or Sync.
+        phase: Where it stands.
+        step: Current step; None while Pending and in a run that ended before its first step.
+        attempt: Attempt of the current step, from 1.
+        command: The outstanding ExecuteStep; None when there is none.
+        step_deadline: When the current step ends at the latest; None before the first step.
+        started_at: When it was admitted; None while Pending.
+        created_at: When it was created.
+        ended_at: When it ended; None while live.
+        mutated: True once Prepare or Apply was commanded: a crash hides whether it ran.
+        superseded_by: Run that took over; None when none did.
+        aborting: A person asked to abort after mutation; value says whether to restore.
+        aborting_restore: Whether the abort restores the last verified set.
+        timeouts: How long each step may take; fixed at admission from the application file.
+        redirect: New target a person chose while a Rollback was in flight.
+        spec: Revision of the application file it was admitted under.
+        rendered: Rendered set it applies; None before Render.
+        plan: Plan that approvals bind to; None before Diff.
+        plan_empty: Whether the plan changes nothing.
+        restore_target: What a failure restores; stored when Prepare is commanded.
+        no_restore: Why a failure restores nothing; stored with `restore_target`, one of both set.
+        requested_by: Subject who asked for it; empty when gitopsd decided.
+        attempt_number: Which attempt of this release in this stage it is, from 1.
+        last_look: What the last look said.
+        cursor: Where a long step goes on, in that step's own words; empty at its start.
+        failure: Why it did not succeed.
+        version: Grows by one with every stored change.
+    """
+
+    id: RunId
+    stage: StageKey
+    release: ReleaseId
+    kind: RunKind
+    phase: Phase = Phase.PENDING
+    step: Step | None = None
+    attempt: int = 1
+    command: CommandId | None = None
+    step_deadline: datetime | None = None
+    started_at: datetime | None = None
+    created_at: datetime | None = None
+    ended_at: datetime | None = None
+    mutated: bool = False
+    superseded_by: RunId | None = None
+    aborting: bool = False
+    aborting_restore: bool = False
+    timeouts: tuple[tuple[Step, timedelta], ...] = ()
+    redirect: RestoreTarget | None = None
+    spec: int = 0
+    rendered: Digest | None = None
+    plan: Digest | None = None
+    plan_empty: bool = False
+    restore_target: RestoreTarget | None = None
+    no_restore: StallReason | None = None
+    requested_by: str = ""
+    attempt_number: int = 1
+    last_look: LastLook = LastLook.NONE
+    cursor: str = ""
+    failure: Failure | None = None
+    version: int = 0
+
+    @property
+    def live(self) -> bool:
+        """Whether the run can still change."""
+        return not self.phase.terminal

@@ -1,0 +1,168 @@
+"""Where releases come from: repositories, commits, images, and the facts that webhooks report."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from datetime import datetime
+from enum import Enum
+from typing import NewType, TypeAlias
+
+CommitSha = NewType("CommitSha", str)
+"""Full Git object id of a commit, 40 or 64 lower-case hex digits."""
+
+RefName = NewType("RefName", str)
+"""Full ref name: ``refs/heads/main``, ``refs/tags/v1``."""
+
+RepoURL = NewType("RepoURL", str)
+"""Repository address as the configuration writes it."""
+
+ReceiverName = NewType("ReceiverName", str)
+"""Name of a configured receiver, the last part of its webhook address."""
+
+DeliveryId = NewType("DeliveryId", str)
+"""Id of one stored delivery."""
+
+
+@dataclass(frozen=True, slots=True)
+class GitPush:
+    """A sender says that a ref moved. A hint to look, never a commit to trust.
+
+    Attributes:
+        urls: Every address the payload gives for the repository (https, ssh, git).
+        ref: Full ref name.
+        before: Commit before the push; None when the ref was created.
+        after: Commit after the push; None when the ref was deleted.
+        forced: Whether the sender says history was rewritten.
+        pusher: Login of who pushed, for the audit log; empty when not said.
+    """
+
+    urls: tuple[str, ...]
+    ref: RefName
+    before: CommitSha | None
+    after: CommitSha | None
+    forced: bool = False
+    pusher: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class ImagePush:
+    """A sender says that an image was pushed. A hint to look.
+
+    Attributes:
+        repository: Image name with registry host, without tag: ``ghcr.io/acme/api``.
+        tag: Tag that moved; empty for a push by digest.
+        digest: Digest the sender reports; empty when not said.
+    """
+
+    repository: str
+    tag: str = ""
+    digest: str = ""
+
+
+SourceEvent: TypeAlias = GitPush | ImagePush
+"""The normalised fact of a delivery."""
+
+
+@dataclass(frozen=True, slots=True)
+class Ping:
+    """The sender tests the address; it is answered and not stored."""
+
+
+@dataclass(frozen=True, slots=True)
+class Unconcerned:
+    """Well signed, but of a kind that concerns nothing here.
+
+    Attributes:
+        reason: What it was, for the answer and the log.
+    """
+
+    reason: str
+
+
+Received: TypeAlias = GitPush | ImagePush | Ping | Unconcerned
+"""Everything a usable delivery can turn out to be."""
+
+
+class DeliveryState(Enum):
+    """Life of a delivery."""
+
+    STORED = "Stored"
+    DONE = "Done"
+    DEAD_LETTERED = "DeadLettered"
+
+
+@dataclass(frozen=True, slots=True)
+class Delivery:
+    """One HTTP request from a provider, as the inbox holds it.
+
+    Attributes:
+        id: Row id.
+        receiver: Which address it came to.
+        key: The provider's delivery key; empty when it has none.
+        body_sha256: Hex digest of the raw body.
+        headers: Lower-case header names -> values, signatures left out.
+        body: Raw bytes.
+        received_at: When it was accepted.
+        state: Stored, done, or dead-lettered.
+        attempts: Times that work on it began; counted before the work.
+        reason: Why it was dead-lettered, or what became of it.
+    """
+
+    id: DeliveryId
+    receiver: ReceiverName
+    key: str
+    body_sha256: str
+    headers: tuple[tuple[str, str], ...]
+    body: bytes
+    received_at: datetime
+    state: DeliveryState = DeliveryState.STORED
+    attempts: int = 0
+    reason: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class Commit:
+    """One commit as Git holds it.
+
+    Attributes:
+        sha: Its id.
+        subject: First line of the message.
+        author: Author name.
+        author_email: Author e-mail, for "the author may not approve".
+        committed_at: Committer time, shown only; nothing is ordered by it.
+    """
+
+    sha: CommitSha
+    subject: str = ""
+    author: str = ""
+    author_email: str = ""
+    committed_at: datetime | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class RefState:
+    """What is known of one watched ref.
+
+    Attributes:
+        repo: Repository address.
+        ref: Full ref name.
+        head: Commit last read from the remote; None before the first look or after deletion.
+        wanted: Counts the hints to look.
+        done: Value of ``wanted`` that the last finished look started with.
+        expected: Commit that the last hint named; looked for again while the remote lacks it.
+        looked_at: When the last look finished.
+        next_look_at: When the next look is due without any hint.
+        tries: Looks since the last hint that did not see ``expected`` yet, or failed.
+        problem: Why the last look failed; empty when it did not.
+    """
+
+    repo: RepoURL
+    ref: RefName
+    head: CommitSha | None = None
+    wanted: int = 0
+    done: int = 0
+    expected: CommitSha | None = None
+    looked_at: datetime | None = None
+    next_look_at: datetime | None = None
+    tries: int = 0
+    problem: str = ""

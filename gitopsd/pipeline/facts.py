@@ -1,0 +1,120 @@
+"""What decisions beyond one run are made from; loaded by the engine inside the transaction."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from datetime import datetime
+
+from gitopsd.domain.config import StageSpec
+from gitopsd.domain.gates import Vote
+from gitopsd.domain.manifests import Digest
+from gitopsd.domain.releases import Offer, Release, ReleaseId
+from gitopsd.domain.runs import Run
+from gitopsd.domain.stages import Freeze, Stage, StageRendering
+from gitopsd.domain.verifications import Destination, Quarantine, RestoreTarget, Verification
+
+
+@dataclass(frozen=True, slots=True)
+class SelectionFacts:
+    """Everything `select` reads.
+
+    Attributes:
+        now: The transaction's time.
+        stage: Stored state of the stage.
+        spec: The stage as configured now; None when it left the configuration.
+        offers: Offers of the stage's line, newest number first, one a release (its last).
+        upstream: Per upstream stage the releases verified there; empty mapping for an entry stage.
+        renderings: What releases rendered to here, where known.
+        release_images: Image digests of releases that carry their own.
+        quarantines: Quarantines of the stage that are in force.
+        running: Release that the stage runs verified; None when it runs nothing verified.
+        running_rendered: Its rendered digest.
+        last_runs: Release -> its last Rollout here that ended, or that is live.
+        next_run: The run in *next*.
+        next_votes: Votes that stand for it.
+        front_run: The run in *front*.
+    """
+
+    now: datetime
+    stage: Stage
+    spec: StageSpec | None
+    offers: tuple[Offer, ...] = ()
+    upstream: Mapping[str, frozenset[ReleaseId]] = field(default_factory=dict)
+    renderings: Mapping[ReleaseId, StageRendering] = field(default_factory=dict)
+    release_images: Mapping[ReleaseId, tuple[Digest, ...]] = field(default_factory=dict)
+    quarantines: tuple[Quarantine, ...] = ()
+    running: ReleaseId | None = None
+    running_rendered: Digest | None = None
+    last_runs: Mapping[ReleaseId, Run] = field(default_factory=dict)
+    next_run: Run | None = None
+    next_votes: tuple[Vote, ...] = ()
+    front_run: Run | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class GateFacts:
+    """Everything `evaluate_gates` reads, for one run that stands at its Gate.
+
+    Attributes:
+        now: The transaction's time.
+        run: The run.
+        release: Its release.
+        offer: Last offer of the release on the stage's line; None when there is none.
+        stage: Stored state of the stage.
+        spec: The stage as configured now (gates are read from the newest file).
+        front_run: The run in *front*; None when the slot is free.
+        votes: Votes that stand for the run's plan.
+        freezes: Freezes in force whose scope covers the stage.
+        deletions: Objects the plan deletes.
+        owned: Objects the inventory holds.
+        fronts_on_cluster: Front Rollouts under way on the stage's cluster.
+        cluster_budget: How many may be.
+        failed_with_commit: Runs of this commit that ended Failed in stages of this name, anywhere.
+        verified_upstream_at: Upstream stage -> since when the release is verified there.
+        running_offer: Offer number of the release the stage runs verified; None when unknown.
+        gate_entered_at: When the run came to its Gate.
+    """
+
+    now: datetime
+    run: Run
+    release: Release
+    offer: Offer | None
+    stage: Stage
+    spec: StageSpec
+    front_run: Run | None = None
+    votes: tuple[Vote, ...] = ()
+    freezes: tuple[Freeze, ...] = ()
+    deletions: int = 0
+    owned: int = 0
+    fronts_on_cluster: int = 0
+    cluster_budget: int = 10
+    failed_with_commit: int = 0
+    verified_upstream_at: Mapping[str, datetime] = field(default_factory=dict)
+    running_offer: int | None = None
+    gate_entered_at: datetime | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class RestoreFacts:
+    """Everything the choice of a restore target reads.
+
+    Attributes:
+        rendered: What the run is about to apply.
+        destination: Where the stage writes now.
+        verifications: Verifications of the stage, newest sequence first.
+        quarantines: Quarantines of the stage that are in force.
+        spec: The stage as configured.
+        stricter: Policy that the release's own annotation asks for; None when it has none.
+        inherited: Restore target of the run that is superseded by this one and had mutated.
+        images_of: Rendered digest -> image digests in it, to match quarantined images.
+    """
+
+    rendered: Digest
+    destination: Destination
+    verifications: tuple[Verification, ...]
+    quarantines: tuple[Quarantine, ...]
+    spec: StageSpec
+    stricter: str | None = None
+    inherited: RestoreTarget | None = None
+    images_of: Mapping[Digest, tuple[Digest, ...]] = field(default_factory=dict)

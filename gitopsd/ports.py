@@ -1,0 +1,429 @@
+"""Protocols of everything outside: what the engine needs, said without a driver.
+
+Verdicts come back as values (`Rejection`, `ApiRefusal`); an exception of `gitopsd.errors` means
+that it could not be found out. The store's protocols live in `gitopsd.store_ports`.
+"""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from datetime import datetime, timedelta
+from typing import Protocol
+
+from gitopsd.domain.config import ChannelSpec, Check
+from gitopsd.domain.manifests import Digest, Json, JsonObject, ObjectRef, RenderedSet
+from gitopsd.domain.sources import Commit, CommitSha, RefName, RepoURL
+from gitopsd.domain.work import Notification
+
+
+class Clock(Protocol):
+    """Time as this process sees it. Stored times come from the database's clock instead."""
+
+    def now(self) -> datetime:
+        """Tell the wall clock, aware, UTC."""
+        ...
+
+    def monotonic(self) -> float:
+        """Tell seconds that never go back, for local budgets; also runs while suspended."""
+        ...
+
+    async def sleep(self, duration: timedelta) -> None:
+        """Wait."""
+        ...
+
+
+class Doorbell(Protocol):
+    """A hint that there is work. Losing every ring costs at most one sweep."""
+
+    async def ring(self) -> None:
+        """Wake whoever waits, here and in other replicas. Never raises, never blocks for long."""
+        ...
+
+    async def wait(self, timeout: timedelta) -> bool:
+        """Wait for a ring. Returns False when ``timeout`` passed without one."""
+        ...
+
+    async def close(self) -> None:
+        """Stop listening."""
+        ...
+
+
+@dataclass(frozen=True, slots=True)
+class Rejection:
+    """A definite verdict against something a person wrote.
+
+    Attributes:
+        reason: PascalCase word, e.g. ``RemoteBase``.
+        message: One sentence that begins with ``path:line`` when the place is known.
+    """
+
+    reason: str
+    message: str
+
+
+@dataclass(frozen=True, slots=True)
+class SourceHead:
+    """What a remote ref points to.
+
+    Attributes:
+        commit: The commit, fetched into the mirror.
+        rewound: True when the previous head is not an ancestor of it.
+        to_ancestor: True when it is itself an ancestor of the previous head.
+    """
+
+    commit: Commit
+    rewound: bool = False
+    to_ancestor: bool = False
+
+
+class SourceRepository(Protocol):
+    """Git: mirrors of remotes, read from the object database, never checked out."""
+
+    async def fetch_head(
+        self, repo: RepoURL, ref: RefName, *, previous: CommitSha | None = None
+    ) -> SourceHead | None:
+        """Fetch a ref and tell where it points; None when the remote does not have it.
+
+        Raises:
+            TemporaryError: The remote did not answer within the deadline, or refused for now
+                (``reason`` ``Credential`` for 401/403, ``HostKey`` for an unknown or wrong key).
+            PermanentError: The address or the credentials' configuration cannot be used.
+        """
+        ...
+
+    async def fetch_commit(self, repo: RepoURL, sha: CommitSha) -> Commit | None:
+        """Read a commit from the mirror; None when the mirror does not hold it."""
+        ...
+
+    async def contains(self, repo: RepoURL, descendant: CommitSha, ancestor: CommitSha) -> bool:
+        """Tell whether ``ancestor`` is ``descendant`` or in its history."""
+        ...
+
+    async def pin(self, repo: RepoURL, sha: CommitSha) -> None:
+        """Keep a released commit from garbage collection. Safe to repeat: sets one ref."""
+        ...
+
+    async def close(self) -> None:
+        """End children."""
+        ...
+
+
+@dataclass(frozen=True, slots=True)
+class InputSet:
+    """The files an overlay reads.
+
+    Attributes:
+        key: Digest over the overlay path, renderer, flags and every (path, blob id).
+        files: Path in the repository -> blob id.
+    """
+
+    key: str
+    files: Mapping[str, str] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, slots=True)
+class RenderRequest:
+    """What to render.
+
+    Attributes:
+        repo: Repository address.
+        commit: Commit to read.
+        path: Overlay directory in it.
+        labels: Labels put on every object (never on pod templates or selectors).
+        images: Image name -> digest to pin.
+    """
+
+    repo: RepoURL
+    commit: CommitSha
+    path: str
+    labels: Mapping[str, str] = field(default_factory=dict)
+    images: Mapping[str, Digest] = field(default_factory=dict)
+
+
+class Renderer(Protocol):
+    """Real kustomize in a limited child, on exactly the files its inputs name."""
+
+    async def fetch_inputs(
+        self, repo: RepoURL, commit: CommitSha, path: str
+    ) -> InputSet | Rejection:
+        """Walk an overlay's inputs in the Git tree; starts no renderer.
+
+        Raises:
+            TemporaryError: The mirror cannot be read now.
+        """
+        ...
+
+    async def run_render(self, request: RenderRequest) -> RenderedSet | Rejection:
+        """Render an overlay.
+
+        Raises:
+            TemporaryError: The renderer could not be started or was killed from outside.
+        """
+        ...
+
+
+@dataclass(frozen=True, slots=True)
+class KindInfo:
+    """How a kind is addressed.
+
+    Attributes:
+        plural: Resource name in URLs.
+        namespaced: Whether its objects live in a namespace.
+        verbs: Verbs the server offers.
+        has_status: Whether it has a status subresource.
+    """
+
+    plural: str
+    namespaced: bool
+    verbs: tuple[str, ...] = ()
+    has_status: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class ApiRefusal:
+    """The API server said no, definitely (4xx but 401, 408 and 429).
+
+    Attributes:
+        code: HTTP status.
+        reason: ``Status.reason``, e.g. ``Invalid``, ``Forbidden``, ``Conflict``, ``NotFound``.
+        message: ``Status.message``, redacted.
+        causes: ``Status.details.causes`` as (field, reason, message).
+    """
+
+    code: int
+    reason: str
+    message: str
+    causes: tuple[tuple[str, str, str], ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class AppliedObject:
+    """The server took an apply.
+
+    Attributes:
+        live: The object as the server returned it, ``managedFields`` included.
+        created: Whether it did not exist before (201).
+    """
+
+    live: JsonObject
+    created: bool
+
+
+@dataclass(frozen=True, slots=True)
+class ProxiedRequest:
+    """An HTTP request to a service through the API server.
+
+    Attributes:
+        namespace: Namespace of the service.
+        service: Service name.
+        port: Port name or number.
+        scheme: ``http`` or ``https`` behind the proxy.
+        path: Path and query.
+        method: HTTP method.
+        headers: Request headers.
+        timeout: Bound of the whole attempt, body included.
+        max_body_bytes: Longest body that is read.
+    """
+
+    namespace: str
+    service: str
+    port: str
+    scheme: str
+    path: str
+    method: str
+    headers: Mapping[str, str]
+    timeout: timedelta
+    max_body_bytes: int
+
+
+@dataclass(frozen=True, slots=True)
+class HttpAnswer:
+    """An HTTP answer read within its bounds.
+
+    Attributes:
+        status: HTTP status.
+        headers: Lower-case header names -> values.
+        body: Body, at most the bound.
+        truncated: Whether the body was longer than the bound.
+        from_proxy: True when the API server itself answered instead of the service.
+    """
+
+    status: int
+    headers: Mapping[str, str]
+    body: bytes
+    truncated: bool = False
+    from_proxy: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class WatchSignal:
+    """Something changed in a watched collection.
+
+    Attributes:
+        action: ``Added``, ``Modified``, ``Deleted`` or ``Relisted`` (look at everything again).
+        obj: The object; empty for ``Relisted``.
+    """
+
+    action: str
+    obj: JsonObject = field(default_factory=dict)
+
+
+class Cluster(Protocol):
+    """One Kubernetes cluster, spoken to as one identity, over one pooled session.
+
+    Every method raises TemporaryError when the server does not answer, answers 5xx, 429 (with its
+    Retry-After), 408, or refuses the credential (401; ``reason`` ``Credential``).
+    """
+
+    async def fetch_kind(self, ref: ObjectRef) -> KindInfo | None:
+        """Tell how a kind is addressed; None when the server does not serve it.
+
+        Refreshes its discovery on a miss, at most once in 10 s, and after `forget_kinds`.
+        """
+        ...
+
+    def forget_kinds(self) -> None:
+        """Drop the discovery cache, after a CustomResourceDefinition was applied."""
+        ...
+
+    async def get(self, ref: ObjectRef) -> JsonObject | ApiRefusal | None:
+        """Read an object; None when it does not exist."""
+        ...
+
+    async def fetch_list(
+        self, api_version: str, kind: str, namespace: str, *, label_selector: str = ""
+    ) -> tuple[JsonObject, ...] | ApiRefusal:
+        """List a collection completely, in pages. An empty namespace means all."""
+        ...
+
+    async def apply(
+        self, obj: JsonObject, *, manager: str, force: bool, dry_run: bool = False
+    ) -> AppliedObject | ApiRefusal:
+        """Server-side apply with strict field validation. Safe to repeat: same bytes no change."""
+        ...
+
+    async def create(self, obj: JsonObject) -> AppliedObject | ApiRefusal:
+        """Create an object; an existing one is a refusal ``AlreadyExists``."""
+        ...
+
+    async def replace(self, obj: JsonObject) -> AppliedObject | ApiRefusal:
+        """Replace an object whose ``resourceVersion`` must still be the given one (409 if not)."""
+        ...
+
+    async def patch(
+        self, ref: ObjectRef, operations: Sequence[JsonObject]
+    ) -> AppliedObject | ApiRefusal:
+        """JSON patch (RFC 6902)."""
+        ...
+
+    async def delete(
+        self, ref: ObjectRef, *, uid: str = "", propagation: str = "Background"
+    ) -> ApiRefusal | None:
+        """Delete an object, with a uid precondition when given; None when accepted or gone."""
+        ...
+
+    async def fetch_log(
+        self, namespace: str, pod: str, container: str, *, previous: bool, tail_lines: int
+    ) -> tuple[str, ...] | ApiRefusal:
+        """Read the last lines of a container's log."""
+        ...
+
+    async def send(self, request: ProxiedRequest) -> HttpAnswer | ApiRefusal:
+        """Send an HTTP request to a service through the API server's proxy; follows no redirect."""
+        ...
+
+    def watch(self, api_version: str, kind: str, namespace: str) -> AsyncIterator[WatchSignal]:
+        """Watch a collection; reconnects with back-off for as long as it is iterated."""
+        ...
+
+    async def fetch_schema(self, ref: ObjectRef) -> JsonObject | None:
+        """Read the OpenAPI schema of a kind; None when the server publishes none."""
+        ...
+
+    async def close(self) -> None:
+        """Close the session."""
+        ...
+
+
+class Clusters(Protocol):
+    """The configured clusters."""
+
+    def get(self, name: str, *, service_account: str = "", namespace: str = "") -> Cluster:
+        """Find the client of a cluster as gitopsd itself, or impersonating a service account.
+
+        Raises:
+            PermanentError: No cluster of that name is configured, or its file cannot be used
+                (an exec plug-in is refused by name).
+        """
+        ...
+
+
+@dataclass(frozen=True, slots=True)
+class CheckTarget:
+    """Where a check is made.
+
+    Attributes:
+        cluster: Name of the stage's cluster.
+        namespace: Namespace of the stage.
+        service_account: Identity of the stage.
+    """
+
+    cluster: str
+    namespace: str
+    service_account: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class CheckAttempt:
+    """One attempt of one check.
+
+    Attributes:
+        passed: True, False, or None when nothing could be seen (the API server's fault, not the
+            application's).
+        message: One clause.
+        evidence: What was sent and what came back, redacted.
+        latency: Duration of the whole attempt, body included.
+    """
+
+    passed: bool | None
+    message: str
+    evidence: Json = None
+    latency: timedelta = timedelta(0)
+
+
+class Verifier(Protocol):
+    """Makes checks against the application itself."""
+
+    async def run_check(self, check: Check, target: CheckTarget) -> CheckAttempt:
+        """Make one attempt; counting successes is the step's business. Never raises."""
+        ...
+
+
+class Notifier(Protocol):
+    """Sends notifications to channels."""
+
+    async def send(self, channel: ChannelSpec, notification: Notification) -> None:
+        """Send one notification. Safe to repeat: the receiver sees the same message id.
+
+        Raises:
+            TemporaryError: The channel did not take it; try again later.
+            PermanentError: The channel will never take it.
+        """
+        ...
+
+
+class Telemetry(Protocol):
+    """Metrics and reports of bugs; losing them loses nothing else."""
+
+    def count(self, name: str, **labels: str) -> None:
+        """Add one to a counter."""
+        ...
+
+    def observe(self, name: str, value: float, **labels: str) -> None:
+        """Record a value in a histogram, seconds for durations."""
+        ...
+
+    def report(self, error: BaseException, **context: str) -> None:
+        """Report a bug, redacted."""
+        ...
