@@ -1,0 +1,92 @@
+#!/bin/sh
+# Builds the control plane that tests/cluster runs against: etcd, kube-apiserver,
+# kube-controller-manager and kube-scheduler, from the Go modules beside this file.
+#
+#   build.sh           builds what is missing; the last line printed is the directory
+#   build.sh --where   prints the directory and builds nothing; fails when it is not built
+#
+# The result is kept in ${XDG_CACHE_HOME:-$HOME/.cache}/gitopsd/envtest/<key>, where <key> is
+# the SHA-256 of everything that decides it, so that the next clone finds it.
+# KUBEBUILDER_ASSETS names a directory to use instead: nothing is built then.
+set -eu
+
+# The commit and date that the release in kubernetes/go.mod was made from: the proxy that serves
+# a module does not tell them, the kubectl of that release does (kubectl version --client).
+kubernetes_commit=f78e722310e50bcaca9276be22276d9e91d91308
+kubernetes_date=2026-09-23T17:10:04Z
+
+here=$(cd "$(dirname "$0")" && pwd)
+servers="etcd kube-apiserver kube-controller-manager kube-scheduler"
+
+say() { printf 'envtest: %s\n' "$*" >&2; }
+fail() { say "$*"; exit 1; }
+
+missing_in() {
+    for server in $servers; do
+        [ -x "$1/$server" ] || { printf '%s' "$server"; return; }
+    done
+}
+
+if [ -n "${KUBEBUILDER_ASSETS:-}" ]; then
+    missing=$(missing_in "$KUBEBUILDER_ASSETS")
+    [ -z "$missing" ] || fail "KUBEBUILDER_ASSETS=$KUBEBUILDER_ASSETS has no executable $missing; put it there or unset the variable"
+    printf '%s\n' "$KUBEBUILDER_ASSETS"
+    exit 0
+fi
+
+cd "$here"
+key=$(cat build.sh */go.mod */go.sum */main.go | sha256sum | cut -c1-64)
+parent=${XDG_CACHE_HOME:-$HOME/.cache}/gitopsd/envtest
+target=$parent/$key
+
+if [ -z "$(missing_in "$target")" ]; then
+    printf '%s\n' "$target"
+    exit 0
+fi
+if [ "${1:-}" = --where ]; then
+    fail "the control plane for the tests is not built yet; build it with: make envtest"
+fi
+
+command -v go >/dev/null || fail "no go command found: install Go $(sed -n 's/^go //p' kubernetes/go.mod) or newer"
+mkdir -p "$parent"
+
+# A second build of the same thing waits for the first and then finds it done.
+if [ -z "${GITOPSD_ENVTEST_LOCKED:-}" ]; then
+    say "building the Kubernetes control plane from source (once, some minutes)"
+    exec env GITOPSD_ENVTEST_LOCKED=1 flock "$parent/lock" sh "$here/build.sh" "$@"
+fi
+
+version=$(sed -n 's/^[[:space:]]*k8s\.io\/kubernetes \(v[^ ]*\)$/\1/p' kubernetes/go.mod)
+[ -n "$version" ] || fail "kubernetes/go.mod names no version of k8s.io/kubernetes"
+major=${version#v}; major=${major%%.*}
+minor=${version#v*.}; minor=${minor%%.*}
+
+stamp="-s -w"
+for package in k8s.io/component-base/version k8s.io/client-go/pkg/version; do
+    stamp="$stamp -X $package.gitVersion=$version -X $package.gitMajor=$major -X $package.gitMinor=$minor"
+    stamp="$stamp -X $package.gitCommit=$kubernetes_commit -X $package.gitTreeState=clean"
+    stamp="$stamp -X $package.buildDate=$kubernetes_date"
+done
+
+# GOGC is for the compilers that the build starts: they are short-lived, and collect less often so.
+export CGO_ENABLED=0 GOTOOLCHAIN=local GOFLAGS=-mod=readonly GOWORK=off GOGC=400
+work=$(mktemp -d "$parent/building.XXXXXX")
+trap 'rm -rf "$work"' EXIT
+trap 'exit 130' INT TERM
+started=$(date +%s)
+elapsed() { echo $(($(date +%s) - started)); }
+
+say "[$(elapsed) s] etcd"
+(cd etcd && go build -trimpath -buildvcs=false -ldflags "-s -w" -o "$work/etcd" .)
+say "[$(elapsed) s] kube-apiserver, kube-controller-manager, kube-scheduler $version"
+(cd kubernetes && go build -trimpath -buildvcs=false -ldflags "$stamp" -o "$work/kubernetes" .)
+for server in kube-apiserver kube-controller-manager kube-scheduler; do
+    ln -s kubernetes "$work/$server"
+done
+
+chmod 755 "$work"
+rm -rf "$target"
+mv "$work" "$target"
+trap - EXIT
+say "[$(elapsed) s] built"
+printf '%s\n' "$target"
