@@ -1,0 +1,88 @@
+"""What holds for every test.
+
+Nothing of the developer's machine is seen: no ``GITOPSD_*`` settings, no kubeconfig, no Git
+configuration, no SSH agent. No network but what the directory allows (``tests/support/policy.py``),
+no asyncio task outlives its test, and a test that does not run counts as failed
+(``tests/support/verdict.py``).
+"""
+
+from __future__ import annotations
+
+import asyncio
+import inspect
+import os
+from collections.abc import AsyncIterator
+from pathlib import Path
+
+import pytest
+from hypothesis import HealthCheck, settings
+from hypothesis.configuration import set_hypothesis_home_dir
+
+from tests.support.policy import apply_policy
+from tests.support.verdict import VerdictPlugin
+
+_TESTS = Path(__file__).parent
+_MACHINE_ONLY = ("KUBECONFIG", "SENTRY_DSN", "SSH_AUTH_SOCK", "SSH_ASKPASS", "GIT_SSH_COMMAND")
+_PLAIN_GIT = {
+    "GIT_CONFIG_GLOBAL": os.devnull,
+    "GIT_CONFIG_NOSYSTEM": "1",
+    "GIT_TERMINAL_PROMPT": "0",
+    "GIT_AUTHOR_NAME": "A developer",
+    "GIT_AUTHOR_EMAIL": "developer@example.test",
+    "GIT_COMMITTER_NAME": "A developer",
+    "GIT_COMMITTER_EMAIL": "developer@example.test",
+}
+
+set_hypothesis_home_dir(_TESTS.parent / "build" / "hypothesis")
+# Deadlines per example measure the machine, not the code: the test's own time limit stands.
+settings.register_profile("dev", deadline=None)
+settings.register_profile(
+    "ci",
+    deadline=None,
+    derandomize=True,
+    print_blob=True,
+    suppress_health_check=[HealthCheck.too_slow],
+)
+
+
+def pytest_configure(config: pytest.Config) -> None:
+    """Hides the developer's machine and picks the Hypothesis profile."""
+    environment = os.environ  # noqa: TID251 - the one place that cleans the environment of all tests
+    for name in [name for name in environment if name.startswith("GITOPSD_")]:
+        del environment[name]
+    for name in _MACHINE_ONLY:
+        environment.pop(name, None)
+    environment.update(_PLAIN_GIT)
+    # Plug-ins that ask for "the current loop" in a synchronous test must hear that there is none;
+    # otherwise the policy makes one that nobody closes.
+    asyncio.set_event_loop(None)
+    if not config.getoption("--hypothesis-profile", None):
+        settings.load_profile("ci" if environment.get("CI") else "dev")
+    config.pluginmanager.register(VerdictPlugin(), "verdict")
+
+
+@pytest.hookimpl(tryfirst=True)
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Gives every test the time limit and the network of its directory."""
+    apply_policy(items, _TESTS)
+
+
+@pytest.fixture(autouse=True)
+def _no_leaked_tasks(request: pytest.FixtureRequest) -> None:
+    """Fails an asynchronous test that leaves a task behind; asked for first, so it looks last."""
+    if inspect.iscoroutinefunction(getattr(request.node, "function", None)):
+        request.getfixturevalue("_task_guard")
+
+
+@pytest.fixture
+async def _task_guard() -> AsyncIterator[None]:
+    """Compares the tasks of the test's loop before and after it."""
+    before = asyncio.all_tasks()
+    yield
+    # What a closing server or session scheduled for the next turns of the loop may end first.
+    for _ in range(5):
+        await asyncio.sleep(0)  # noqa: TID251 - a turn of the loop, no waiting
+    leaked = asyncio.all_tasks() - before - {asyncio.current_task()}
+    if leaked:
+        names = ", ".join(sorted(f"{task.get_name()} ({task.get_coro()})" for task in leaked))
+        pytest.fail(f"the test left tasks running: {names}", pytrace=False)
