@@ -1,0 +1,73 @@
+# `make` prints what there is. Every target works on a fresh clone: it sets up what it needs first.
+
+PYTHON ?= python3
+BIN := .venv/bin
+STAMP := .venv/.locked
+CODE := gitopsd tests tools benchmarks
+PYTEST := $(BIN)/pytest
+ARGS ?=
+
+.DEFAULT_GOAL := help
+.PHONY: help setup lint format types servers envtest test test-unit coverage cluster mutants bench \
+        lock diagram schema clean
+
+help: ## Print this list
+	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sort | awk -F':.*## ' '{ printf "  make %-12s %s\n", $$1, $$2 }'
+
+setup: $(STAMP) ## Make .venv from the lock file
+
+$(STAMP): requirements/dev.txt pyproject.toml
+	@test -x $(BIN)/python || $(PYTHON) -m venv .venv
+	$(BIN)/python -m pip install --quiet --require-hashes -r requirements/dev.txt
+	$(BIN)/python -m pip install --quiet --no-deps --no-build-isolation -e .
+	@touch $@
+
+lint: $(STAMP) ## Check style, imports and spelling
+	$(BIN)/ruff check $(wildcard $(CODE))
+	$(BIN)/ruff format --check $(wildcard $(CODE))
+	$(BIN)/lint-imports --no-logo
+	$(BIN)/codespell
+	$(BIN)/interrogate --quiet $(wildcard gitopsd tools benchmarks)
+
+format: $(STAMP) ## Rewrite the code in the project's style
+	$(BIN)/ruff check --fix $(wildcard $(CODE))
+	$(BIN)/ruff format $(wildcard $(CODE))
+
+types: $(STAMP) ## Check types (mypy, strict)
+	$(BIN)/mypy $(wildcard $(CODE))
+
+servers: ## Install the servers that the tests start (Debian, Ubuntu; as root)
+	sh tools/install-servers.sh
+
+envtest: ## Build etcd and the Kubernetes control plane for the tests (once)
+	sh tests/envtest/build.sh
+
+test: $(STAMP) servers envtest ## Run every test there is
+	$(PYTEST) --junitxml=build/junit/tests.xml $(ARGS)
+
+test-unit: $(STAMP) ## Run the tests of the core alone, in seconds
+	$(PYTEST) tests/unit --junitxml=build/junit/unit.xml $(ARGS)
+
+coverage: $(STAMP) ## Show the branches of the core that the unit tests miss
+	$(PYTEST) tests/unit --cov --cov-report=term-missing $(ARGS)
+
+cluster: $(STAMP) envtest ## Run the tests' cluster in the foreground; INFO=FILE gets its addresses
+	$(BIN)/python -m tests.support.cluster --info $(INFO)
+
+mutants: $(STAMP) ## Break the core on purpose and count the breaks that no unit test sees
+	$(BIN)/python -m tools.mutants $(ARGS)
+
+bench: $(STAMP) ## Measure; ONLY=NAME for one benchmark
+	$(BIN)/python -m benchmarks $(ONLY)
+
+lock: $(STAMP) ## Write the lock files again (UPGRADE=1 for the newest versions)
+	sh tools/lock.sh
+
+diagram: $(STAMP) ## Write the state diagram from the machine's table
+	$(BIN)/python -m tools.diagram
+
+schema: $(STAMP) ## Write the JSON schemas of the configuration files
+	$(BIN)/gitopsd schema --write docs/schema
+
+clean: ## Remove what the tools made (not .venv)
+	rm -rf build .mypy_cache .ruff_cache .hypothesis .import_linter_cache
