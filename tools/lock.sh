@@ -5,29 +5,47 @@
 #   requirements/dev.txt  everything: the service, its tests, linters and build
 #   requirements/run.txt  the service alone, for the image
 #
-# A locked version stays unless pyproject.toml excludes it; UPGRADE=1 takes the newest.
+#   sh tools/lock.sh          write both; a locked version stays unless pyproject.toml excludes it
+#   UPGRADE=1 sh tools/lock.sh  take the newest versions
+#   sh tools/lock.sh --check  only compare; exit 1 when a file is out of date
 set -eu
 cd "$(dirname "$0")/.."
 
 # pip's settings of this machine must not leak into the files.
 unset PIP_FIND_LINKS PIP_INDEX_URL PIP_EXTRA_INDEX_URL
 
+work=$(mktemp -d)
+trap 'rm -rf "$work"' EXIT
+
 lock() {
-    target=$1
+    name=$1
     shift
+    if [ -f "requirements/$name" ]; then
+        cp "requirements/$name" "$work/$name"
+    fi
     .venv/bin/uv pip compile --quiet --universal --python-version 3.11 --generate-hashes \
-        --no-emit-index-url --no-emit-find-links --no-header --no-annotate --no-emit-package gitopsd \
-        ${UPGRADE:+--upgrade} --output-file "$target" pyproject.toml "$@"
+        --no-emit-index-url --no-emit-find-links --no-header --no-annotate \
+        --no-emit-package gitopsd ${UPGRADE:+--upgrade} --output-file "$work/$name" \
+        pyproject.toml "$@"
     # The header is ours: the tool's own would quote the command line of this machine.
-    { printf '# Locked with hashes. Written by `make lock`; edit pyproject.toml instead.\n'; cat "$target"; } >"$target.new"
-    mv "$target.new" "$target"
+    {
+        echo "# Locked with hashes. Written by make lock; edit pyproject.toml instead."
+        grep -v '^# Locked with hashes' "$work/$name"
+    } >"$work/new"
+    mv "$work/new" "$work/$name"
 }
 
+lock dev.txt --group dev
+lock run.txt
+
+if [ "${1:-}" = --check ]; then
+    for name in dev.txt run.txt; do
+        cmp -s "$work/$name" "requirements/$name" || {
+            echo "requirements/$name does not match pyproject.toml: run make lock" >&2
+            exit 1
+        }
+    done
+    exit 0
+fi
 mkdir -p requirements
-for target in requirements/dev.txt requirements/run.txt; do
-    if [ -f "$target" ]; then
-        sed -i '/^# Locked with hashes/d' "$target"
-    fi
-done
-lock requirements/dev.txt --group dev
-lock requirements/run.txt
+cp "$work/dev.txt" "$work/run.txt" requirements/
