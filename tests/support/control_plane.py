@@ -54,6 +54,7 @@ from tests.support.processes import (
 _REPOSITORY = Path(__file__).resolve().parents[2]
 _BUILD = _REPOSITORY / "tests" / "envtest" / "build.sh"
 _RECORDS = _REPOSITORY / "build" / "cluster"
+_RBAC = _REPOSITORY / "manifests" / "rbac.yaml"
 _RECORDS_KEPT = 8
 _PRIVATE_PREFIX = "gitopsd-cluster-"
 _START_WITHIN = timedelta(seconds=60)
@@ -62,6 +63,10 @@ _INHERITED = ("HOME", "KUBEBUILDER_ASSETS", "PATH", "XDG_CACHE_HOME")
 
 class NotBuiltError(Exception):
     """The control plane's programs are missing; the message says how to build them."""
+
+
+class ApplyError(Exception):
+    """kubectl could not apply one of the repository's manifests; the message is what it said."""
 
 
 def find_programs() -> Path:
@@ -288,6 +293,17 @@ class ControlPlane:
             },
         )
         return self.kubeconfig_for_account(namespace, name)
+
+    def gitopsd_kubeconfig(self) -> Path:
+        """Return the kubeconfig file of gitopsd's own account, with the rights it documents.
+
+        Safe to repeat: ``manifests/rbac.yaml`` is applied on the server's side.
+        """
+        result = self.run_kubectl("apply", "--server-side", "-f", str(_RBAC))
+        if result.returncode != 0:
+            message = f"{_RBAC} was refused: {result.stderr}"
+            raise ApplyError(message)
+        return self.kubeconfig_for_account("gitopsd", "gitopsd")
 
     def run_kubectl(
         self, *arguments: str, kubeconfig: Path | None = None, stdin: str = ""

@@ -1,0 +1,54 @@
+"""Tests on a real control plane. The fixtures they share are in ``tests/support``."""
+
+from __future__ import annotations
+
+import secrets
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+import pytest
+
+if TYPE_CHECKING:
+    from tests.support.control_plane import ControlPlane
+
+
+@dataclass(frozen=True, slots=True)
+class PaperNode:
+    """A node that is only an object: pods bound to it are never run.
+
+    Attributes:
+        name: Its name; pods that select it by ``kubernetes.io/hostname`` get on.
+        toleration: What such a pod must tolerate; pods of other tests stay away.
+    """
+
+    name: str
+    toleration: dict[str, str]
+
+
+@pytest.fixture
+def paper_node(control_plane: ControlPlane) -> Iterator[PaperNode]:
+    """A ready node with room for ten pods, removed after the test."""
+    name = f"paper-{secrets.token_hex(4)}"
+    taint = {"key": "gitopsd.io/paper", "value": name, "effect": "NoSchedule"}
+    path = f"/api/v1/nodes/{name}"
+    room = {"cpu": "4", "memory": "8Gi", "pods": "10"}
+    labels = {"kubernetes.io/hostname": name, "kubernetes.io/os": "linux"}
+    control_plane.client.create(
+        "/api/v1/nodes",
+        {"metadata": {"name": name, "labels": labels}, "spec": {"taints": [taint]}},
+    )
+    control_plane.client.request(
+        "PATCH",
+        f"{path}/status",
+        {
+            "status": {
+                "capacity": room,
+                "allocatable": room,
+                "conditions": [{"type": "Ready", "status": "True", "reason": "Paper"}],
+            }
+        },
+        content_type="application/strategic-merge-patch+json",
+    )
+    yield PaperNode(name, {**taint, "operator": "Equal"})
+    control_plane.client.delete(path)
