@@ -21,6 +21,8 @@ from hypothesis.configuration import set_hypothesis_home_dir
 from tests.support.policy import apply_policy
 from tests.support.verdict import VerdictPlugin
 
+pytest_plugins = ("tests.support.cluster_fixtures",)
+
 _TESTS = Path(__file__).parent
 _MACHINE_ONLY = ("KUBECONFIG", "SENTRY_DSN", "SSH_AUTH_SOCK", "SSH_ASKPASS", "GIT_SSH_COMMAND")
 _PLAIN_GIT = {
