@@ -1,0 +1,173 @@
+"""Git in memory: remotes that tests push to, and the mirror the engine reads them through."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, field
+from datetime import timedelta
+from hashlib import sha1
+from typing import TypeAlias
+
+from gitopsd.domain.manifests import JsonObject
+from gitopsd.domain.sources import Commit, CommitSha, RefName, RepoURL
+from gitopsd.errors import GitopsdError
+from gitopsd.ports import Clock, Rejection, SourceHead
+
+Overlay: TypeAlias = tuple[JsonObject, ...] | Rejection
+"""What an overlay directory renders to, or why it cannot."""
+
+
+@dataclass(frozen=True, slots=True)
+class MemoryCommit:
+    """A commit with what its overlays render to.
+
+    Attributes:
+        commit: What Git says about it.
+        parent: The commit before it; None for a first one.
+        overlays: Overlay directory -> what it renders to; a commit inherits its parent's.
+    """
+
+    commit: Commit
+    parent: CommitSha | None = None
+    overlays: Mapping[str, Overlay] = field(default_factory=dict)
+
+
+@dataclass(slots=True)
+class _Remote:
+    """One remote repository and its mirror here."""
+
+    commits: dict[CommitSha, MemoryCommit] = field(default_factory=dict)
+    refs: dict[RefName, CommitSha] = field(default_factory=dict)
+    served: dict[RefName, tuple[CommitSha | None, int]] = field(default_factory=dict)
+    mirrored: set[CommitSha] = field(default_factory=set)
+    pinned: set[CommitSha] = field(default_factory=set)
+    failures: list[GitopsdError] = field(default_factory=list)
+
+
+class MemoryRepositories:
+    """Remotes and their mirrors in memory.
+
+    Args:
+        clock: Waited on for `latency`; without one every answer is immediate.
+
+    Attributes:
+        latency: How long each fetch takes.
+        fetched: Address and ref of each fetch, in order.
+    """
+
+    def __init__(self, clock: Clock | None = None) -> None:
+        self.latency = timedelta(0)
+        self.fetched: list[tuple[RepoURL, RefName]] = []
+        self._clock = clock
+        self._remotes: dict[RepoURL, _Remote] = {}
+
+    def commit(
+        self,
+        repo: RepoURL,
+        subject: str,
+        *,
+        parent: CommitSha | None = None,
+        overlays: Mapping[str, Overlay] | None = None,
+        author: tuple[str, str] = ("A developer", "developer@example.test"),
+    ) -> CommitSha:
+        """Make a commit on the remote without moving any ref to it.
+
+        Equal arguments make the equal commit, as in Git.
+        """
+        remote = self._remote(repo)
+        inherited = remote.commits[parent].overlays if parent else {}
+        contents = {**inherited, **(overlays or {})}
+        text = repr((subject, parent, author, sorted(contents.items(), key=lambda item: item[0])))
+        sha = CommitSha(sha1(text.encode(), usedforsecurity=False).hexdigest())
+        name, email = author
+        commit = Commit(sha=sha, subject=subject, author=name, author_email=email)
+        remote.commits[sha] = MemoryCommit(commit, parent, contents)
+        return sha
+
+    def push(self, repo: RepoURL, ref: RefName, sha: CommitSha) -> None:
+        """Move a remote ref, by force when it has to be.
+
+        Raises:
+            KeyError: Nobody made that commit.
+        """
+        remote = self._remote(repo)
+        remote.refs[ref] = remote.commits[sha].commit.sha
+
+    def delete(self, repo: RepoURL, ref: RefName) -> None:
+        """Delete a remote ref."""
+        del self._remote(repo).refs[ref]
+
+    def fail(self, repo: RepoURL, error: GitopsdError, *, times: int = 1) -> None:
+        """Answer the next fetches with an error."""
+        self._remote(repo).failures.extend([error] * times)
+
+    def lag(self, repo: RepoURL, ref: RefName, *, looks: int) -> None:
+        """Serve what the ref points to now to the next fetches, whatever is pushed meanwhile."""
+        remote = self._remote(repo)
+        remote.served[ref] = (remote.refs.get(ref), looks)
+
+    def pinned(self, repo: RepoURL) -> frozenset[CommitSha]:
+        """Tell which commits were pinned."""
+        return frozenset(self._remote(repo).pinned)
+
+    def overlay(self, repo: RepoURL, sha: CommitSha, path: str) -> Overlay | None:
+        """Read what an overlay of a mirrored commit renders to; None when there is none."""
+        remote = self._remote(repo)
+        return remote.commits[sha].overlays.get(path) if sha in remote.mirrored else None
+
+    async def fetch_head(
+        self, repo: RepoURL, ref: RefName, *, previous: CommitSha | None = None
+    ) -> SourceHead | None:
+        """Fetch a ref and tell where it points."""
+        self.fetched.append((repo, ref))
+        if self._clock is not None and self.latency:
+            await self._clock.sleep(self.latency)
+        remote = self._remote(repo)
+        if remote.failures:
+            raise remote.failures.pop(0)
+        head = self._serve(remote, ref)
+        if head is None:
+            return None
+        remote.mirrored.update(_history(remote, head))
+        return SourceHead(
+            commit=remote.commits[head].commit,
+            rewound=previous is not None and previous not in _history(remote, head),
+            to_ancestor=previous not in (None, head) and head in _history(remote, previous),
+        )
+
+    async def fetch_commit(self, repo: RepoURL, sha: CommitSha) -> Commit | None:
+        """Read a commit from the mirror."""
+        remote = self._remote(repo)
+        return remote.commits[sha].commit if sha in remote.mirrored else None
+
+    async def contains(self, repo: RepoURL, descendant: CommitSha, ancestor: CommitSha) -> bool:
+        """Tell whether ``ancestor`` is ``descendant`` or in its history."""
+        remote = self._remote(repo)
+        if not {descendant, ancestor} <= remote.mirrored:
+            return False
+        return ancestor in _history(remote, descendant)
+
+    async def pin(self, repo: RepoURL, sha: CommitSha) -> None:
+        """Keep a released commit."""
+        self._remote(repo).pinned.add(sha)
+
+    async def close(self) -> None:
+        """End nothing: there are no children."""
+
+    def _remote(self, repo: RepoURL) -> _Remote:
+        return self._remotes.setdefault(repo, _Remote())
+
+    @staticmethod
+    def _serve(remote: _Remote, ref: RefName) -> CommitSha | None:
+        head, looks = remote.served.get(ref, (None, 0))
+        if not looks:
+            return remote.refs.get(ref)
+        remote.served[ref] = (head, looks - 1)
+        return head
+
+
+def _history(remote: _Remote, head: CommitSha | None) -> Iterator[CommitSha]:
+    """List a commit and what came before it."""
+    while head is not None and head in remote.commits:
+        yield head
+        head = remote.commits[head].parent
