@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import os
 import signal
 import subprocess
@@ -58,13 +59,14 @@ def test_two_networks_do_not_overlap(network: ClusterNetwork) -> None:
 
 
 def test_parts_of_a_network_do_not_overlap(network: ClusterNetwork) -> None:
-    """Machine, API server, services and pods have addresses of their own in one network."""
-    assert not network.services.overlaps(network.pods)
+    """Machine, API server, nodes, services and pods have addresses of their own in one network."""
+    parts = (network.nodes, network.services, network.pods)
+    for one, other in itertools.combinations(parts, 2):
+        assert not one.overlaps(other)
     for address in (network.host_address, network.api_address):
         assert address in network.network
-        assert address not in network.pods
-        assert address not in network.services
-    assert network.pods.subnet_of(network.network)
+        assert not any(address in part for part in parts)
+    assert all(part.subnet_of(network.network) for part in parts)
 
 
 def test_closing_a_network_ends_what_runs_in_it(network: ClusterNetwork, tmp_path: Path) -> None:

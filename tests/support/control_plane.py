@@ -7,13 +7,14 @@
         cluster.run_kubectl("get", "namespaces")
 
 Tests ask for the session's cluster by the fixture ``control_plane`` and for a namespace of their
-own by ``namespace``. Nothing runs pods by itself; a node agent in the root namespace:
+own by ``namespace``. Nothing runs pods by itself. A node agent for it:
 
+* runs inside the cluster's network namespace, as a process started behind
+  ``cluster.network.prefix``: there it may bind every address of ``cluster.network.nodes`` (its own,
+  for logs) and ``cluster.network.pods``, and both are reached from the root namespace too;
 * talks to ``cluster.url`` with ``cluster.kubeconfig_for("system:node:NAME", ("system:nodes",))``;
-* gives pods addresses of ``cluster.network.pods`` and starts their processes behind
-  ``cluster.network.prefix``, inside the cluster's network namespace, where those may be bound;
-* serves logs on ``cluster.network.host_address`` (its node's InternalIP), not on loopback;
-* probes pods directly: their addresses are reachable from the root namespace.
+* reaches servers of the root namespace, a registry say, if those listen on
+  ``cluster.network.host_address``: loopback is not shared.
 
 The programs are built by ``make envtest``. Start a cluster from the main thread (see
 :mod:`tests.support.processes`). Logs and ``audit.log`` stay in ``build/cluster/<name>-<mark>/``.

@@ -5,13 +5,14 @@ addresses of their own, in a network namespace joined to the machine by a virtua
 
     root namespace: tests, gitopsd, node agent      network namespace: control plane, pods
     10.x.y.1  host_address  ---------- veth --------- 10.x.y.2    api_address
+                                                      10.x.y.128+ nodes
                                                       10.x.y+1.*  services (virtual, unrouted)
                                                       10.x.y+2.*  pods, 10.x.y+3.* too
 
-Every address of ``pods`` is local to the namespace from the start: a process started in it (see
-:meth:`ClusterNetwork.prefix`) may bind any of them without setting anything up. A server in the
-root namespace that pods or the API server must reach (a registry, a webhook, the node agent's
-logs) listens on ``host_address``.
+Every address of ``nodes`` and ``pods`` is local to the namespace from the start: a process started
+in it (see :attr:`ClusterNetwork.prefix`) may bind any of them without setting anything up. A server
+in the root namespace that pods or the API server must reach (a registry, a webhook) listens on
+``host_address``.
 
 It needs the right to make network namespaces, which is root's.
 """
@@ -187,7 +188,8 @@ class ClusterNetwork:
         _run(*inside, "link", "set", "lo", "up")
         _run(*inside, "addr", "add", f"{self.api_address}/{_SIZE}", "dev", "eth0")
         _run(*inside, "link", "set", "eth0", "up")
-        _run(*inside, "route", "add", "local", str(self.pods), "dev", "lo")
+        for free_to_bind in (self.nodes, self.pods):
+            _run(*inside, "route", "add", "local", str(free_to_bind), "dev", "lo")
 
     @property
     def host_address(self) -> IPv4Address:
@@ -198,6 +200,11 @@ class ClusterNetwork:
     def api_address(self) -> IPv4Address:
         """The API server's address."""
         return self.network[2]
+
+    @property
+    def nodes(self) -> IPv4Network:
+        """The addresses nodes may have: reachable from both sides, free to bind inside."""
+        return list(self.network.subnets(new_prefix=25))[1]
 
     @property
     def services(self) -> IPv4Network:
