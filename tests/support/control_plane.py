@@ -58,6 +58,7 @@ _RECORDS = _REPOSITORY / "build" / "cluster"
 _RBAC = _REPOSITORY / "manifests" / "rbac.yaml"
 _RECORDS_KEPT = 8
 _PRIVATE_PREFIX = "gitopsd-cluster-"
+_MEMORY_NEEDED_BYTES = 1024**3  # etcd's log alone takes 128 MiB; containers often have only 64
 _START_WITHIN = timedelta(seconds=60)
 _INHERITED = ("HOME", "KUBEBUILDER_ASSETS", "PATH", "XDG_CACHE_HOME")
 
@@ -94,7 +95,8 @@ def _make_private_folder() -> Path:
     Folders of runs that crashed are removed first.
     """
     memory = Path("/dev/shm")  # noqa: S108 - a private folder is made in it
-    parent = memory if memory.is_dir() else Path(tempfile.gettempdir())
+    has_room = memory.is_dir() and shutil.disk_usage(memory).free >= _MEMORY_NEEDED_BYTES
+    parent = memory if has_room else Path(tempfile.gettempdir())
     for stale in parent.glob(f"{_PRIVATE_PREFIX}*"):
         if not is_mark_alive(stale.name):
             shutil.rmtree(stale, ignore_errors=True)
