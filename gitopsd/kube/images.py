@@ -1,0 +1,179 @@
+"""Image references: where manifests hold them, how they are read, how they are pinned."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from gitopsd.domain.manifests import Digest
+from gitopsd.errors import PermanentError
+from gitopsd.kube.objects import mapping_at, mappings_at, string_at
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Iterator
+
+    from gitopsd.domain.manifests import Json, JsonObject
+
+DOCKER_HUB = "docker.io"
+
+_CONTAINER_FIELDS = ("initContainers", "containers", "ephemeralContainers")
+_MAX_DEPTH = 64
+_MAX_NAME = 255
+
+_HOST = re.compile(r"(?:[A-Za-z0-9-]+(?:\.[A-Za-z0-9-]+)*|\[[0-9a-fA-F:]+\])(?::[0-9]{1,5})?")
+_COMPONENT = re.compile(r"[a-z0-9]+(?:(?:\.|_|__|-+)[a-z0-9]+)*")
+_TAG = re.compile(r"[A-Za-z0-9_][A-Za-z0-9_.-]{0,127}")
+_DIGEST = re.compile(r"sha256:[0-9a-f]{64}|sha512:[0-9a-f]{128}")
+
+
+@dataclass(frozen=True, slots=True)
+class ImageReference:
+    """A parsed image reference.
+
+    Attributes:
+        registry: Registry host, with its port when it has one; ``docker.io`` when none is written.
+        repository: Repository in that registry, ``library/`` added for Docker Hub's own images.
+        tag: Tag; empty when none is written.
+        digest: Digest; None when none is written.
+        written: The name as written, without tag and digest.
+    """
+
+    registry: str
+    repository: str
+    tag: str
+    digest: Digest | None
+    written: str
+
+    @property
+    def name(self) -> str:
+        """Name in full: ``docker.io/library/nginx``."""
+        return f"{self.registry}/{self.repository}"
+
+    @property
+    def manifest(self) -> str:
+        """What a registry is asked for: the digest, else the tag, else ``latest``."""
+        return self.digest or self.tag or "latest"
+
+    def __str__(self) -> str:
+        """The reference in full, as `parse_image` reads it again."""
+        tag = f":{self.tag}" if self.tag else ""
+        digest = f"@{self.digest}" if self.digest else ""
+        return f"{self.name}{tag}{digest}"
+
+
+@dataclass(frozen=True, slots=True)
+class ImageUse:
+    """One place of a manifest that names an image.
+
+    Attributes:
+        container: Container (or image volume) that uses it.
+        image: The reference as written.
+    """
+
+    container: str
+    image: str
+
+
+def parse_image(reference: str) -> ImageReference:
+    """Parse an image reference by the grammar of the Distribution project.
+
+    The first component is a registry when it has a dot or a colon or is ``localhost``; otherwise
+    the image is Docker Hub's.
+
+    Args:
+        reference: E.g. ``nginx``, ``ghcr.io/acme/api:1.4``, ``host:5000/api@sha256:...``.
+
+    Raises:
+        PermanentError: ``InvalidImage``, when it is no image reference.
+    """
+    rest, at, digest = reference.partition("@")
+    if at and not _DIGEST.fullmatch(digest):
+        raise _invalid(reference, "after @ stands no sha256 digest")
+    written, colon, tag = rest.rpartition(":")
+    if not colon or "/" in tag:
+        written, tag = rest, ""
+    elif not _TAG.fullmatch(tag):
+        raise _invalid(reference, "after the last colon stands no tag")
+    registry, repository = _split_name(written)
+    if not _HOST.fullmatch(registry):
+        raise _invalid(reference, "it begins with no registry host")
+    if len(written) > _MAX_NAME or not _is_repository(repository):
+        raise _invalid(reference, "its name is not lower-case words joined by slashes")
+    return ImageReference(registry, repository, tag, Digest(digest) if digest else None, written)
+
+
+def _split_name(written: str) -> tuple[str, str]:
+    host, slash, path = written.partition("/")
+    if not slash or not ("." in host or ":" in host or host == "localhost"):
+        host, path = DOCKER_HUB, written
+    if host == "index.docker.io":
+        host = DOCKER_HUB
+    if host == DOCKER_HUB and "/" not in path:
+        path = f"library/{path}"
+    return host, path
+
+
+def _is_repository(repository: str) -> bool:
+    return all(_COMPONENT.fullmatch(part) for part in repository.split("/"))
+
+
+def _invalid(reference: str, problem: str) -> PermanentError:
+    shown = reference if len(reference) <= _MAX_NAME else f"{reference[:_MAX_NAME]}..."
+    return PermanentError(f"image {shown!r}: {problem}", reason="InvalidImage")
+
+
+def pin(reference: str, digest: Digest) -> str:
+    """Write a reference with its digest; the tag stays for people to read.
+
+    Args:
+        reference: The reference as written; a digest in it is replaced.
+        digest: Digest it was resolved to.
+
+    Raises:
+        PermanentError: ``InvalidImage``, when the reference or the digest is none.
+    """
+    if not _DIGEST.fullmatch(digest):
+        raise _invalid(digest, "it is no digest to pin to")
+    parsed = parse_image(reference)
+    tag = f":{parsed.tag}" if parsed.tag else ""
+    return f"{parsed.written}{tag}@{digest}"
+
+
+def find_uses(obj: JsonObject) -> tuple[ImageUse, ...]:
+    """Find every image that an object's pod specs name, in any kind of workload.
+
+    A pod spec is recognised by its lists of containers, wherever it stands, so that Pods,
+    workloads, CronJobs, PodTemplates and custom workloads need no rule each. Image volumes count.
+    """
+    return tuple(_walk(obj, 0))
+
+
+def find_images(objects: Iterable[JsonObject]) -> tuple[str, ...]:
+    """List every image reference of a set once, as written, sorted."""
+    return tuple(sorted({use.image for obj in objects for use in find_uses(obj)}))
+
+
+def _walk(value: Json, depth: int) -> Iterator[ImageUse]:
+    if depth > _MAX_DEPTH:
+        return
+    if isinstance(value, Mapping):
+        yield from _uses_here(value)
+        for inner in value.values():
+            yield from _walk(inner, depth + 1)
+    elif isinstance(value, list | tuple):
+        for inner in value:
+            yield from _walk(inner, depth + 1)
+
+
+def _uses_here(spec: JsonObject) -> Iterator[ImageUse]:
+    for field in _CONTAINER_FIELDS:
+        for container in mappings_at(spec, field):
+            image = string_at(container, "image")
+            if image:
+                yield ImageUse(string_at(container, "name"), image)
+    for volume in mappings_at(spec, "volumes"):
+        image = string_at(mapping_at(volume, "image"), "reference")
+        if image:
+            yield ImageUse(string_at(volume, "name"), image)

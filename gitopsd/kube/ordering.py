@@ -1,0 +1,148 @@
+"""In which order objects are applied and deleted.
+
+Theory: three apply stages, as Flux stages them. Definitions come first, because nothing of their
+kind or inside them can exist before; then class kinds that others name; then all the rest, wave
+by wave, and inside a wave kind by kind. Deleting goes the other way round.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from itertools import groupby
+from typing import TYPE_CHECKING, TypeAlias
+
+from gitopsd.domain.manifests import ObjectKey, ObjectRef
+from gitopsd.kube.names import parse_wave
+from gitopsd.kube.objects import parse_ref
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable
+
+    from gitopsd.domain.manifests import JsonObject
+
+OrderKey: TypeAlias = tuple[int, int, int, str, str, str, str]
+"""(stage, wave, rank of the kind, kind, group, namespace, name)."""
+
+DEFINITIONS_STAGE = 1
+CLASSES_STAGE = 2
+REST_STAGE = 3
+
+_RANKED_KINDS = (
+    "CustomResourceDefinition",
+    "Namespace",
+    "ResourceQuota",
+    "LimitRange",
+    "ServiceAccount",
+    "ClusterRole",
+    "ClusterRoleBinding",
+    "Role",
+    "RoleBinding",
+    "NetworkPolicy",
+    "ConfigMap",
+    "Secret",
+    "PersistentVolume",
+    "PersistentVolumeClaim",
+    "Service",
+    "",  # every other kind
+    "DaemonSet",
+    "Pod",
+    "ReplicationController",
+    "ReplicaSet",
+    "StatefulSet",
+    "Deployment",
+    "HorizontalPodAutoscaler",
+    "PodDisruptionBudget",
+    "Job",
+    "CronJob",
+    "Ingress",
+    "APIService",
+    "ValidatingAdmissionPolicy",
+    "ValidatingAdmissionPolicyBinding",
+    "MutatingAdmissionPolicy",
+    "MutatingAdmissionPolicyBinding",
+    "MutatingWebhookConfiguration",
+    "ValidatingWebhookConfiguration",
+)
+_RANKS = {kind: rank for rank, kind in enumerate(_RANKED_KINDS)}
+_OTHER_RANK = _RANKS[""]
+_DEFINITIONS = frozenset({"CustomResourceDefinition", "Namespace", "ClusterRole"})
+_BUILT_IN_GROUPS = frozenset({"", "apps", "autoscaling", "batch", "extensions", "policy"})
+
+
+@dataclass(frozen=True, slots=True)
+class ApplyBatch:
+    """Objects that are sent together, before anything of the next batch.
+
+    Attributes:
+        stage: 1 for definitions, 2 for class kinds, 3 for the rest.
+        wave: Sync wave; always 0 in stages 1 and 2, which come before any wave.
+        objects: In apply order.
+    """
+
+    stage: int
+    wave: int
+    objects: tuple[JsonObject, ...]
+
+
+def is_built_in(group: str) -> bool:
+    """Whether a group is one of Kubernetes' own; a Knative ``Service`` is no core one."""
+    return group in _BUILT_IN_GROUPS or group.endswith(".k8s.io")
+
+
+def compute_stage(key: ObjectKey) -> int:
+    """Tell the apply stage of an object: 1 definitions, 2 class kinds, 3 the rest."""
+    if key.kind in _DEFINITIONS and is_built_in(key.group):
+        return DEFINITIONS_STAGE
+    return CLASSES_STAGE if key.kind.endswith("Class") else REST_STAGE
+
+
+def compute_order_key(obj: JsonObject) -> OrderKey:
+    """Make the key that sorts objects into apply order.
+
+    Raises:
+        PermanentError: ``InvalidObject``, when the object has no identity.
+    """
+    key = parse_ref(obj).key
+    wave = parse_wave(obj) if compute_stage(key) == REST_STAGE else 0
+    return _order(key, wave)
+
+
+def _order(key: ObjectKey, wave: int) -> OrderKey:
+    rank = _RANKS.get(key.kind, _OTHER_RANK) if is_built_in(key.group) else _OTHER_RANK
+    return (compute_stage(key), wave, rank, key.kind, key.group, key.namespace, key.name)
+
+
+def sort_for_apply(objects: Iterable[JsonObject]) -> tuple[JsonObject, ...]:
+    """Sort objects into apply order.
+
+    Raises:
+        PermanentError: ``InvalidObject``, when an object has no identity.
+    """
+    return tuple(sorted(objects, key=compute_order_key))
+
+
+def apply_batches(objects: Iterable[JsonObject]) -> tuple[ApplyBatch, ...]:
+    """Split objects into batches: one for each stage, and for each wave inside stage 3.
+
+    Raises:
+        PermanentError: ``InvalidObject``, when an object has no identity.
+    """
+    keyed = sorted(((compute_order_key(obj), obj) for obj in objects), key=lambda pair: pair[0])
+    return tuple(
+        ApplyBatch(stage, wave, tuple(obj for _, obj in group))
+        for (stage, wave), group in groupby(keyed, key=lambda pair: pair[0][:2])
+    )
+
+
+def apply_stages(objects: Iterable[JsonObject]) -> tuple[tuple[JsonObject, ...], ...]:
+    """Split objects as `apply_batches` does, without saying which stage and wave a batch is.
+
+    Raises:
+        PermanentError: ``InvalidObject``, when an object has no identity.
+    """
+    return tuple(batch.objects for batch in apply_batches(objects))
+
+
+def prune_order(refs: Iterable[ObjectRef]) -> tuple[ObjectRef, ...]:
+    """Sort objects into the order of deletion: the apply order backwards, waves not counted."""
+    return tuple(sorted(refs, key=lambda ref: _order(ref.key, 0), reverse=True))
