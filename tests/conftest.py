@@ -2,22 +2,21 @@
 
 Nothing of the developer's machine is seen: no ``GITOPSD_*`` settings, no kubeconfig, no Git
 configuration, no SSH agent. No network but what the directory allows (``tests/support/policy.py``),
-no asyncio task outlives its test, and a test that does not run counts as failed
-(``tests/support/verdict.py``).
+no asyncio task outlives its test (``leaks.py``), and a test that does not run counts as failed
+(``verdict.py``).
 """
 
 from __future__ import annotations
 
 import asyncio
-import inspect
 import os
-from collections.abc import AsyncIterator
 from pathlib import Path
 
 import pytest
 from hypothesis import HealthCheck, settings
 from hypothesis.configuration import set_hypothesis_home_dir
 
+from tests.support import leaks
 from tests.support.policy import apply_policy
 from tests.support.verdict import VerdictPlugin
 
@@ -60,6 +59,7 @@ def pytest_configure(config: pytest.Config) -> None:
     asyncio.set_event_loop(None)
     if not config.getoption("--hypothesis-profile", None):
         settings.load_profile("ci" if environment.get("CI") else "dev")
+    config.pluginmanager.register(leaks, "leaks")
     config.pluginmanager.register(VerdictPlugin(), "verdict")
 
 
@@ -67,24 +67,3 @@ def pytest_configure(config: pytest.Config) -> None:
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     """Gives every test the time limit and the network of its directory."""
     apply_policy(items, _TESTS)
-
-
-@pytest.fixture(autouse=True)
-def _no_leaked_tasks(request: pytest.FixtureRequest) -> None:
-    """Fails an asynchronous test that leaves a task behind; asked for first, so it looks last."""
-    if inspect.iscoroutinefunction(getattr(request.node, "function", None)):
-        request.getfixturevalue("_task_guard")
-
-
-@pytest.fixture
-async def _task_guard() -> AsyncIterator[None]:
-    """Compares the tasks of the test's loop before and after it."""
-    before = asyncio.all_tasks()
-    yield
-    # What a closing server or session scheduled for the next turns of the loop may end first.
-    for _ in range(5):
-        await asyncio.sleep(0)  # noqa: TID251 - a turn of the loop, no waiting
-    leaked = asyncio.all_tasks() - before - {asyncio.current_task()}
-    if leaked:
-        names = ", ".join(sorted(f"{task.get_name()} ({task.get_coro()})" for task in leaked))
-        pytest.fail(f"the test left tasks running: {names}", pytrace=False)

@@ -1,0 +1,136 @@
+"""The guards around every test: the last line, leaked tasks, and each directory's bounds."""
+
+from __future__ import annotations
+
+from datetime import timedelta
+from pathlib import Path
+
+import pytest
+
+from tests.support.policy import DIRECTORIES, select_allowance
+from tests.support.projects import run_module, write_project
+
+_CONFTEST = """
+    from tests.support.verdict import VerdictPlugin
+
+    def pytest_configure(config):
+        config.pluginmanager.register(VerdictPlugin())
+"""
+
+_PASSES = """
+    def test_holds():
+        pass
+"""
+
+_SKIPS = """
+    import pytest
+
+    def test_is_not_run():
+        pytest.skip("no server")
+"""
+
+_EXPECTED_TO_FAIL = """
+    import pytest
+
+    @pytest.mark.xfail(raises=AssertionError)
+    def test_is_known_to_fail():
+        assert False
+"""
+
+
+def _last_line(output: str) -> str:
+    return output.rstrip().splitlines()[-1]
+
+
+def test_run_ends_with_the_counts(tmp_path: Path) -> None:
+    """The last line says how many passed and that none failed, and the exit status is 0."""
+    write_project(tmp_path, {"conftest.py": _CONFTEST, "test_it.py": _PASSES})
+
+    ended = run_module(tmp_path, "pytest", "-p", "no:cacheprovider")
+
+    assert _last_line(ended.stdout) == "1 passed, 0 failed"
+    assert ended.returncode == 0
+
+
+@pytest.mark.parametrize("other", [_SKIPS, _EXPECTED_TO_FAIL], ids=["skipped", "xfailed"])
+def test_test_that_does_not_run_fails_the_run(tmp_path: Path, other: str) -> None:
+    """A skip or an expected failure counts among the failed and sets the exit status."""
+    files = {"conftest.py": _CONFTEST, "test_it.py": _PASSES, "test_other.py": other}
+    write_project(tmp_path, files)
+
+    ended = run_module(tmp_path, "pytest")
+
+    assert _last_line(ended.stdout) == "1 passed, 1 failed"
+    assert ended.returncode == 1
+
+
+def test_chosen_tests_may_pass_alone(tmp_path: Path) -> None:
+    """Tests left out by the caller's own -k are no failures."""
+    files = {"conftest.py": _CONFTEST, "test_it.py": _PASSES, "test_other.py": _SKIPS}
+    write_project(tmp_path, files)
+
+    ended = run_module(tmp_path, "pytest", "-k", "holds")
+
+    assert _last_line(ended.stdout) == "1 passed, 0 failed"
+    assert ended.returncode == 0
+
+
+def test_dropped_tests_fail_the_run(tmp_path: Path) -> None:
+    """Tests that a plug-in leaves out, unasked, count among the failed."""
+    dropping = (
+        _CONFTEST
+        + """
+    def pytest_collection_modifyitems(config, items):
+        config.hook.pytest_deselected(items=[items.pop()])
+"""
+    )
+    files = {"conftest.py": dropping, "test_it.py": _PASSES, "test_more.py": _PASSES}
+    write_project(tmp_path, files)
+
+    ended = run_module(tmp_path, "pytest")
+
+    assert _last_line(ended.stdout) == "1 passed, 1 failed"
+    assert ended.returncode == 1
+
+
+def test_leaked_task_fails_its_test(tmp_path: Path) -> None:
+    """A task that is still running when its test ends is named in an error."""
+    leaking = """
+        import asyncio
+
+        async def forever():
+            await asyncio.Event().wait()
+
+        async def test_leaves_a_task():
+            asyncio.create_task(forever(), name="left behind")
+
+        async def test_awaits_its_task():
+            await asyncio.create_task(asyncio.sleep(0))
+    """
+    write_project(tmp_path, {"test_it.py": leaking})
+
+    ended = run_module(tmp_path, "pytest", "-p", "tests.support.leaks")
+
+    assert "the test left tasks running: left behind" in ended.stdout
+    assert "2 passed, 1 error" in ended.stdout
+
+
+def test_unit_tests_have_no_network() -> None:
+    """The core's tests get five seconds and no address to connect to."""
+    allowance = select_allowance(Path("/p/tests/unit/kube/test_health.py"), Path("/p/tests"))
+
+    assert allowance.longest == timedelta(seconds=5)
+    assert allowance.hosts == ()
+
+
+def test_unknown_directory_is_refused() -> None:
+    """A test directory without a row in the table is an error that names the table."""
+    with pytest.raises(pytest.UsageError, match=r"tests/support/policy\.py"):
+        select_allowance(Path("/p/tests/elsewhere/test_it.py"), Path("/p/tests"))
+
+
+def test_no_directory_reaches_the_internet() -> None:
+    """Every address in the table is loopback or a test's own network namespace."""
+    hosts = {host for allowance in DIRECTORIES.values() for host in allowance.hosts}
+
+    assert hosts == {"127.0.0.0/8", "::1", "localhost", "10.0.0.0/8"}
