@@ -118,6 +118,7 @@ class Run:
         aborting_restore: Whether the abort restores the last verified set.
         timeouts: How long each step may take; fixed at admission from the application file.
         redirect: New target a person chose while a Rollback was in flight.
+        ended_by: Subject who asked for its end (abort, redirect); empty when nobody did.
         spec: Revision of the application file it was admitted under.
         rendered: Rendered set it applies; None before Render.
         plan: Plan that approvals bind to; None before Diff.
@@ -128,6 +129,7 @@ class Run:
         attempt_number: Which attempt of this release in this stage it is, from 1.
         last_look: What the last look said.
         cursor: Where a long step goes on, in that step's own words; empty at its start.
+        waiting_for: What the step last said it waits for, or why it could not ask.
         failure: Why it did not succeed.
         version: Grows by one with every stored change.
     """
@@ -150,6 +152,7 @@ class Run:
     aborting_restore: bool = False
     timeouts: tuple[tuple[Step, timedelta], ...] = ()
     redirect: RestoreTarget | None = None
+    ended_by: str = ""
     spec: int = 0
     rendered: Digest | None = None
     plan: Digest | None = None
@@ -160,6 +163,7 @@ class Run:
     attempt_number: int = 1
     last_look: LastLook = LastLook.NONE
     cursor: str = ""
+    waiting_for: str = ""
     failure: Failure | None = None
     version: int = 0
 

@@ -70,7 +70,7 @@ class StartRollback:
 
 @dataclass(frozen=True, slots=True)
 class MarkStalled:
-    """Call a person for the stage."""
+    """Call a person for the stage: whoever does it also sends ``on-stalled``, once a cause."""
 
     run: RunId
     reason: StallReason
@@ -104,6 +104,8 @@ class Trigger(Enum):
 
     RELEASE_CREATED = "on-release-created"
     RUN_STARTED = "on-run-started"
+    RUN_ABORTED = "on-run-aborted"
+    RUN_ERRORED = "on-run-errored"
     APPROVAL_REQUESTED = "on-approval-requested"
     DEPLOYED = "on-deployed"
     VERIFICATION_FAILED = "on-verification-failed"

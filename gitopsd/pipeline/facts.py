@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from datetime import datetime
 
-from gitopsd.domain.config import StageSpec
+from gitopsd.domain.config import RewindPolicy, StageSpec
 from gitopsd.domain.gates import Vote
 from gitopsd.domain.manifests import Digest
 from gitopsd.domain.releases import Offer, Release, ReleaseId
@@ -74,6 +74,9 @@ class GateFacts:
         verified_upstream_at: Upstream stage -> since when the release is verified there.
         running_offer: Offer number of the release the stage runs verified; None when unknown.
         gate_entered_at: When the run came to its Gate.
+        rewind: What the application's source says about force-pushes to older commits.
+        quarantines: Quarantines of the stage that are in force.
+        images: Image digests in the run's rendered set, to match quarantined images.
     """
 
     now: datetime
@@ -93,6 +96,9 @@ class GateFacts:
     verified_upstream_at: Mapping[str, datetime] = field(default_factory=dict)
     running_offer: int | None = None
     gate_entered_at: datetime | None = None
+    rewind: RewindPolicy = RewindPolicy.HOLD
+    quarantines: tuple[Quarantine, ...] = ()
+    images: tuple[Digest, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -118,3 +124,30 @@ class RestoreFacts:
     stricter: str | None = None
     inherited: RestoreTarget | None = None
     images_of: Mapping[Digest, tuple[Digest, ...]] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, slots=True)
+class WatchFacts:
+    """Everything the decision about a failure in the watch window reads.
+
+    Attributes:
+        now: The transaction's time.
+        stage: Stored state of the stage.
+        spec: The stage in the revision that its verification was made under.
+        verification: The verification of what the stage runs.
+        restore: Facts for the choice of a target: ``rendered`` is the verification's, ``inherited``
+            the target stored with its run.
+        front_run: The run in *front*; None when the slot is free.
+        rollbacks_last_hour: Automatic rollbacks of the stage that began within the last hour.
+        cluster_rollbacks: Watch-window rollbacks that wanted to start on the cluster within the
+            last 10 minutes, this one included.
+    """
+
+    now: datetime
+    stage: Stage
+    spec: StageSpec
+    verification: Verification
+    restore: RestoreFacts
+    front_run: Run | None = None
+    rollbacks_last_hour: int = 0
+    cluster_rollbacks: int = 1

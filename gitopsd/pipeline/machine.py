@@ -1,0 +1,312 @@
+"""The machine: `decide(run, event)` is the deploy pipeline.
+
+Theory of operation
+-------------------
+A run is Pending, Running in one step, or ended. Each time it is let into a step it commands one
+`ExecuteStep` and remembers its id in ``command``: that is the only work outstanding. Whatever
+does the work answers with one outcome (`StepSucceeded`, `StepPending`, `StepErrored`,
+`StepFailed`) that names the command. An outcome that names another command is stale: it comes
+from work that was done twice, or from before something else moved the run, and changes nothing.
+So every effect may be tried any number of times, and a crash between command and outcome costs a
+repetition, never a decision.
+
+Everything else comes from outside the work: time (`DeadlineReached`), people (`AbortRequested`,
+`GateRefused`, `RollbackRequested`), other runs of the stage (`Superseded`, `AppliedChanged`). A
+run with writes in flight cannot be ended from outside at once, for half a batch may be in the
+cluster: it is marked (``superseded_by``, ``aborting``, ``redirect``) and *closes*, that is, it
+ends with the next outcome whatever that says, or at its deadline, whichever comes first.
+
+Deadlines are set when a step is entered and nothing extends them. A deadline is judged by the
+last look: *not healthy* is a verdict (Failed, DeadlineExceeded), everything else is none
+(Errored, Unreachable). That holds for a last look that said *healthy*, too: in WaitHealthy it
+cannot stand, for a healthy look ends the step; in Certify it means that looking stopped, and a
+release is neither certified nor condemned by looks that were not made. An attempt that errored
+counts as a look that saw nothing, so an API server that goes away after a not-healthy look never
+turns into a verdict.
+
+`table.ROWS` says what can happen where; without a row an event is ignored with a reason. What
+each ending emits is in `endings`. Ids of commands are made of the run's id and version, so the
+same history makes the same ids.
+"""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from datetime import datetime, timedelta
+from typing import TypeAlias
+
+from gitopsd.domain.runs import (
+    AbortReason,
+    CommandId,
+    Failure,
+    LastLook,
+    Phase,
+    Run,
+    RunKind,
+    Step,
+)
+from gitopsd.pipeline.commands import ExecuteStep, Notify, Trigger
+from gitopsd.pipeline.endings import (
+    Transition,
+    abort,
+    end_closing,
+    fail,
+    give_up,
+    succeed,
+    succeed_unchanged,
+)
+from gitopsd.pipeline.events import (
+    AbortRequested,
+    AppliedChanged,
+    DeadlineReached,
+    Event,
+    GateRefused,
+    RollbackRequested,
+    RunAdmitted,
+    StepErrored,
+    StepFailed,
+    StepPending,
+    StepSucceeded,
+    Superseded,
+)
+from gitopsd.pipeline.steps import (
+    MUTATING_STEPS,
+    compute_backoff,
+    first_step,
+    next_step,
+    timeout_of,
+)
+from gitopsd.pipeline.table import Effect, find_row
+
+__all__ = ["Transition", "decide"]
+
+_Outcome: TypeAlias = StepSucceeded | StepPending | StepErrored | StepFailed
+_Circumstance: TypeAlias = RunAdmitted | DeadlineReached | GateRefused | AppliedChanged
+
+
+def decide(run: Run, event: Event) -> Transition:
+    """Decide what an event does to a run.
+
+    Total and pure: every pair has an answer, the same each time.
+
+    Args:
+        run: The run as stored.
+        event: What happened; it carries its own time.
+
+    Returns:
+        The run after it, at ``version + 1``, with the commands that follow; or the same run and
+        the reason why the event was ignored.
+    """
+    if run.phase.terminal:
+        return _ignore(run, f"{run.id} has ended: {run.phase.value}")
+    if isinstance(event, _Outcome) and event.command != run.command:
+        return _ignore(run, f"stale: it answers {event.command}, outstanding is {run.command}")
+    row = find_row(run, event)
+    if row is None:
+        return _ignore(run, f"{type(event).__name__} changes nothing for {_whereabouts(run)}")
+    if isinstance(event, DeadlineReached) and not _is_over(run, event.at):
+        return _ignore(run, f"the deadline is not reached for {_whereabouts(run)}")
+    if row.effect is Effect.END_CLOSING:
+        return end_closing(run, event.at, run.failure or _superseded_by(run, ""))
+    if isinstance(event, _Outcome):
+        return _report(run, event)
+    if isinstance(event, _Circumstance):
+        return _meet(run, event)
+    return _obey(run, event, row.effect)
+
+
+def _report(run: Run, event: _Outcome) -> Transition:
+    """Go by what the outstanding command came to."""
+    step = run.step or first_step(run.kind)
+    match event:
+        case StepSucceeded():
+            return _advance(run, step, event)
+        case StepPending():
+            looked = replace(
+                run,
+                last_look=event.last_look,
+                cursor=event.cursor,
+                waiting_for=event.message,
+            )
+            return _command(looked, step, event.retry_after)
+        case StepErrored():
+            return _retry(run, step, event)
+        case StepFailed():
+            failure = Failure(event.reason, event.message, step)
+            if step is Step.GATE:
+                return _reject(run, event.at, event.message)
+            return fail(run, event.at, failure)
+
+
+def _meet(run: Run, event: _Circumstance) -> Transition:
+    """Go by what is the case, whoever wished it."""
+    match event:
+        case RunAdmitted():
+            timeouts = event.timeouts or run.timeouts
+            admitted = replace(run, phase=Phase.RUNNING, started_at=event.at, timeouts=timeouts)
+            entered = _enter(admitted, first_step(run.kind), event.at)
+            return replace(entered, commands=(*entered.commands, _started(run)))
+        case DeadlineReached():
+            return _expire(run, event.at) if run.step is Step.GATE else _judge(run, event.at)
+        case GateRefused():
+            return _reject(run, event.at, event.reason)
+        case AppliedChanged():
+            return _enter(replace(run, plan=None, plan_empty=False), Step.VALIDATE, event.at)
+
+
+def _obey(
+    run: Run, event: Superseded | AbortRequested | RollbackRequested, do: Effect
+) -> Transition:
+    """Go by what a person, or a newer release, wants of the run."""
+    match event:
+        case Superseded():
+            return _supersede(run, event, do)
+        case AbortRequested():
+            return _abort(run, event, do)
+        case RollbackRequested():
+            return _redirect(run, event, do)
+
+
+def _enter(run: Run, step: Step, at: datetime) -> Transition:
+    """Begin a step: its first attempt, its own deadline, nothing seen yet."""
+    fresh = replace(
+        run,
+        attempt=1,
+        step_deadline=at + timeout_of(run, step),
+        mutated=run.mutated or step in MUTATING_STEPS,
+        last_look=LastLook.NONE,
+        cursor="",
+        waiting_for="",
+    )
+    return _command(fresh, step, timedelta(0))
+
+
+def _command(run: Run, step: Step, delay: timedelta) -> Transition:
+    """Command a step anew; the id is made of the version, so the earlier command turns stale."""
+    version = run.version + 1
+    command = CommandId(f"{run.id}.{version}")
+    after = replace(run, step=step, command=command, version=version)
+    return Transition(after, (ExecuteStep(command, run.id, step, run.attempt, delay),))
+
+
+def _advance(run: Run, step: Step, event: StepSucceeded) -> Transition:
+    if step is Step.RENDER:
+        run = replace(run, rendered=event.rendered)
+    elif step is Step.DIFF:
+        run = replace(run, plan=event.plan, plan_empty=event.plan_empty)
+        if event.plan_empty and event.applied_verified:
+            return succeed_unchanged(run, event.at)
+    elif step is Step.GATE:
+        run = replace(run, restore_target=event.restore, no_restore=event.no_restore)
+    following = next_step(run.kind, step)
+    return succeed(run, event.at) if following is None else _enter(run, following, event.at)
+
+
+def _retry(run: Run, step: Step, event: StepErrored) -> Transition:
+    if not event.retryable or run.attempt >= event.limit:
+        return give_up(run, event.at, Failure(event.reason, event.message, step))
+    blind = replace(
+        run,
+        attempt=run.attempt + 1,
+        last_look=LastLook.UNKNOWN,
+        cursor=event.cursor or run.cursor,
+        waiting_for=event.message,
+    )
+    return _command(blind, step, compute_backoff(run.attempt, event.retry_after))
+
+
+def _is_over(run: Run, at: datetime) -> bool:
+    return run.step_deadline is not None and at >= run.step_deadline
+
+
+def _judge(run: Run, at: datetime) -> Transition:
+    last = f": {run.waiting_for}" if run.waiting_for else ""
+    if run.last_look is LastLook.NOT_HEALTHY:
+        message = f"its time is over and the last look was not healthy{last}"
+        return fail(run, at, Failure("DeadlineExceeded", message, run.step))
+    message = f"its time is over and there is no sight of it{last}"
+    return give_up(run, at, Failure("Unreachable", message, run.step))
+
+
+def _expire(run: Run, at: datetime) -> Transition:
+    last = f": {run.waiting_for}" if run.waiting_for else ""
+    message = f"its gates did not open in time{last}"
+    return abort(run, at, Failure(AbortReason.EXPIRED.value, message, run.step))
+
+
+def _reject(run: Run, at: datetime, why: str) -> Transition:
+    return abort(run, at, Failure(AbortReason.REJECTED.value, why, run.step))
+
+
+def _supersede(run: Run, event: Superseded, do: Effect) -> Transition:
+    if run.aborting:
+        return _ignore(run, "it is being aborted")
+    if run.superseded_by == event.by:
+        return _ignore(run, f"it knows that {event.by} takes over")
+    if do is Effect.REPLACE and event.vote_standing:
+        return _ignore(run, "a vote has been given for it")
+    if do is Effect.YIELD and event.protected and not event.failing:
+        return _ignore(run, "two before it were superseded here, and it shows no failing signal")
+    taken_over = replace(run, superseded_by=event.by)
+    if do is Effect.NOTE:
+        return _mark(taken_over)
+    failure = _superseded_by(taken_over, event.by_alias)
+    if do is Effect.CLOSE:
+        return _mark(replace(taken_over, failure=failure))
+    return abort(taken_over, event.at, failure)
+
+
+def _abort(run: Run, event: AbortRequested, do: Effect) -> Transition:
+    tail = f": {event.message}" if event.message else ""
+    failure = Failure(event.reason.value, f"aborted by {event.by}{tail}", run.step)
+    if do is Effect.ABORT:
+        return abort(replace(run, ended_by=event.by), event.at, failure)
+    if event.reason is AbortReason.STAGE_REMOVED:
+        return _ignore(run, "it has begun to write, so it finishes before its stage is retired")
+    if run.aborting and (run.aborting_restore or not event.restore):
+        return _ignore(run, "it is being aborted")
+    return _mark(
+        replace(
+            run,
+            aborting=True,
+            aborting_restore=event.restore,
+            ended_by=event.by,
+            failure=failure,
+        )
+    )
+
+
+def _redirect(run: Run, event: RollbackRequested, do: Effect) -> Transition:
+    message = f"redirected by {event.by} to {event.target.release}"
+    failure = Failure(AbortReason.REDIRECTED.value, message, run.step)
+    redirected = replace(run, redirect=event.target, ended_by=event.by, failure=failure)
+    if do is Effect.REDIRECT:
+        return end_closing(redirected, event.at, failure)
+    return _mark(redirected)
+
+
+def _mark(run: Run) -> Transition:
+    """Remember something; the outstanding command stays what it is."""
+    return Transition(replace(run, version=run.version + 1))
+
+
+def _superseded_by(run: Run, alias: str) -> Failure:
+    newer = alias or run.superseded_by
+    return Failure(AbortReason.SUPERSEDED.value, f"superseded by {newer}", run.step)
+
+
+def _started(run: Run) -> Notify:
+    if run.kind is RunKind.ROLLBACK:
+        return Notify(run.id, Trigger.ROLLBACK_STARTED, f"{run.stage}: going back to {run.release}")
+    if run.kind is RunKind.SYNC:
+        return Notify(run.id, Trigger.RUN_STARTED, f"{run.stage}: applying {run.release} again")
+    return Notify(run.id, Trigger.RUN_STARTED, f"{run.stage}: {run.release} is on its way")
+
+
+def _ignore(run: Run, reason: str) -> Transition:
+    return Transition(run, ignored=reason)
+
+
+def _whereabouts(run: Run) -> str:
+    where = run.step.value if run.step is not None else run.phase.value
+    return f"a {run.kind.value} in {where}"

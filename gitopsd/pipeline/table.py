@@ -1,0 +1,220 @@
+"""The machine's transitions as data: what can happen where, and what follows.
+
+`machine.decide` does nothing without a row here; the diagram in ``docs/architecture.md`` is drawn
+from these rows; tests hold every result against the row's ``to``.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from enum import Enum
+from typing import TypeAlias
+
+from gitopsd.domain.runs import Phase, Run, RunKind, Step
+from gitopsd.pipeline.events import (
+    AbortRequested,
+    AppliedChanged,
+    DeadlineReached,
+    Event,
+    GateRefused,
+    RollbackRequested,
+    RunAdmitted,
+    StepErrored,
+    StepFailed,
+    StepPending,
+    StepSucceeded,
+    Superseded,
+)
+from gitopsd.pipeline.steps import NEXT_STEPS, STEP_ORDER, first_step, next_step
+
+Position: TypeAlias = Phase | Step
+"""Where a live run stands: `Phase.PENDING`, or its step while Running."""
+
+
+class Effect(Enum):
+    """What a row does; one function of `machine` each."""
+
+    ADMIT = "Admit"
+    ADVANCE = "Advance"
+    WAIT = "Wait"
+    RETRY = "Retry"
+    FAIL = "Fail"
+    JUDGE = "Judge"
+    REFUSE = "Refuse"
+    EXPIRE = "Expire"
+    REVALIDATE = "Revalidate"
+    REPLACE = "Replace"
+    YIELD = "Yield"
+    STOP = "Stop"
+    CLOSE = "Close"
+    NOTE = "Note"
+    ABORT = "Abort"
+    ABORT_LATER = "AbortLater"
+    REDIRECT = "Redirect"
+    REDIRECT_LATER = "RedirectLater"
+    END_CLOSING = "EndClosing"
+
+
+class Follow(Enum):
+    """Where a row leads when that depends on where it starts."""
+
+    SAME = "Same"
+    FIRST = "First"
+    FOLLOWING = "Following"
+
+
+Target: TypeAlias = Phase | Step | Follow
+"""Where a row can lead."""
+
+
+@dataclass(frozen=True, slots=True)
+class Row:
+    """One row of the table.
+
+    Attributes:
+        kinds: Kinds of runs it is for.
+        at: Where the run stands.
+        event: What happens.
+        effect: What the machine does.
+        to: Where it can lead; more than one when the event's own facts decide.
+        note: The condition, in a few words for the diagram.
+        closing: True for runs that only wait for the work in flight to report, then end.
+    """
+
+    kinds: frozenset[RunKind]
+    at: frozenset[Position]
+    event: type[Event]
+    effect: Effect
+    to: tuple[Target, ...]
+    note: str = ""
+    closing: bool = False
+
+
+_ALL = frozenset(RunKind)
+_ROLLOUT = frozenset({RunKind.ROLLOUT})
+_ROLLBACK = frozenset({RunKind.ROLLBACK})
+_SYNC = frozenset({RunKind.SYNC})
+
+_PENDING = frozenset[Position]({Phase.PENDING})
+_STEPS = frozenset[Position](Step)
+_DIFF = frozenset[Position]({Step.DIFF})
+_GATE = frozenset[Position]({Step.GATE})
+_WAITING = frozenset[Position]({Phase.PENDING, *NEXT_STEPS})
+_BATCHES = frozenset[Position]({Step.PREPARE, Step.APPLY})
+_WRITES = frozenset[Position]({Step.PREPARE, Step.APPLY, Step.PRUNE})
+_HEALTH = frozenset[Position]({Step.WAIT_HEALTHY})
+_LATE = frozenset[Position]({Step.VERIFY, Step.PRUNE, Step.CERTIFY})
+_FRONT = _BATCHES | _HEALTH | _LATE
+
+_STAY = (Follow.SAME,)
+_ABORTED = (Phase.ABORTED,)
+
+_OUTCOMES: tuple[Row, ...] = (
+    Row(_ALL, _PENDING, RunAdmitted, Effect.ADMIT, (Follow.FIRST,)),
+    Row(
+        _ROLLOUT,
+        _DIFF,
+        StepSucceeded,
+        Effect.ADVANCE,
+        (Follow.FOLLOWING, Phase.SUCCEEDED),
+        "Unchanged",
+    ),
+    Row(_ALL, _STEPS - _DIFF, StepSucceeded, Effect.ADVANCE, (Follow.FOLLOWING,)),
+    Row(_ALL, _STEPS, StepPending, Effect.WAIT, _STAY),
+    Row(_ALL, _STEPS, StepErrored, Effect.RETRY, (Follow.SAME, Phase.ERRORED), "none left"),
+    Row(_ALL, _STEPS - _GATE, StepFailed, Effect.FAIL, (Phase.FAILED,)),
+    Row(
+        _ALL,
+        _STEPS - _GATE,
+        DeadlineReached,
+        Effect.JUDGE,
+        (Phase.FAILED, Phase.ERRORED),
+        "by the last look",
+    ),
+    Row(_ROLLOUT, _GATE, StepFailed, Effect.REFUSE, _ABORTED, "Rejected"),
+    Row(_ROLLOUT, _GATE, GateRefused, Effect.REFUSE, _ABORTED, "Rejected"),
+    Row(_ROLLOUT, _GATE, DeadlineReached, Effect.EXPIRE, _ABORTED, "Expired"),
+    Row(
+        _ROLLOUT,
+        _DIFF | _GATE,
+        AppliedChanged,
+        Effect.REVALIDATE,
+        (Step.VALIDATE,),
+    ),
+)
+
+_INTERRUPTIONS: tuple[Row, ...] = (
+    Row(_ROLLOUT, _WAITING, Superseded, Effect.REPLACE, (Phase.ABORTED, Follow.SAME), "no vote"),
+    Row(_ROLLOUT, _BATCHES, Superseded, Effect.CLOSE, _STAY),
+    Row(_ROLLOUT, _HEALTH, Superseded, Effect.YIELD, (Phase.ABORTED, Follow.SAME), "unprotected"),
+    Row(_ROLLOUT, _LATE, Superseded, Effect.NOTE, _STAY),
+    Row(_SYNC, _PENDING | _HEALTH, Superseded, Effect.STOP, _ABORTED),
+    Row(_SYNC, _BATCHES, Superseded, Effect.CLOSE, _STAY),
+    Row(_ROLLOUT, _WAITING, AbortRequested, Effect.ABORT, _ABORTED),
+    Row(_SYNC, _PENDING, AbortRequested, Effect.ABORT, _ABORTED),
+    Row(_ROLLOUT | _SYNC, _FRONT, AbortRequested, Effect.ABORT_LATER, _STAY),
+    Row(
+        _ROLLBACK,
+        (_PENDING | _FRONT) - _WRITES,
+        RollbackRequested,
+        Effect.REDIRECT,
+        _ABORTED,
+        "Redirected",
+    ),
+    Row(_ROLLBACK, _WRITES, RollbackRequested, Effect.REDIRECT_LATER, _STAY),
+)
+
+_CLOSINGS: tuple[Row, ...] = tuple(
+    Row(_ALL, _FRONT, event, Effect.END_CLOSING, _ABORTED, "ending", closing=True)
+    for event in (StepSucceeded, StepPending, StepErrored, StepFailed, DeadlineReached)
+)
+
+ROWS: tuple[Row, ...] = _CLOSINGS + _OUTCOMES + _INTERRUPTIONS
+"""Every transition there is. The first row that fits counts; what fits none is ignored."""
+
+
+def position_of(run: Run) -> Position | None:
+    """Tell where a run stands; None when it ended."""
+    return run.step if run.phase is Phase.RUNNING else Phase.PENDING if run.live else None
+
+
+def positions_of(kind: RunKind) -> tuple[Position, ...]:
+    """List where a live run of this kind can stand, in order."""
+    return (Phase.PENDING, *STEP_ORDER[kind])
+
+
+def is_closing(run: Run) -> bool:
+    """Tell whether a run ends as soon as its work in flight reports.
+
+    A Rollout that was superseded from Verify on is not: it finishes what it has nearly proven.
+    """
+    taken_over = run.superseded_by is not None and run.step in _BATCHES
+    return run.aborting or run.redirect is not None or taken_over
+
+
+def find_row(run: Run, event: Event) -> Row | None:
+    """Find the row for an event; None when the event changes nothing where the run stands."""
+    at = position_of(run)
+    if at not in positions_of(run.kind):
+        return None
+    closing = is_closing(run)
+    for row in ROWS:
+        fits = run.kind in row.kinds and at in row.at and isinstance(event, row.event)
+        if fits and (closing or not row.closing):
+            return row
+    return None
+
+
+def leads_to(row: Row, kind: RunKind, at: Position) -> tuple[Position, ...]:
+    """List the positions and phases that a row can lead to from a position, without duplicates."""
+    return tuple(dict.fromkeys(_resolve(target, kind, at) for target in row.to))
+
+
+def _resolve(target: Target, kind: RunKind, at: Position) -> Position:
+    if not isinstance(target, Follow):
+        return target
+    if target is Follow.SAME:
+        return at
+    if isinstance(at, Phase):
+        return first_step(kind)
+    return next_step(kind, at) or Phase.SUCCEEDED
