@@ -3,42 +3,53 @@
 What is real: the server, its storage on disk, its answers and its error words. What is ours: a
 client of a few requests that pushes the images of `tests.support.images`, so that no image tool
 is needed.
+
+`RegistryServer` is synchronous, for session fixtures and benchmarks; `run_registry` gives the same
+in an asynchronous test, whose loop goes on while a request waits.
 """
 
 from __future__ import annotations
 
 import asyncio
 import contextlib
+import http.client
 import json
-import os
+import re
+import secrets
 import shutil
-from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from dataclasses import dataclass, field
+from datetime import timedelta
+from typing import TYPE_CHECKING, Self
 from urllib.parse import urlsplit
 
-import aiohttp
+from tests.support.processes import ServerProcess, wait_until
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Mapping
     from pathlib import Path
+    from types import TracebackType
 
     from tests.support.images import Blob, Image
 
-START_DEADLINE_SECONDS = 20.0
-STOP_DEADLINE_SECONDS = 10.0
-REQUEST_TIMEOUT = aiohttp.ClientTimeout(total=20)
+START_WITHIN = timedelta(seconds=20)
+REQUEST_SECONDS = 20
 PROGRAMS = ("docker-registry", "registry")
 ACCEPT_MANIFESTS = (
     "application/vnd.oci.image.manifest.v1+json, application/vnd.oci.image.index.v1+json, "
     "application/vnd.docker.distribution.manifest.v2+json"
 )
+_LISTENING = re.compile(r'"msg":"listening on ([0-9.]+:[0-9]+)')
+
+
+class RegistryError(Exception):
+    """The registry is not there, or answered what it should not; the message holds its words."""
 
 
 @dataclass(frozen=True, slots=True)
 class PushedImage:
     """Where an image can be had after a push.
 
-    Args:
+    Attributes:
         repository: Host and path without tag, e.g. ``127.0.0.1:4711/acme/web``.
         tag: The tag it was pushed under; empty when it was pushed by digest alone.
         digest: ``sha256:...`` of its manifest.
@@ -67,214 +78,247 @@ class Notifications:
     headers: Mapping[str, str]
 
 
-class Registry:
-    """A running registry; made by `run_registry`."""
+@dataclass(frozen=True, slots=True)
+class _Answer:
+    status: int
+    headers: Mapping[str, str]
+    body: bytes
 
-    def __init__(
-        self, *, directory: Path, listen: str, notifications: Notifications | None
+
+@dataclass(slots=True)
+class RegistryServer:
+    """A registry in a process of its own; a context manager that starts and stops it.
+
+    Attributes:
+        directory: Where its content, configuration and log are.
+        listen: ``address:port``; port 0 until it is started for the first time.
+        notifications: Where it reports pushes, if anywhere.
+    """
+
+    directory: Path
+    listen: str = "127.0.0.1:0"
+    notifications: Notifications | None = None
+    _process: ServerProcess | None = field(default=None, init=False)
+
+    def __enter__(self) -> Self:
+        """Start."""
+        self.start()
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
     ) -> None:
-        self._directory = directory
-        self._listen = listen
-        self._notifications = notifications
-        self._process: asyncio.subprocess.Process | None = None
-        self._log_reader: asyncio.Task[None] | None = None
-        self._session: aiohttp.ClientSession | None = None
+        """Stop."""
+        self.stop()
 
     @property
     def host(self) -> str:
         """``address:port``, the first part of every image reference here."""
-        return self._listen
+        return self.listen
 
     @property
     def url(self) -> str:
         """Base URL; it speaks plain HTTP."""
-        return f"http://{self._listen}"
+        return f"http://{self.listen}"
 
     @property
     def log_file(self) -> Path:
         """Everything the server wrote, one JSON object a line."""
-        return self._directory / "registry.log"
+        return self.directory / "registry.log"
 
-    async def start(self) -> None:
+    def start(self) -> None:
         """Start the server; after `stop` it comes back on the same port with the same content.
 
+        Call it from the main thread: the server is killed when the thread that started it ends.
+
         Raises:
-            RuntimeError: The program is not installed, or it ended or did not listen in time.
+            RegistryError: The program is not installed.
+            ServerEndedError: It ended at its start.
+            WaitTimeoutError: It did not listen in time.
         """
         program = next((found for name in PROGRAMS if (found := shutil.which(name))), None)
         if program is None:
             message = "no registry program in PATH: run `sudo sh tools/install-servers.sh`"
-            raise RuntimeError(message)
-        config_file = self._write_config()
-        self._process = await asyncio.create_subprocess_exec(
-            *_dies_with_parent(),
-            program,
-            "serve",
-            str(config_file),
-            stdin=asyncio.subprocess.DEVNULL,
-            stdout=asyncio.subprocess.DEVNULL,
-            stderr=asyncio.subprocess.PIPE,
-            env={"PATH": os.defpath, "OTEL_TRACES_EXPORTER": "none"},
-        )
-        listening: asyncio.Future[str] = asyncio.get_running_loop().create_future()
-        self._log_reader = asyncio.create_task(self._read_log(listening))
-        async with asyncio.timeout(START_DEADLINE_SECONDS):
-            self._listen = await listening
-        if self._session is None:
-            self._session = aiohttp.ClientSession(timeout=REQUEST_TIMEOUT)
+            raise RegistryError(message)
+        self.directory.mkdir(parents=True, exist_ok=True)
+        config_file = self.directory / "registry.json"
+        # JSON is YAML, so the server's own configuration parser reads it.
+        config_file.write_text(json.dumps(self._config()))
+        begin = self.log_file.stat().st_size if self.log_file.exists() else 0
+        command = [program, "serve", str(config_file)]
+        process = ServerProcess.start("registry", command, self.log_file)
+        self._process = process
+        try:
+            wait_until(
+                lambda: self._heard(begin) is not None,
+                what="the registry to listen",
+                within=START_WITHIN,
+                servers=(process,),
+            )
+        except BaseException:
+            self.stop()
+            raise
+        self.listen = self._heard(begin) or self.listen
 
-    async def stop(self) -> None:
+    def stop(self) -> None:
         """Stop the server; what was pushed stays on disk. Safe to repeat: ended is ended."""
         process, self._process = self._process, None
         if process is not None:
-            with contextlib.suppress(ProcessLookupError):
-                process.terminate()
-            try:
-                async with asyncio.timeout(STOP_DEADLINE_SECONDS):
-                    await process.wait()
-            except TimeoutError:
-                process.kill()
-                await process.wait()
-        if self._log_reader is not None:
-            await self._log_reader
-            self._log_reader = None
+            process.stop()
 
-    async def close(self) -> None:
-        """Stop the server and let go of the connections to it."""
-        if self._session is not None:
-            await self._session.close()
-            self._session = None
-        await self.stop()
-
-    async def push(self, image: Image, name: str) -> PushedImage:
+    def push(self, image: Image, name: str) -> PushedImage:
         """Push `image` under ``path:tag`` (or ``path`` alone: by digest, no tag is touched)."""
         path, _, tag = name.partition(":")
         for blob in image.blobs:
-            await self._push_blob(path, blob)
-        await self._push_manifest(path, image, tag or image.digest)
-        return PushedImage(f"{self._listen}/{path}", tag, image.digest)
+            self._push_blob(path, blob)
+        self._send(
+            "PUT",
+            f"/v2/{path}/manifests/{tag or image.digest}",
+            {"Content-Type": image.manifest.media_type},
+            image.manifest.content,
+        )
+        return PushedImage(f"{self.listen}/{path}", tag, image.digest)
 
-    async def tag(self, image: Image, name: str) -> PushedImage:
-        """Move a tag to an image whose content is already there."""
-        path, _, tag = name.partition(":")
-        await self._push_manifest(path, image, tag)
-        return PushedImage(f"{self._listen}/{path}", tag, image.digest)
-
-    async def tags(self, path: str) -> list[str]:
+    def tags(self, path: str) -> list[str]:
         """The tags of one repository, sorted; empty when it is unknown."""
-        async with self._client.get(f"{self.url}/v2/{path}/tags/list") as response:
-            if response.status == 404:
-                return []
-            response.raise_for_status()
-            document = await response.json()
-        return sorted(document.get("tags") or [])
+        answer = self._send("GET", f"/v2/{path}/tags/list", missing=True)
+        return [] if answer.status == 404 else sorted(json.loads(answer.body)["tags"] or [])
 
-    async def digest(self, name: str) -> str | None:
+    def digest(self, name: str) -> str | None:
         """The digest that ``path:tag`` points at; None when there is no such tag."""
         path, _, tag = name.partition(":")
-        async with self._client.head(
-            f"{self.url}/v2/{path}/manifests/{tag}", headers={"Accept": ACCEPT_MANIFESTS}
-        ) as response:
-            if response.status == 404:
-                return None
-            response.raise_for_status()
-            return response.headers["Docker-Content-Digest"]
+        url = f"/v2/{path}/manifests/{tag}"
+        answer = self._send("HEAD", url, {"Accept": ACCEPT_MANIFESTS}, missing=True)
+        return None if answer.status == 404 else answer.headers["docker-content-digest"]
 
-    async def delete(self, path: str, digest: str) -> None:
+    def manifest(self, name: str) -> bytes:
+        """The manifest of ``path:tag`` or ``path@sha256:...``, byte for byte."""
+        path, at, target = name.partition("@")
+        if not at:
+            path, _, target = name.partition(":")
+        return self._send(
+            "GET", f"/v2/{path}/manifests/{target}", {"Accept": ACCEPT_MANIFESTS}
+        ).body
+
+    def delete(self, path: str, digest: str) -> None:
         """Delete a manifest with every tag that points at it."""
-        async with self._client.delete(f"{self.url}/v2/{path}/manifests/{digest}") as response:
-            response.raise_for_status()
+        self._send("DELETE", f"/v2/{path}/manifests/{digest}")
 
-    async def _push_blob(self, path: str, blob: Blob) -> None:
-        blobs = f"{self.url}/v2/{path}/blobs"
-        async with self._client.head(f"{blobs}/{blob.digest}") as response:
-            if response.status == 200:
-                return
-        async with self._client.post(f"{blobs}/uploads/") as response:
-            response.raise_for_status()
-            location = response.headers["Location"]
-        # The answer names the host it was asked by; only path and query are wanted.
-        parts = urlsplit(location)
-        query = f"{parts.query}&digest={blob.digest}" if parts.query else f"digest={blob.digest}"
-        async with self._client.put(
-            f"{self.url}{parts.path}?{query}",
-            data=blob.content,
-            headers={"Content-Type": "application/octet-stream"},
-        ) as response:
-            response.raise_for_status()
+    def _push_blob(self, path: str, blob: Blob) -> None:
+        blobs = f"/v2/{path}/blobs"
+        if self._send("HEAD", f"{blobs}/{blob.digest}", missing=True).status == 200:
+            return
+        upload = urlsplit(self._send("POST", f"{blobs}/uploads/").headers["location"])
+        query = f"{upload.query}&digest={blob.digest}".lstrip("&")
+        content_type = {"Content-Type": "application/octet-stream"}
+        self._send("PUT", f"{upload.path}?{query}", content_type, blob.content)
 
-    async def _push_manifest(self, path: str, image: Image, target: str) -> None:
-        async with self._client.put(
-            f"{self.url}/v2/{path}/manifests/{target}",
-            data=image.manifest.content,
-            headers={"Content-Type": image.manifest.media_type},
-        ) as response:
-            if response.status != 201:
-                message = f"push of {path}:{target}: {response.status} {await response.text()}"
-                raise RuntimeError(message)
+    def _send(
+        self,
+        verb: str,
+        path: str,
+        headers: Mapping[str, str] | None = None,
+        body: bytes | None = None,
+        *,
+        missing: bool = False,
+    ) -> _Answer:
+        """One request on a connection of its own; `missing` says that 404 is an answer."""
+        with contextlib.closing(
+            http.client.HTTPConnection(self.listen, timeout=REQUEST_SECONDS)
+        ) as connection:
+            connection.request(verb, path, body=body, headers=dict(headers or {}))
+            response = connection.getresponse()
+            lowered = {name.lower(): value for name, value in response.getheaders()}
+            answer = _Answer(response.status, lowered, response.read())
+        if answer.status >= 400 and not (missing and answer.status == 404):
+            said = answer.body.decode(errors="replace")
+            message = f"{verb} {path}: the registry answered {answer.status} {said}"
+            raise RegistryError(message)
+        return answer
 
-    @property
-    def _client(self) -> aiohttp.ClientSession:
-        if self._session is None:
-            message = "the registry is not running"
-            raise RuntimeError(message)
-        return self._session
-
-    def _write_config(self) -> Path:
-        self._directory.mkdir(parents=True, exist_ok=True)
-        config_file = self._directory / "registry.json"
-        # JSON is YAML, so the server's own configuration parser reads it.
-        config_file.write_text(json.dumps(self._config()))
-        return config_file
+    def _heard(self, begin: int) -> str | None:
+        """Where it said it listens, in what it wrote since `begin`."""
+        with self.log_file.open("rb") as log:
+            log.seek(begin)
+            found = _LISTENING.search(log.read().decode(errors="replace"))
+        return found[1] if found else None
 
     def _config(self) -> dict[str, object]:
         config: dict[str, object] = {
             "version": 0.1,
             "log": {"level": "info", "formatter": "json", "accesslog": {"disabled": True}},
             "storage": {
-                "filesystem": {"rootdirectory": str(self._directory / "content")},
+                "filesystem": {"rootdirectory": str(self.directory / "content")},
                 "delete": {"enabled": True},
                 "maintenance": {"uploadpurging": {"enabled": False}},
             },
-            "http": {"addr": self._listen, "secret": "one process, one secret"},
+            "http": {"addr": self.listen, "secret": secrets.token_hex(16)},
         }
-        if self._notifications is not None:
-            config["notifications"] = {
-                "endpoints": [
-                    {
-                        "name": "tests",
-                        "url": self._notifications.url,
-                        "headers": {
-                            name: [value] for name, value in self._notifications.headers.items()
-                        },
-                        "timeout": "5s",
-                        "threshold": 3,
-                        "backoff": "1s",
-                        "ignoredmediatypes": ["application/octet-stream"],
-                    }
-                ]
+        if self.notifications is not None:
+            headers = {name: [value] for name, value in self.notifications.headers.items()}
+            endpoint = {
+                "name": "tests",
+                "url": self.notifications.url,
+                "headers": headers,
+                "timeout": "5s",
+                "threshold": 3,
+                "backoff": "1s",
+                "ignoredmediatypes": ["application/octet-stream"],
             }
+            config["notifications"] = {"endpoints": [endpoint]}
         return config
 
-    async def _read_log(self, listening: asyncio.Future[str]) -> None:
-        process = self._process
-        if process is None or process.stderr is None:
-            return
-        last = ""
-        with self.log_file.open("ab") as log:
-            async for line in process.stderr:
-                log.write(line)
-                last = line.decode(errors="replace")
-                if not listening.done() and '"listening on ' in last:
-                    said = str(json.loads(last)["msg"])
-                    listening.set_result(said.removeprefix("listening on ").partition(",")[0])
-        if not listening.done():
-            listening.set_exception(RuntimeError(f"the registry ended at its start: {last}"))
 
+class Registry:
+    """The same for asynchronous tests; made by `run_registry`.
 
-def _dies_with_parent() -> list[str]:
-    setpriv = shutil.which("setpriv")
-    return [setpriv, "--pdeathsig", "KILL", "--"] if setpriv else []
+    Attributes:
+        server: The registry itself.
+    """
+
+    def __init__(self, server: RegistryServer) -> None:
+        self.server = server
+
+    @property
+    def host(self) -> str:
+        """``address:port``, the first part of every image reference here."""
+        return self.server.host
+
+    @property
+    def url(self) -> str:
+        """Base URL; it speaks plain HTTP."""
+        return self.server.url
+
+    async def start(self) -> None:
+        """Start it again on the same port, as after an outage."""
+        self.server.start()
+
+    async def stop(self) -> None:
+        """Stop it, as in an outage; what was pushed stays."""
+        self.server.stop()
+
+    async def push(self, image: Image, name: str) -> PushedImage:
+        """See `RegistryServer.push`."""
+        return await asyncio.to_thread(self.server.push, image, name)
+
+    async def tags(self, path: str) -> list[str]:
+        """See `RegistryServer.tags`."""
+        return await asyncio.to_thread(self.server.tags, path)
+
+    async def digest(self, name: str) -> str | None:
+        """See `RegistryServer.digest`."""
+        return await asyncio.to_thread(self.server.digest, name)
+
+    async def manifest(self, name: str) -> bytes:
+        """See `RegistryServer.manifest`."""
+        return await asyncio.to_thread(self.server.manifest, name)
+
+    async def delete(self, path: str, digest: str) -> None:
+        """See `RegistryServer.delete`."""
+        await asyncio.to_thread(self.server.delete, path, digest)
 
 
 @contextlib.asynccontextmanager
@@ -282,9 +326,5 @@ async def run_registry(
     directory: Path, *, listen_host: str = "127.0.0.1", notifications: Notifications | None = None
 ) -> AsyncIterator[Registry]:
     """Run a registry on a free port of `listen_host`, its content under `directory`."""
-    registry = Registry(directory=directory, listen=f"{listen_host}:0", notifications=notifications)
-    try:
-        await registry.start()
-        yield registry
-    finally:
-        await registry.close()
+    with RegistryServer(directory, f"{listen_host}:0", notifications) as server:
+        yield Registry(server)

@@ -4,16 +4,13 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-import aiohttp
 import pytest
 
 from tests.support.images import build_image, crashing_image, web_image
-from tests.support.registry import ACCEPT_MANIFESTS, run_registry
+from tests.support.registry import RegistryError, RegistryServer, run_registry
 
 if TYPE_CHECKING:
     from pathlib import Path
-
-pytestmark = [pytest.mark.enable_socket, pytest.mark.timeout(30)]
 
 
 async def test_a_pushed_image_is_found_by_tag_and_by_digest(tmp_path: Path) -> None:
@@ -25,26 +22,27 @@ async def test_a_pushed_image_is_found_by_tag_and_by_digest(tmp_path: Path) -> N
         assert pushed.digest == image.digest
         assert await registry.digest("acme/web:1.0.0") == image.digest
         assert pushed.reference == f"{registry.host}/acme/web:1.0.0"
-        async with (
-            aiohttp.ClientSession() as session,
-            session.get(
-                f"{registry.url}/v2/acme/web/manifests/{image.digest}",
-                headers={"Accept": ACCEPT_MANIFESTS},
-            ) as response,
-        ):
-            assert await response.read() == image.manifest.content
+        assert await registry.manifest(f"acme/web@{image.digest}") == image.manifest.content
 
 
-async def test_a_tag_moves_to_another_image(tmp_path: Path) -> None:
-    """Pushing a tag again moves it; the first image stays reachable by its digest."""
-    async with run_registry(tmp_path) as registry:
-        first = await registry.push(web_image("1"), "acme/web:stable")
-        second = await registry.push(web_image("2"), "acme/web:stable")
+def test_a_tag_moves_to_another_image(tmp_path: Path) -> None:
+    """Pushing a tag again moves it; a deleted manifest takes its tags with it."""
+    with RegistryServer(tmp_path) as registry:
+        first = registry.push(web_image("1"), "acme/web:stable")
+        second = registry.push(web_image("2"), "acme/web:stable")
 
         assert first.digest != second.digest
-        assert await registry.digest("acme/web:stable") == second.digest
-        await registry.delete("acme/web", second.digest)
-        assert await registry.tags("acme/web") == []
+        assert registry.digest("acme/web:stable") == second.digest
+        registry.delete("acme/web", second.digest)
+        assert registry.tags("acme/web") == []
+
+
+def test_a_missing_tag_is_told_in_the_registrys_words(tmp_path: Path) -> None:
+    """Asking for what nobody pushed raises with ``manifest unknown``."""
+    with RegistryServer(tmp_path) as registry:
+        assert registry.digest("acme/web:9") is None
+        with pytest.raises(RegistryError, match="manifest unknown"):
+            registry.manifest("acme/web:9")
 
 
 async def test_a_restart_keeps_port_and_content(tmp_path: Path) -> None:
