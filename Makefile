@@ -17,6 +17,8 @@ help: ## Print this list
 setup: $(STAMP) ## Make .venv from the lock file
 
 $(STAMP): requirements/dev.txt pyproject.toml
+	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' \
+	    || { echo "Python 3.11 or newer is needed: make setup PYTHON=python3.11"; exit 1; }
 	@test -x $(BIN)/python || $(PYTHON) -m venv .venv
 	$(BIN)/python -m pip install --quiet --require-hashes -r requirements/dev.txt
 	$(BIN)/python -m pip install --quiet --no-deps --no-build-isolation -e .
@@ -27,7 +29,6 @@ lint: $(STAMP) ## Check style, imports and spelling
 	$(BIN)/ruff format --check $(wildcard $(CODE))
 	$(BIN)/lint-imports --no-logo
 	$(BIN)/codespell
-	$(BIN)/interrogate --quiet $(wildcard gitopsd tools benchmarks)
 
 format: $(STAMP) ## Rewrite the code in the project's style
 	$(BIN)/ruff check --fix $(wildcard $(CODE))

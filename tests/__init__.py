@@ -1,1 +1,1 @@
-"""The test suite. Directories say what is real: unit, contracts, integration, acceptance, cluster."""
+"""The test suite; a directory says how much is real, from unit over contracts to cluster."""
