@@ -1,5 +1,6 @@
-"""The movers: they carry facts from ports to the core and the core's commands back to ports.
+"""Moves data between the core and the ports.
 
-Belongs here: intake, advance, dispatch, sweep, and one module per step under steps.
-Never: a rule (the core holds them), a driver (adapters hold them), or SQL (the store holds it).
+Belongs here: intake, looks, admission, steps, the worker and its sweep: loading facts, calling a
+decision, storing what follows, executing what it commands.
+Never here: rules (they live in `gitopsd.pipeline` and `gitopsd.kube`), drivers, settings.
 """

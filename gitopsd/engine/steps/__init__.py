@@ -1,5 +1,5 @@
-"""One module per step of a run; the listing is the list of steps.
+"""The steps of a run, a file each: the listing is the feature list.
 
-Belongs here: what one step asks of the ports, and its outcome as an event for the machine.
-Never: another step, the machine, or a choice of what comes next. Each handler is safe to repeat.
+Belongs here: what one step asks of the ports, and the verdict it comes to.
+Never here: which step follows (the machine decides), other steps, drivers.
 """

@@ -1,0 +1,401 @@
+"""What people do to stages and runs. Who acts comes from the credential, never from the request.
+
+Each action is one transaction with its audit entry; an action that is refused says why and what
+to do instead, as a value.
+"""
+
+from __future__ import annotations
+
+import secrets
+from collections.abc import Callable
+from dataclasses import dataclass, replace
+from typing import TypeVar
+
+from gitopsd.domain.config import ApprovalGate, Configuration
+from gitopsd.domain.gates import Decision, Vote
+from gitopsd.domain.releases import Line, OfferKind, ReleaseId, StageKey
+from gitopsd.domain.runs import Phase, Run, RunId, RunKind, Step
+from gitopsd.domain.stages import Condition, Stage
+from gitopsd.domain.verifications import RestoreTarget
+from gitopsd.domain.work import AuditEntry
+from gitopsd.engine.admission import admit, apply_event, settle
+from gitopsd.engine.facts import restore_facts
+from gitopsd.engine.services import Services
+from gitopsd.engine.transactions import retry_conflicts
+from gitopsd.pipeline.events import AbortRequested, GateRefused, RollbackRequested
+from gitopsd.pipeline.rollback import choose_manual_target
+from gitopsd.store_ports import Transaction
+
+T = TypeVar("T")
+
+
+@dataclass(frozen=True, slots=True)
+class Actor:
+    """Who acts.
+
+    Attributes:
+        subject: Stable name.
+        groups: Groups the person is in.
+    """
+
+    subject: str
+    groups: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class ActionRefused:
+    """The action cannot be done now.
+
+    Attributes:
+        status: HTTP status that fits: 404, 409 or 422.
+        message: Why, and what to do instead.
+    """
+
+    status: int
+    message: str
+
+
+@dataclass(frozen=True, slots=True)
+class ActionDone:
+    """The action was done.
+
+    Attributes:
+        message: One sentence.
+        run: The run it concerns or created; None when there is none.
+    """
+
+    message: str
+    run: RunId | None = None
+
+
+ActionResult = ActionDone | ActionRefused
+
+
+class Actions:
+    """The verbs of the API and the CLI.
+
+    Args:
+        services: The ports.
+    """
+
+    def __init__(self, services: Services) -> None:
+        self._services = services
+
+    async def approve(self, actor: Actor, run: RunId, plan: str, reason: str) -> ActionResult:
+        """Vote for a run's plan; ``plan`` is what the person saw (empty: the present one)."""
+
+        def work(tx: Transaction) -> ActionResult:
+            done = _vote(tx, actor, run, plan, reason, Decision.APPROVE)
+            found = tx.runs.get(run)
+            if found is not None and isinstance(done, ActionDone):
+                settle(tx, (found.stage,), self._config)
+            return done
+
+        return await self._do(actor, "approve", run, work)
+
+    async def reject(self, actor: Actor, run: RunId, plan: str, reason: str) -> ActionResult:
+        """Vote against a run's plan; it ends Aborted (Rejected)."""
+
+        def work(tx: Transaction) -> ActionResult:
+            done = _vote(tx, actor, run, plan, reason, Decision.REJECT)
+            found = tx.runs.get(run)
+            if isinstance(done, ActionDone) and found is not None:
+                why = f": {reason}" if reason else ""
+                message = f"{actor.subject} rejected it{why}"
+                apply_event(tx, run, GateRefused(tx.now, message), self._config)
+            return done
+
+        return await self._do(actor, "reject", run, work)
+
+    async def abort(self, actor: Actor, run: RunId, *, restore: bool) -> ActionResult:
+        """End a run; ``restore`` brings back what was last verified if it had changed anything."""
+
+        def work(tx: Transaction) -> ActionResult:
+            found = tx.runs.get(run)
+            if found is None:
+                return ActionRefused(404, f"there is no run {run}")
+            if found.kind is RunKind.ROLLBACK:
+                message = f"{run} is a rollback and is not aborted; redirect it: gitopsd rollback"
+                return ActionRefused(409, message)
+            event = AbortRequested(
+                tx.now, by=actor.subject, restore=restore, message=f"aborted by {actor.subject}"
+            )
+            done = apply_event(tx, run, event, self._config)
+            if done.ignored:
+                return ActionRefused(409, f"{run} {done.ignored}")
+            return ActionDone(f"{run} is being aborted", run)
+
+        return await self._do(actor, "abort", run, work)
+
+    async def retry(self, actor: Actor, run: RunId) -> ActionResult:
+        """Try a run's release again in its stage, whatever ended it but a quarantine."""
+
+        def work(tx: Transaction) -> ActionResult:
+            found = tx.runs.get(run)
+            if found is None:
+                return ActionRefused(404, f"there is no run {run}")
+            if found.live:
+                return ActionRefused(409, f"{run} is still {found.phase.value}")
+            return self._request(tx, found.stage, found.release, hold=False)
+
+        return await self._do(actor, "retry", run, work)
+
+    async def promote(self, actor: Actor, key: StageKey, release: ReleaseId) -> ActionResult:
+        """Ask for a release in a stage; an older one sets a hold, so nothing newer follows."""
+
+        def work(tx: Transaction) -> ActionResult:
+            if tx.releases.get(release) is None:
+                return ActionRefused(404, f"there is no release {release}")
+            older = _is_older(tx, key, release)
+            done = self._request(tx, key, release, hold=older)
+            stage = tx.stages.get(key)
+            if older and stage is not None and isinstance(done, ActionDone):
+                hold = Condition(actor.subject, "promoted an older release", tx.now)
+                tx.stages.save(replace(stage, hold=hold))
+                settle(tx, (key,), self._config)
+            return done
+
+        return await self._do(actor, "promote", key, work)
+
+    async def rollback(
+        self, actor: Actor, key: StageKey, release: ReleaseId | None
+    ) -> ActionResult:
+        """Restore a verified set: the release named, or the one before what the stage runs."""
+
+        def work(tx: Transaction) -> ActionResult:
+            return self._rollback(tx, actor, key, release)
+
+        return await self._do(actor, "rollback", key, work)
+
+    async def sync(self, actor: Actor, key: StageKey) -> ActionResult:
+        """Apply the stage's applied set again."""
+
+        def work(tx: Transaction) -> ActionResult:
+            stage = tx.stages.get(key)
+            if stage is None or stage.applied is None:
+                return ActionRefused(409, f"nothing was applied to {key} yet")
+            if stage.front is not None:
+                return ActionRefused(409, f"run {stage.front} is writing to {key}")
+            run = Run(
+                id=_run_id(key, "sync"),
+                stage=key,
+                release=stage.applied.release,
+                kind=RunKind.SYNC,
+                created_at=tx.now,
+                spec=stage.spec,
+                rendered=stage.applied.rendered,
+                requested_by=actor.subject,
+            )
+            self._put_front(tx, stage, run)
+            return ActionDone(f"applying the applied set of {key} again", run.id)
+
+        return await self._do(actor, "sync", key, work)
+
+    async def suspend(self, actor: Actor, key: StageKey, reason: str) -> ActionResult:
+        """Stop admitting Rollouts to a stage."""
+        condition = Condition(actor.subject, reason, self._services.clock.now())
+        return await self._change(
+            actor, "suspend", key, lambda stage: replace(stage, suspended=condition)
+        )
+
+    async def resume(self, actor: Actor, key: StageKey) -> ActionResult:
+        """Lift suspension, hold, stall and a held rewind of a stage."""
+
+        def work(tx: Transaction) -> ActionResult:
+            stage = tx.stages.get(key)
+            application = tx.specs.current(key.application)
+            spec = application.stage(key.stage) if application is not None else None
+            if stage is None or application is None or spec is None:
+                return ActionRefused(404, f"there is no stage {key}")
+            head = tx.releases.head(Line(key.application, application.ref_of(spec)))
+            accepted = head.number if head is not None else 0
+            tx.stages.save(
+                replace(stage, suspended=None, hold=None, stall=None, rewind_accepted=accepted)
+            )
+            settle(tx, (key,), self._config)
+            return ActionDone(f"{key} goes on")
+
+        return await self._do(actor, "resume", key, work)
+
+    async def lift_quarantine(self, actor: Actor, quarantine: str) -> ActionResult:
+        """Let quarantined bytes be admitted again."""
+
+        def work(tx: Transaction) -> ActionResult:
+            found = tx.quarantines.get(quarantine)
+            if found is None:
+                return ActionRefused(404, f"there is no quarantine {quarantine}")
+            tx.quarantines.lift(quarantine, actor.subject, tx.now)
+            settle(tx, (found.stage,), self._config)
+            return ActionDone(f"quarantine {quarantine} of {found.stage} is lifted")
+
+        return await self._do(actor, "lift-quarantine", quarantine, work)
+
+    @property
+    def _config(self) -> Configuration:
+        return self._services.configuration()
+
+    async def _do(
+        self,
+        actor: Actor,
+        action: str,
+        target: object,
+        work: Callable[[Transaction], ActionResult],
+    ) -> ActionResult:
+        def audited(tx: Transaction) -> ActionResult:
+            done = work(tx)
+            outcome = "done" if isinstance(done, ActionDone) else f"refused: {done.message}"
+            tx.records.append_audit(
+                AuditEntry(0, tx.now, actor.subject, action, str(target), outcome)
+            )
+            return done
+
+        result = await retry_conflicts(self._services.store, audited)
+        await self._services.doorbell.ring()
+        return result
+
+    async def _change(
+        self, actor: Actor, action: str, key: StageKey, change: Callable[[Stage], Stage]
+    ) -> ActionResult:
+        def work(tx: Transaction) -> ActionResult:
+            stage = tx.stages.get(key)
+            if stage is None:
+                return ActionRefused(404, f"there is no stage {key}")
+            tx.stages.save(change(stage))
+            settle(tx, (key,), self._config)
+            return ActionDone(f"{key}: {action} done")
+
+        return await self._do(actor, action, key, work)
+
+    def _request(
+        self, tx: Transaction, key: StageKey, release: ReleaseId, *, hold: bool
+    ) -> ActionResult:
+        stage = tx.stages.get(key)
+        application = tx.specs.current(key.application)
+        spec = application.stage(key.stage) if application is not None else None
+        if stage is None or application is None or spec is None:
+            return ActionRefused(404, f"there is no stage {key}")
+        line = Line(key.application, application.ref_of(spec))
+        if tx.releases.last_offer(line, release) is None:
+            tx.releases.offer(line, release, tx.now, OfferKind.REQUESTED)
+        tx.stages.save(replace(stage, requested=release))
+        settle(tx, (key,), self._config)
+        current = tx.stages.get(key)
+        waiting = tx.runs.get(current.next) if current is not None and current.next else None
+        if waiting is None or waiting.release != release:
+            return ActionDone(f"{release} is asked for in {key} and waits for its turn")
+        held = "; nothing newer follows until gitopsd resume" if hold else ""
+        return ActionDone(f"{release} is on its way to {key}{held}", waiting.id)
+
+    def _rollback(
+        self, tx: Transaction, actor: Actor, key: StageKey, wanted: ReleaseId | None
+    ) -> ActionResult:
+        stage = tx.stages.get(key)
+        application = tx.specs.current(key.application)
+        spec = application.stage(key.stage) if application is not None else None
+        if stage is None or spec is None:
+            return ActionRefused(404, f"there is no stage {key}")
+        if stage.applied is None:
+            return ActionRefused(409, f"nothing was applied to {key} yet")
+        facts = restore_facts(tx, key, stage.applied.rendered, spec)
+        choice = choose_manual_target(facts, wanted)
+        if not isinstance(choice, RestoreTarget):
+            return ActionRefused(409, choice.message)
+        front = tx.runs.get(stage.front) if stage.front is not None else None
+        hold = Condition(actor.subject, "rolled back by hand", tx.now)
+        tx.stages.save(replace(stage, hold=hold))
+        if stage.verified is not None:
+            tx.verifications.revoke(stage.verified, tx.now)
+        if front is not None:
+            return self._redirect(tx, actor, front, choice)
+        run = Run(
+            id=_run_id(key, "rb"),
+            stage=key,
+            release=choice.release,
+            kind=RunKind.ROLLBACK,
+            created_at=tx.now,
+            spec=choice.spec,
+            rendered=choice.rendered,
+            restore_target=choice,
+            requested_by=actor.subject,
+        )
+        self._put_front(tx, tx.stages.get(key) or stage, run)
+        return ActionDone(f"{key} is being rolled back to {choice.release}", run.id)
+
+    def _redirect(
+        self, tx: Transaction, actor: Actor, front: Run, target: RestoreTarget
+    ) -> ActionResult:
+        if front.kind is RunKind.ROLLBACK:
+            event = RollbackRequested(tx.now, by=actor.subject, target=target)
+            apply_event(tx, front.id, event, self._config)
+            return ActionDone(f"the rollback goes to {target.release} instead", front.id)
+        abort = AbortRequested(
+            tx.now, by=actor.subject, restore=True, message=f"rolled back by {actor.subject}"
+        )
+        apply_event(tx, front.id, abort, self._config)
+        return ActionDone(f"{front.id} is being aborted and what it replaced restored", front.id)
+
+    def _put_front(self, tx: Transaction, stage: Stage, run: Run) -> None:
+        tx.runs.add(run)
+        tx.stages.save(replace(stage, front=run.id))
+        admit(tx, run, self._config)
+
+
+def _run_id(key: StageKey, kind: str) -> RunId:
+    return RunId(f"{key.application}-{key.stage}-{kind}-{secrets.token_hex(4)}")
+
+
+def _is_older(tx: Transaction, key: StageKey, release: ReleaseId) -> bool:
+    application = tx.specs.current(key.application)
+    spec = application.stage(key.stage) if application is not None else None
+    stage = tx.stages.get(key)
+    if application is None or spec is None or stage is None or stage.applied is None:
+        return False
+    line = Line(key.application, application.ref_of(spec))
+    asked = tx.releases.last_offer(line, release)
+    running = tx.releases.last_offer(line, stage.applied.release)
+    return asked is not None and running is not None and asked.number < running.number
+
+
+def _vote(
+    tx: Transaction, actor: Actor, run_id: RunId, plan: str, reason: str, decision: Decision
+) -> ActionResult:
+    run = tx.runs.get(run_id)
+    if run is None:
+        return ActionRefused(404, f"there is no run {run_id}")
+    if run.phase is not Phase.RUNNING or run.step is not Step.GATE or run.plan is None:
+        return ActionRefused(409, f"{run_id} does not stand at its Gate")
+    if plan and plan != run.plan:
+        message = (
+            f"the plan changed since you saw it (now {run.plan}); look at it again: "
+            f"gitopsd diff {run_id}"
+        )
+        return ActionRefused(409, message)
+    refusal = _may_vote(tx, actor, run)
+    if refusal is not None:
+        return refusal
+    vote = Vote(
+        id=f"vote-{secrets.token_hex(6)}",
+        run=run_id,
+        plan=run.plan,
+        subject=actor.subject,
+        groups=actor.groups,
+        decision=decision,
+        reason=reason,
+        at=tx.now,
+    )
+    tx.votes.add(vote)
+    if run.command is not None:
+        tx.work.hasten(run.command, tx.now)
+    word = "approved" if decision is Decision.APPROVE else "rejected"
+    return ActionDone(f"{actor.subject} {word} {run_id} (plan {run.plan})", run_id)
+
+
+def _may_vote(tx: Transaction, actor: Actor, run: Run) -> ActionRefused | None:
+    application = tx.specs.current(run.stage.application)
+    spec = application.stage(run.stage.stage) if application is not None else None
+    gates = [gate for gate in spec.gates if isinstance(gate, ApprovalGate)] if spec else []
+    mine = {f"user:{actor.subject}", *(f"group:{group}" for group in actor.groups)}
+    if gates and not any(mine & set(gate.subjects) for gate in gates):
+        allowed = ", ".join(sorted({subject for gate in gates for subject in gate.subjects}))
+        return ActionRefused(403, f"{actor.subject} may not vote here; {allowed} may")
+    return None

@@ -1,0 +1,112 @@
+"""The parts that run for as long as the process does: worker, sweep, configuration, heartbeat."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+
+from gitopsd import __version__
+from gitopsd.domain.runs import RunId
+from gitopsd.domain.work import Replica
+from gitopsd.engine.applications import take_over
+from gitopsd.engine.execution import expire_deadlines
+from gitopsd.engine.services import Services
+from gitopsd.engine.worker import Worker
+from gitopsd.errors import GitopsdError
+
+HEARTBEAT = timedelta(seconds=10)
+
+
+@dataclass(frozen=True, slots=True)
+class ConfigurationChange:
+    """The configuration folder changed.
+
+    Attributes:
+        confirmed: False while so many files vanished at once that nothing may be retired.
+    """
+
+    confirmed: bool = True
+
+
+class Daemon:
+    """Drives the engine until it is told to stop.
+
+    Args:
+        services: The ports.
+        changes: Yields each time the configuration in force changed.
+        sole: Whether no other process can be working for this installation (SQLite's lock proves
+            it), so that claims of a dead predecessor are given back at once.
+        work: Whether this process works, or only serves the API and stores deliveries.
+    """
+
+    def __init__(
+        self,
+        services: Services,
+        changes: AsyncIterator[ConfigurationChange],
+        *,
+        sole: bool,
+        work: bool = True,
+    ) -> None:
+        self._services = services
+        self._changes = changes
+        self._sole = sole
+        self._work = work
+        self._started_at: datetime | None = None
+        self.worker = Worker(services)
+        self.ready = asyncio.Event()
+
+    async def run(self) -> None:
+        """Run until cancelled; a failing part is tried again, it does not end the process."""
+        self._started_at = self._services.clock.now()
+        async with asyncio.TaskGroup() as group:
+            group.create_task(self._follow_configuration(), name="configuration")
+            group.create_task(self._beat(), name="heartbeat")
+            if self._work:
+                await self._begin()
+                group.create_task(self.worker.run(), name="worker")
+                group.create_task(self._sweep(), name="sweep")
+            self.ready.set()
+
+    async def _begin(self) -> None:
+        """Take over from a dead predecessor and store the configuration in force.
+
+        Safe to repeat: claims that are given back are claimed again.
+        """
+        if self._sole:
+            await self._services.store.transact(lambda tx: tx.work.release_claims())
+        await take_over(self._services)
+
+    async def _follow_configuration(self) -> None:
+        async for change in self._changes:
+            try:
+                await take_over(self._services, confirmed=change.confirmed)
+            except GitopsdError as error:
+                self._services.telemetry.report(error, part="configuration")
+
+    async def _sweep(self) -> None:
+        """End steps whose time is over, each sweep interval."""
+        while True:
+            await self._services.clock.sleep(self._services.pace.sweep)
+            try:
+                for run in await expire_deadlines(self._services):
+                    self.worker.cancel_run(RunId(run))
+            except GitopsdError:
+                self._services.telemetry.count("gitopsd_sweeps_failed")
+            except Exception as error:  # noqa: BLE001 - a bug must not end the sweep
+                self._services.telemetry.report(error, part="sweep")
+
+    async def _beat(self) -> None:
+        while True:
+            try:
+                await self._services.store.transact(
+                    lambda tx: tx.records.heartbeat(
+                        Replica(
+                            self._services.replica, self._started_at or tx.now, tx.now, __version__
+                        )
+                    )
+                )
+            except GitopsdError:
+                self._services.telemetry.count("gitopsd_heartbeats_failed")
+            await self._services.clock.sleep(HEARTBEAT)

@@ -1,0 +1,217 @@
+"""Executes one step of one run and reports what came of it to the machine."""
+
+from __future__ import annotations
+
+import asyncio
+from dataclasses import replace
+from datetime import timedelta
+
+from gitopsd.domain.config import Configuration
+from gitopsd.domain.gates import Closed, GateState
+from gitopsd.domain.runs import AbortReason, CommandId, Run, RunId, Step
+from gitopsd.domain.work import WorkItem
+from gitopsd.engine.admission import apply_event, settle
+from gitopsd.engine.facts import load_gate_facts
+from gitopsd.engine.outcomes import Done, Outcome, Quarantined, Verdict, Waiting
+from gitopsd.engine.services import Services
+from gitopsd.engine.step_context import StepContext
+from gitopsd.engine.step_handlers import HANDLERS
+from gitopsd.engine.transactions import retry_conflicts
+from gitopsd.errors import GitopsdError, LeaseLostError, PermanentError, TemporaryError
+from gitopsd.kube.redaction import redact_text
+from gitopsd.pipeline.events import (
+    AbortRequested,
+    DeadlineReached,
+    Event,
+    StepErrored,
+    StepFailed,
+    StepPending,
+    StepSucceeded,
+)
+from gitopsd.pipeline.gates import evaluate_gates
+from gitopsd.store_ports import Transaction
+
+GATE_LOOK = timedelta(seconds=60)
+"""A closed gate that says no time is evaluated again after this long; hints come earlier."""
+
+BUG_TRIES = 3
+"""Attempts of a step whose handler has a bug."""
+
+
+async def execute_step(services: Services, item: WorkItem) -> None:
+    """Do one outstanding step.
+
+    Safe to repeat: every handler is, and an outcome for a command that is no longer outstanding
+    changes nothing.
+    """
+    context = await services.store.read(lambda tx: load_context(tx, services, item))
+    if context is None:
+        await services.store.transact(lambda tx: tx.work.finish(item))
+        return
+    if context.step is Step.GATE:
+        await _wait_at_gate(services, item, context.run)
+        return
+    event = await _outcome_event(context)
+    await _report(services, item, context.run.id, event)
+    await services.doorbell.ring()
+
+
+def load_context(tx: Transaction, services: Services, item: WorkItem) -> StepContext | None:
+    """Read what a step needs; None when its command is no longer outstanding."""
+    run = tx.runs.get(RunId(item.subject))
+    if run is None or run.command != item.key or run.step is None:
+        return None
+    application = tx.specs.get(run.stage.application, run.spec)
+    spec = application.stage(run.stage.stage) if application is not None else None
+    release = tx.releases.get(run.release)
+    stage = tx.stages.get(run.stage)
+    if application is None or spec is None or release is None or stage is None:
+        return None
+    return StepContext(
+        services=services,
+        run=run,
+        step=run.step,
+        command=CommandId(item.key),
+        application=application,
+        spec=spec,
+        release=release,
+        stage=stage,
+        began_at=services.clock.now(),
+    )
+
+
+async def _outcome_event(context: StepContext) -> Event:
+    bound = context.services.pace.slice + timedelta(seconds=50)
+    services, command = context.services, context.command
+    try:
+        async with asyncio.timeout(bound.total_seconds()):
+            outcome = await HANDLERS[context.step](context)
+    except TimeoutError:
+        reason, message = "Stuck", f"{context.step.value} did not report within {bound}"
+        return StepErrored(services.clock.now(), command, reason, message)
+    except PermanentError as error:
+        return StepErrored(
+            services.clock.now(),
+            command,
+            error.reason,
+            redact_text(error.message),
+            retryable=False,
+        )
+    except (TemporaryError, LeaseLostError, GitopsdError) as error:
+        return StepErrored(
+            services.clock.now(),
+            command,
+            error.reason,
+            redact_text(error.message),
+            retry_after=getattr(error, "retry_after", None),
+            cursor=context.run.cursor,
+        )
+    except Exception as error:  # noqa: BLE001 - a bug in one step is one errored run, not a dead worker
+        services.telemetry.report(error, run=context.run.id, step=context.step.value)
+        return StepErrored(
+            services.clock.now(),
+            command,
+            "InternalError",
+            f"gitopsd has a bug in {context.step.value}: {redact_text(repr(error))[:300]}",
+            limit=BUG_TRIES,
+        )
+    return to_event(outcome, context)
+
+
+def to_event(outcome: Outcome, context: StepContext) -> Event:
+    """Name an outcome's command, so that a late one is recognised as stale."""
+    now, command = context.services.clock.now(), context.command
+    match outcome:
+        case Done(rendered=rendered, plan=plan, plan_empty=empty):
+            return StepSucceeded(now, command, rendered=rendered, plan=plan, plan_empty=empty)
+        case Waiting(retry_after=wait, last_look=look, cursor=cursor, message=message):
+            return StepPending(now, command, wait, look, cursor, redact_text(message))
+        case Verdict(reason=reason, message=message):
+            return StepFailed(now, command, reason, redact_text(message))
+        case Quarantined(message=message):
+            return AbortRequested(
+                now, by="gitopsd", reason=AbortReason.QUARANTINED, message=redact_text(message)
+            )
+
+
+async def _report(services: Services, item: WorkItem, run: RunId, event: Event) -> None:
+    configuration = services.configuration()
+
+    def work(tx: Transaction) -> None:
+        current = tx.runs.get(run)
+        if current is not None and current.command == item.key:
+            apply_event(tx, run, _timed(tx, current, event), configuration)
+        tx.work.finish(item)
+
+    await retry_conflicts(services.store, work)
+
+
+def _timed(tx: Transaction, run: Run, event: Event) -> Event:
+    """Give an outcome the transaction's time, and Diff's the facts it is judged by."""
+    timed = replace(event, at=tx.now)
+    if isinstance(timed, StepSucceeded) and run.step is Step.DIFF:
+        stage = tx.stages.get(run.stage)
+        verified = stage is not None and stage.verified is not None
+        return replace(timed, applied_verified=verified)
+    return timed
+
+
+async def _wait_at_gate(services: Services, item: WorkItem, run: Run) -> None:
+    """Evaluate a waiting run's gates; the run leaves its Gate in this very transaction.
+
+    Safe to repeat: gates are read anew each time.
+    """
+    configuration = services.configuration()
+
+    def work(tx: Transaction) -> None:
+        settle(tx, (run.stage,), configuration)
+        current = tx.runs.get(run.id)
+        if current is None or current.command != item.key:
+            tx.work.finish(item)
+            return
+        tx.work.postpone(item, tx.now + _next_evaluation(tx, current, configuration))
+
+    await retry_conflicts(services.store, work)
+    await services.doorbell.ring()
+
+
+def _next_evaluation(tx: Transaction, run: Run, config: Configuration) -> timedelta:
+    application = tx.specs.current(run.stage.application)
+    spec = application.stage(run.stage.stage) if application is not None else None
+    if application is None or spec is None:
+        return GATE_LOOK
+    facts = load_gate_facts(tx, run, application, spec, config)
+    states: tuple[GateState, ...] = evaluate_gates(facts) if facts is not None else ()
+    times = [
+        state.answer.until - tx.now
+        for state in states
+        if isinstance(state.answer, Closed) and state.answer.until is not None
+    ]
+    soonest = min((time for time in times if time > timedelta(0)), default=GATE_LOOK)
+    return min(soonest, GATE_LOOK)
+
+
+async def expire_deadlines(services: Services) -> tuple[RunId, ...]:
+    """End every step whose time is over; returns the runs that ended.
+
+    Safe to repeat: a deadline that is not reached is ignored by the machine.
+    """
+
+    def due(tx: Transaction) -> tuple[RunId, ...]:
+        return tuple(
+            run.id
+            for run in tx.runs.live()
+            if run.step_deadline is not None and run.step_deadline <= tx.now
+        )
+
+    expired = await services.store.read(due)
+    configuration = services.configuration()
+    for run in expired:
+
+        def work(tx: Transaction, run: RunId = run) -> None:
+            apply_event(tx, run, DeadlineReached(tx.now), configuration)
+
+        await retry_conflicts(services.store, work)
+    if expired:
+        await services.doorbell.ring()
+    return expired

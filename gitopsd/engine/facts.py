@@ -1,0 +1,213 @@
+"""Loads the facts that decisions are made from, inside the deciding transaction."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from datetime import datetime
+
+from gitopsd.domain.config import ApplicationSpec, Configuration, StageSpec
+from gitopsd.domain.gates import Vote
+from gitopsd.domain.manifests import Digest
+from gitopsd.domain.releases import Line, Offer, ReleaseId, StageKey
+from gitopsd.domain.runs import Run, RunId
+from gitopsd.domain.stages import Freeze, Stage
+from gitopsd.domain.verifications import Destination, RestoreTarget, Verification
+from gitopsd.domain.work import EvidenceKind
+from gitopsd.engine.effects import destination_of, fronts_on_cluster
+from gitopsd.kube.names import strictest_rollback
+from gitopsd.pipeline.facts import GateFacts, RestoreFacts, SelectionFacts
+from gitopsd.store_ports import Transaction
+
+OFFERS_CONSIDERED = 200
+"""Releases of a line that selection looks at; older ones are history."""
+
+
+def newest_verification(
+    tx: Transaction, key: StageKey, destination: Destination
+) -> Verification | None:
+    """Read the stage's newest verification that counts for where it writes now."""
+    for item in tx.verifications.page(key):
+        if item.revoked_at is None and item.destination == destination:
+            return item
+    return None
+
+
+def verified_in(tx: Transaction, key: StageKey) -> Mapping[ReleaseId, datetime]:
+    """Read which releases are verified in a stage, and since when."""
+    since: dict[ReleaseId, datetime] = {}
+    for item in tx.verifications.page(key, OFFERS_CONSIDERED):
+        if item.revoked_at is None:
+            since[item.release] = item.recorded_at
+    return since
+
+
+def standing_votes(tx: Transaction, run: RunId, plan: Digest | None) -> tuple[Vote, ...]:
+    """Read the votes that count for a run's present plan."""
+    return tuple(
+        vote for vote in tx.votes.of_run(run) if vote.void_at is None and vote.plan == plan
+    )
+
+
+def load_selection_facts(
+    tx: Transaction, stage: Stage, application: ApplicationSpec, spec: StageSpec
+) -> SelectionFacts:
+    """Load everything `select` reads."""
+    line = Line(application.name, application.ref_of(spec))
+    offers = tuple(tx.releases.offers(line, OFFERS_CONSIDERED))
+    running = newest_verification(tx, stage.key, destination_of(spec))
+    waiting = tx.runs.get(stage.next) if stage.next is not None else None
+    return SelectionFacts(
+        now=tx.now,
+        stage=stage,
+        spec=spec,
+        offers=offers,
+        upstream={
+            name: frozenset(verified_in(tx, StageKey(application.name, name)))
+            for name in spec.after
+        },
+        renderings=tx.releases.renderings(stage.key),
+        release_images=_images_of(tx, offers),
+        quarantines=tuple(tx.quarantines.in_force(stage.key)),
+        running=running.release if running is not None else None,
+        running_rendered=running.rendered if running is not None else None,
+        last_runs=tx.runs.last_rollouts(stage.key),
+        next_run=waiting,
+        next_votes=standing_votes(tx, waiting.id, waiting.plan) if waiting is not None else (),
+        front_run=tx.runs.get(stage.front) if stage.front is not None else None,
+    )
+
+
+def _images_of(tx: Transaction, offers: Sequence[Offer]) -> Mapping[ReleaseId, tuple[Digest, ...]]:
+    releases = (tx.releases.get(offer.release) for offer in offers)
+    return {
+        release.id: tuple(release.images.values())
+        for release in releases
+        if release is not None and release.images
+    }
+
+
+def load_gate_facts(
+    tx: Transaction,
+    run: Run,
+    application: ApplicationSpec,
+    spec: StageSpec,
+    config: Configuration,
+) -> GateFacts | None:
+    """Load everything `evaluate_gates` reads; None when the run's release or stage is gone."""
+    stage = tx.stages.get(run.stage)
+    release = tx.releases.get(run.release)
+    if stage is None or release is None:
+        return None
+    line = Line(application.name, application.ref_of(spec))
+    deletions, owned = _plan_size(tx, run)
+    running = newest_verification(tx, run.stage, destination_of(spec))
+    offered = tx.releases.last_offer(line, running.release) if running is not None else None
+    cluster = config.clusters.get(spec.cluster)
+    return GateFacts(
+        now=tx.now,
+        run=run,
+        release=release,
+        offer=tx.releases.last_offer(line, run.release),
+        stage=stage,
+        spec=spec,
+        front_run=_other_front(tx, stage, run),
+        votes=standing_votes(tx, run.id, run.plan),
+        freezes=_freezes(tx, application, spec, config),
+        deletions=deletions,
+        owned=owned,
+        fronts_on_cluster=fronts_on_cluster(tx, spec.cluster),
+        cluster_budget=cluster.rollout_budget if cluster is not None else 0,
+        failed_with_commit=tx.runs.failed_with_commit(release.commit.sha, spec.name),
+        verified_upstream_at=_upstream_since(tx, application, spec, run.release),
+        running_offer=offered.number if offered is not None else None,
+        gate_entered_at=_gate_entered(tx, run),
+    )
+
+
+def _other_front(tx: Transaction, stage: Stage, run: Run) -> Run | None:
+    if stage.front is None or stage.front == run.id:
+        return None
+    return tx.runs.get(stage.front)
+
+
+def _plan_size(tx: Transaction, run: Run) -> tuple[int, int]:
+    for item in reversed(tx.runs.evidence(run.id)):
+        if item.kind is EvidenceKind.CHANGE_SET and isinstance(item.content, Mapping):
+            deletions, owned = item.content.get("deletions", 0), item.content.get("owned", 0)
+            return (
+                deletions if isinstance(deletions, int) else 0,
+                owned if isinstance(owned, int) else 0,
+            )
+    return 0, 0
+
+
+def _freezes(
+    tx: Transaction, application: ApplicationSpec, spec: StageSpec, config: Configuration
+) -> tuple[Freeze, ...]:
+    scopes = {"*", f"application:{application.name}", f"cluster:{spec.cluster}"}
+    scopes |= {
+        f"project:{project.name}"
+        for project in config.projects
+        if all(application.labels.get(key) == value for key, value in project.labels.items())
+    }
+    return tuple(item for item in tx.records.freezes(in_force=True) if item.scope in scopes)
+
+
+def _upstream_since(
+    tx: Transaction, application: ApplicationSpec, spec: StageSpec, release: ReleaseId
+) -> Mapping[str, datetime]:
+    since: dict[str, datetime] = {}
+    for name in {other.name for other in application.stages if other.name != spec.name}:
+        at = verified_in(tx, StageKey(application.name, name)).get(release)
+        if at is not None:
+            since[name] = at
+    return since
+
+
+def _gate_entered(tx: Transaction, run: Run) -> datetime | None:
+    entered = None
+    for event in tx.runs.events(run.id):
+        if event.name == "StepSucceeded" and event.step is not None and event.step.value == "Diff":
+            entered = event.at
+    return entered
+
+
+def load_restore_facts(tx: Transaction, run: Run, spec: StageSpec) -> RestoreFacts | None:
+    """Load everything `choose_restore` reads; None before the run was rendered."""
+    if run.rendered is None:
+        return None
+    stage = tx.stages.get(run.stage)
+    front = tx.runs.get(stage.front) if stage is not None and stage.front is not None else None
+    inherited = front.restore_target if front is not None and front.id != run.id else None
+    return restore_facts(tx, run.stage, run.rendered, spec, inherited)
+
+
+def restore_facts(
+    tx: Transaction,
+    key: StageKey,
+    rendered: Digest,
+    spec: StageSpec,
+    inherited: RestoreTarget | None = None,
+) -> RestoreFacts:
+    """Load what a stage could be restored to, should ``rendered`` fail there."""
+    return RestoreFacts(
+        rendered=rendered,
+        destination=destination_of(spec),
+        verifications=tuple(tx.verifications.page(key)),
+        quarantines=tuple(tx.quarantines.in_force(key)),
+        spec=spec,
+        stricter=_stricter_policy(tx, rendered),
+        inherited=inherited,
+        images_of=_rendered_images(tx, key),
+    )
+
+
+def _stricter_policy(tx: Transaction, rendered: Digest) -> str | None:
+    """Find the strictest ``gitopsd.io/rollback`` annotation on any rendered object."""
+    found = tx.rendered.get(rendered)
+    policy = strictest_rollback(found.objects) if found is not None else None
+    return policy.value if policy is not None else None
+
+
+def _rendered_images(tx: Transaction, key: StageKey) -> Mapping[Digest, tuple[Digest, ...]]:
+    return {item.rendered: item.images for item in tx.releases.renderings(key).values()}

@@ -1,0 +1,210 @@
+"""From a raw delivery to hints to look.
+
+Accepting costs one signature and one committed row; everything else happens afterwards, in
+isolation, with the attempts counted before the work.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
+
+from gitopsd.domain.config import ApplicationSpec, ReceiverSpec
+from gitopsd.domain.sources import (
+    Delivery,
+    DeliveryId,
+    DeliveryState,
+    GitPush,
+    ImagePush,
+    Ping,
+    ReceiverName,
+    RefName,
+    RepoURL,
+    Unconcerned,
+)
+from gitopsd.domain.work import WorkItem, WorkKind
+from gitopsd.engine.looks import want_look
+from gitopsd.engine.services import Services
+from gitopsd.errors import DeliveryError, PermanentError, SignatureError
+from gitopsd.store_ports import Transaction
+from gitopsd.webhooks.receivers import check_signature, delivery_key, parse_event, recognise
+from gitopsd.webhooks.urls import covers, same_repository
+
+TRIES = 3
+"""A delivery that cannot be used after this many tries is dead-lettered."""
+
+KEPT_HEADERS = frozenset(
+    {
+        "content-type",
+        "user-agent",
+        "webhook-id",
+        "webhook-timestamp",
+        "x-github-delivery",
+        "x-github-event",
+        "x-github-hook-id",
+    }
+)
+"""Headers that are stored with a delivery; signatures and credentials never are."""
+
+
+@dataclass(frozen=True, slots=True)
+class Answer:
+    """What the sender is told.
+
+    Attributes:
+        status: HTTP status.
+        message: One sentence; never says why a signature was refused.
+    """
+
+    status: int
+    message: str
+
+
+async def accept_delivery(
+    services: Services, name: ReceiverName, headers: Mapping[str, str], body: bytes
+) -> Answer:
+    """Check the signature over the raw bytes and store the delivery.
+
+    Safe to repeat: the same delivery is stored once; sent again, it rings the look again.
+
+    Raises:
+        TemporaryError: The store does not answer (503).
+    """
+    spec = services.configuration().receivers.get(name)
+    if spec is None:
+        return Answer(404, "There is no receiver of that name.")
+    try:
+        secrets = [services.read_secret(path) for path in spec.secret_files]
+    except PermanentError:
+        return Answer(503, "The receiver's secret cannot be read.")
+    try:
+        check_signature(spec.type, headers, body, secrets, services.clock.now())
+    except SignatureError:
+        await services.store.transact(lambda tx: tx.deliveries.count_refused(name))
+        services.telemetry.count(
+            "gitopsd_deliveries_total", receiver=name, event="", result="refused"
+        )
+        return Answer(401, "The signature is missing or wrong.")
+    match recognise(spec.type, headers):
+        case Ping():
+            return Answer(200, "Pong.")
+        case Unconcerned(reason=reason):
+            return Answer(200, f"Nothing to do: {reason}.")
+        case None:
+            pass
+    delivery = _delivery(spec, headers, body, services)
+    await services.store.transact(lambda tx: _store(tx, delivery))
+    await services.doorbell.ring()
+    services.telemetry.count("gitopsd_deliveries_total", receiver=name, event="", result="stored")
+    return Answer(202, "Stored.")
+
+
+def _delivery(
+    spec: ReceiverSpec, headers: Mapping[str, str], body: bytes, services: Services
+) -> Delivery:
+    digest = hashlib.sha256(body).hexdigest()
+    key = delivery_key(spec.type, headers)
+    identity = hashlib.sha256(f"{spec.name}\n{key}\n{digest}".encode()).hexdigest()
+    return Delivery(
+        id=DeliveryId(f"d-{identity[:24]}"),
+        receiver=spec.name,
+        key=key,
+        body_sha256=digest,
+        headers=tuple(
+            sorted((name, value) for name, value in headers.items() if name in KEPT_HEADERS)
+        ),
+        body=body,
+        received_at=services.clock.now(),
+    )
+
+
+def _store(tx: Transaction, delivery: Delivery) -> None:
+    tx.deliveries.add(replace(delivery, received_at=tx.now))
+    tx.work.add(
+        WorkItem(
+            key=f"delivery:{delivery.id}",
+            kind=WorkKind.PROCESS_DELIVERY,
+            subject=delivery.id,
+            due_at=tx.now,
+        )
+    )
+
+
+async def process_delivery(services: Services, item: WorkItem) -> None:
+    """Turn a stored delivery into hints to look, or dead-letter it.
+
+    Safe to repeat: a hint that is given twice only looks twice.
+    """
+    configuration = services.configuration()
+    applications = tuple(configuration.applications.values())
+
+    def work(tx: Transaction) -> None:
+        delivery = tx.deliveries.get(DeliveryId(item.subject))
+        if delivery is None:
+            return
+        spec = configuration.receivers.get(delivery.receiver)
+        tx.deliveries.save(_processed(tx, delivery, spec, applications, item.attempts))
+
+    await services.store.transact(work)
+    await services.doorbell.ring()
+
+
+def _processed(
+    tx: Transaction,
+    delivery: Delivery,
+    spec: ReceiverSpec | None,
+    applications: tuple[ApplicationSpec, ...],
+    attempts: int,
+) -> Delivery:
+    delivery = replace(delivery, attempts=attempts)
+    if attempts > TRIES:
+        reason = f"given up after {TRIES} tries; the process ended each time it was worked on"
+        return replace(delivery, state=DeliveryState.DEAD_LETTERED, reason=reason)
+    if spec is None:
+        reason = f"receiver {delivery.receiver} is no longer configured"
+        return replace(delivery, state=DeliveryState.DEAD_LETTERED, reason=reason)
+    try:
+        received = parse_event(spec.type, dict(delivery.headers), delivery.body)
+    except DeliveryError as error:
+        return replace(delivery, state=DeliveryState.DEAD_LETTERED, reason=error.message)
+    reason = "nothing to do"
+    if isinstance(received, GitPush):
+        reason = _hint(tx, received, spec, applications)
+    elif isinstance(received, ImagePush):
+        reason = "image pushes start no release: no application has an image source"
+    return replace(delivery, state=DeliveryState.DONE, reason=reason)
+
+
+def _hint(
+    tx: Transaction, push: GitPush, spec: ReceiverSpec, applications: tuple[ApplicationSpec, ...]
+) -> str:
+    """Ask for a look at every watched ref that the push speaks of; returns what was done."""
+    mine = sorted(
+        (repo, ref)
+        for repo, ref in watched_refs(applications)
+        if any(same_repository(repo, url) for url in push.urls) and _may_speak_of(spec, repo)
+    )
+    if not mine:
+        return f"no application follows {push.urls[0] if push.urls else 'this repository'}"
+    hits = [(repo, ref) for repo, ref in mine if ref == push.ref]
+    if not hits:
+        return f"no application follows {push.ref}"
+    for repo, ref in hits:
+        want_look(tx, repo, ref, expected=push.after)
+    if push.after is None:
+        return f"{push.ref} was deleted; what runs keeps running"
+    return f"looking at {push.ref}"
+
+
+def _may_speak_of(spec: ReceiverSpec, repo: RepoURL) -> bool:
+    return not spec.sources or any(covers(prefix, repo) for prefix in spec.sources)
+
+
+def watched_refs(applications: tuple[ApplicationSpec, ...]) -> frozenset[tuple[RepoURL, RefName]]:
+    """List the refs that applications follow."""
+    return frozenset(
+        (application.source.repo, application.ref_of(stage))
+        for application in applications
+        for stage in application.stages
+    )

@@ -1,0 +1,228 @@
+"""Looks at watched refs: reads the head from the remote and offers what it finds."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
+from datetime import datetime, timedelta
+
+from gitopsd.domain.config import ApplicationSpec
+from gitopsd.domain.releases import (
+    Line,
+    OfferKind,
+    Release,
+    SeenCommit,
+    StageKey,
+    StageName,
+)
+from gitopsd.domain.sources import CommitSha, RefName, RefState, RepoURL
+from gitopsd.domain.work import Notification, WorkItem, WorkKind
+from gitopsd.engine.admission import settle
+from gitopsd.engine.services import Services
+from gitopsd.errors import GitopsdError
+from gitopsd.kube.redaction import redact_text
+from gitopsd.pipeline.commands import Trigger
+from gitopsd.pipeline.release_identity import compute_alias, compute_release_id
+from gitopsd.ports import Rejection, SourceHead
+from gitopsd.store_ports import Transaction
+
+NOT_SERVED_YET = tuple(timedelta(seconds=seconds) for seconds in (1, 2, 5, 15, 60))
+"""When a head that a hint named is looked for again while the remote does not serve it yet."""
+
+
+def look_key(repo: RepoURL, ref: RefName) -> str:
+    """Name the work item of a ref."""
+    return f"look:{ref} {repo}"
+
+
+def want_look(
+    tx: Transaction, repo: RepoURL, ref: RefName, *, expected: CommitSha | None = None
+) -> None:
+    """Ask for a look now. Safe to repeat: one look may answer many hints."""
+    tx.refs.want(repo, ref, expected=expected, at=tx.now)
+    tx.work.add(
+        WorkItem(
+            key=look_key(repo, ref),
+            kind=WorkKind.LOOK,
+            subject=f"{ref} {repo}",
+            due_at=tx.now,
+        )
+    )
+
+
+@dataclass(frozen=True, slots=True)
+class _Found:
+    """What one commit means for one application, worked out before the transaction."""
+
+    application: ApplicationSpec
+    inputs: Mapping[StageName, str]
+
+
+async def run_look(services: Services, item: WorkItem) -> timedelta:
+    """Read one ref from its remote and offer what changed; returns when to look again.
+
+    Safe to repeat: the same head offers nothing twice.
+    """
+    ref_text, _, repo_text = item.subject.partition(" ")
+    repo, ref = RepoURL(repo_text), RefName(ref_text)
+    state = await services.store.read(lambda tx: tx.refs.get(repo, ref)) or RefState(repo, ref)
+    try:
+        head = await services.repositories.fetch_head(repo, ref, previous=state.head)
+        late = head is None or await _lacks(services, repo, head, state.expected)
+        found = await _find(services, repo, ref, head) if head is not None else ()
+    except GitopsdError as error:
+        return await _look_failed(services, state, error)
+    return await services.store.transact(
+        lambda tx: _record(tx, services, state, head, found, late=late)
+    )
+
+
+async def _lacks(
+    services: Services, repo: RepoURL, head: SourceHead, expected: CommitSha | None
+) -> bool:
+    if expected is None or head.commit.sha == expected:
+        return False
+    known = await services.repositories.fetch_commit(repo, expected)
+    if known is None:
+        return True
+    return not await services.repositories.contains(repo, head.commit.sha, expected)
+
+
+async def _find(
+    services: Services, repo: RepoURL, ref: RefName, head: SourceHead
+) -> tuple[_Found, ...]:
+    """Work out the input keys of every stage that the ref feeds; starts no renderer."""
+    found = []
+    cache: dict[str, str] = {}
+    for application in services.configuration().applications.values():
+        stages = [
+            stage
+            for stage in application.stages
+            if application.source.repo == repo and application.ref_of(stage) == ref
+        ]
+        if not stages:
+            continue
+        for stage in stages:
+            if stage.path not in cache:
+                inputs = await services.renderer.fetch_inputs(repo, head.commit.sha, stage.path)
+                cache[stage.path] = _key_of(inputs)
+        found.append(_Found(application, {stage.name: cache[stage.path] for stage in stages}))
+    if found:
+        await services.repositories.pin(repo, head.commit.sha)
+    return tuple(found)
+
+
+def _key_of(inputs: object) -> str:
+    if isinstance(inputs, Rejection):
+        text = f"{inputs.reason}\n{inputs.message}"
+        return f"rejected:{hashlib.sha256(text.encode()).hexdigest()}"
+    return str(getattr(inputs, "key", ""))
+
+
+async def _look_failed(services: Services, state: RefState, error: GitopsdError) -> timedelta:
+    asked = getattr(error, "retry_after", None)
+    backoff = timedelta(seconds=min(60, 2 ** min(state.tries, 6)))
+    wait = max(asked, backoff) if isinstance(asked, timedelta) else backoff
+
+    def work(tx: Transaction) -> None:
+        latest = tx.refs.get(state.repo, state.ref) or state
+        tx.refs.save(
+            replace(
+                latest,
+                tries=latest.tries + 1,
+                problem=redact_text(error.message),
+                looked_at=tx.now,
+                next_look_at=tx.now + wait,
+            )
+        )
+
+    await services.store.transact(work)
+    return wait
+
+
+def _record(
+    tx: Transaction,
+    services: Services,
+    state: RefState,
+    head: SourceHead | None,
+    found: tuple[_Found, ...],
+    *,
+    late: bool,
+) -> timedelta:
+    latest = tx.refs.get(state.repo, state.ref) or state
+    wait = _next_look(services, latest, late=late)
+    changed: list[StageKey] = []
+    if head is not None:
+        for item in found:
+            changed += _offer(tx, item, state.ref, head)
+    problem = "" if head is not None else f"the remote has no {state.ref}; what runs keeps running"
+    tx.refs.save(
+        replace(
+            latest,
+            head=head.commit.sha if head is not None else latest.head,
+            done=state.wanted,
+            tries=latest.tries + 1 if late else 0,
+            problem=problem,
+            looked_at=tx.now,
+            next_look_at=tx.now + wait,
+        )
+    )
+    settle(tx, changed, services.configuration())
+    return wait
+
+
+def _next_look(services: Services, state: RefState, *, late: bool) -> timedelta:
+    if late and state.expected is not None and state.tries < len(NOT_SERVED_YET):
+        return NOT_SERVED_YET[state.tries]
+    return services.pace.poll + _spread(state, services.pace.poll)
+
+
+def _spread(state: RefState, poll: timedelta) -> timedelta:
+    """Spread polls of many refs over a tenth of the interval, the same for each ref each time."""
+    digest = hashlib.sha256(f"{state.repo} {state.ref}".encode()).digest()
+    return poll * (digest[0] / 2560)
+
+
+def _offer(tx: Transaction, found: _Found, ref: RefName, head: SourceHead) -> list[StageKey]:
+    """Make the commit a release of its line if it changes what any stage reads."""
+    application = found.application
+    line = Line(application.name, ref)
+    newest = tx.releases.head(line)
+    current = tx.releases.get(newest.release) if newest is not None else None
+    sha = head.commit.sha
+    if current is not None and current.commit.sha == sha:
+        return []
+    if current is not None and dict(current.inputs) == dict(found.inputs):
+        tx.releases.see(SeenCommit(line, sha, current.id, tx.now, concerned=False))
+        return []
+    identity = compute_release_id(application.name, sha, {})
+    release = Release(
+        id=identity,
+        application=application.name,
+        commit=head.commit,
+        alias=compute_alias(identity),
+        created_at=tx.now,
+        inputs=dict(found.inputs),
+    )
+    new = tx.releases.add(release)
+    tx.releases.see(SeenCommit(line, sha, identity, tx.now, concerned=True))
+    kind = OfferKind.REWOUND if head.to_ancestor else OfferKind.ADVANCED
+    tx.releases.offer(line, identity, tx.now, kind)
+    if new:
+        _announce(tx, release, tx.now)
+    return [StageKey(application.name, name) for name in found.inputs]
+
+
+def _announce(tx: Transaction, release: Release, at: datetime) -> None:
+    tx.records.add_notification(
+        Notification(
+            id=f"{release.id}.{Trigger.RELEASE_CREATED.value}",
+            trigger=Trigger.RELEASE_CREATED.value,
+            application=release.application,
+            stage="",
+            message=f"{release.alias} ({release.commit.sha[:12]}): {release.commit.subject}",
+            at=at,
+            details={"release": str(release.id), "commit": str(release.commit.sha)},
+        )
+    )

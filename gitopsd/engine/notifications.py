@@ -1,0 +1,121 @@
+"""Puts notifications into the outbox, and sends them from there."""
+
+from __future__ import annotations
+
+from datetime import timedelta
+
+from gitopsd.domain.config import ChannelSpec, Configuration
+from gitopsd.domain.releases import StageKey
+from gitopsd.domain.runs import Run
+from gitopsd.domain.work import Notification, WorkItem, WorkKind
+from gitopsd.engine.services import Services
+from gitopsd.errors import GitopsdError, PermanentError
+from gitopsd.kube.redaction import redact_text
+from gitopsd.pipeline.commands import Trigger
+from gitopsd.store_ports import Transaction
+
+GIVE_UP_AFTER = timedelta(hours=24)
+"""A notification that no channel took for this long is dropped and counted."""
+
+
+def notify(
+    tx: Transaction,
+    run: Run | None,
+    trigger: Trigger,
+    message: str,
+    config: Configuration,
+    *,
+    stage: StageKey | None = None,
+) -> None:
+    """Store a notification and queue it for each subscribed channel.
+
+    Safe to repeat: the id is made of the run, its version and the trigger.
+    """
+    key = run.stage if run is not None else stage
+    if key is None:
+        return
+    version = f"{run.id}.{run.version}" if run is not None else f"{key}@{tx.now.isoformat()}"
+    notification = Notification(
+        id=f"{version}.{trigger.value}",
+        trigger=trigger.value,
+        application=key.application,
+        stage=key.stage,
+        message=redact_text(message),
+        at=tx.now,
+        details=_details(tx, run),
+    )
+    if not tx.records.add_notification(notification):
+        return
+    spec = config.applications.get(key.application)
+    labels = spec.labels if spec is not None else {}
+    for channel in config.channels.values():
+        if concerns(channel, notification, labels):
+            tx.work.add(
+                WorkItem(
+                    key=f"notify:{notification.id}:{channel.name}",
+                    kind=WorkKind.NOTIFY,
+                    subject=notification.id,
+                    payload={"channel": channel.name, "since": tx.now.isoformat()},
+                    due_at=tx.now,
+                )
+            )
+
+
+def concerns(
+    channel: ChannelSpec, notification: Notification, labels: dict[str, str] | object
+) -> bool:
+    """Tell whether a channel subscribed to a notification; one without subscriptions gets all."""
+    owned = labels if isinstance(labels, dict) else {}
+    if not channel.subscriptions:
+        return True
+    return any(
+        (not item.triggers or notification.trigger in item.triggers)
+        and (not item.applications or notification.application in item.applications)
+        and all(owned.get(name) == value for name, value in item.labels.items())
+        for item in channel.subscriptions
+    )
+
+
+def _details(tx: Transaction, run: Run | None) -> dict[str, str]:
+    if run is None:
+        return {}
+    release = tx.releases.get(run.release)
+    details = {"run": str(run.id), "kind": run.kind.value, "phase": run.phase.value}
+    if release is not None:
+        details |= {
+            "release": str(release.id),
+            "alias": release.alias,
+            "commit": str(release.commit.sha),
+            "subject": release.commit.subject,
+            "author": release.commit.author,
+        }
+    if run.plan is not None:
+        details["plan"] = str(run.plan)
+    if run.failure is not None:
+        details |= {"reason": run.failure.reason, "failure": redact_text(run.failure.message)}
+    return details
+
+
+async def send_notification(services: Services, item: WorkItem) -> timedelta | None:
+    """Send one queued notification; returns when to try again, None when it is settled.
+
+    Safe to repeat: the receiver sees the same message id and drops the second.
+    """
+    notification = await services.store.read(lambda tx: tx.records.notification(item.subject))
+    channel = services.configuration().channels.get(str(item.payload.get("channel", "")))
+    if notification is None or channel is None:
+        return None
+    try:
+        await services.notifier.send(channel, notification)
+    except PermanentError:
+        services.telemetry.count("gitopsd_notifications_dropped", channel=channel.name)
+        return None
+    except GitopsdError as error:
+        age = services.clock.now() - notification.at
+        if age > GIVE_UP_AFTER:
+            services.telemetry.count("gitopsd_notifications_dropped", channel=channel.name)
+            return None
+        asked = getattr(error, "retry_after", None)
+        backoff = timedelta(seconds=min(300, 2 ** min(item.attempts, 8)))
+        return max(asked, backoff) if asked is not None else backoff
+    return None

@@ -1,0 +1,194 @@
+"""Looks at what a stage runs outside of a run: for ``Live``, and in the watch window."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from datetime import datetime, timedelta
+
+from gitopsd.domain.config import Configuration
+from gitopsd.domain.manifests import Health
+from gitopsd.domain.releases import StageKey
+from gitopsd.domain.runs import CommandId, Run, RunId, RunKind, Step
+from gitopsd.domain.stages import Observation
+from gitopsd.domain.verifications import Quarantine, RestoreTarget
+from gitopsd.domain.work import WorkItem
+from gitopsd.engine.admission import admit, settle
+from gitopsd.engine.effects import LOOP_WINDOW, mark_stalled, stage_spec_of, watch_for_loop
+from gitopsd.engine.facts import restore_facts
+from gitopsd.engine.looking import Sight, look_at
+from gitopsd.engine.notifications import notify
+from gitopsd.engine.services import Services
+from gitopsd.engine.step_context import StepContext
+from gitopsd.engine.transactions import retry_conflicts
+from gitopsd.errors import GitopsdError
+from gitopsd.pipeline.commands import Trigger
+from gitopsd.pipeline.facts import WatchFacts
+from gitopsd.pipeline.rollback import decide_watch_failure
+from gitopsd.store_ports import Transaction
+
+CLUSTER_WINDOW = timedelta(minutes=10)
+"""Three watch-window rollbacks that want to start on a cluster within this time stop them all."""
+
+
+def load_applied(tx: Transaction, services: Services, key: StageKey) -> StepContext | None:
+    """Read what a stage runs, as the context of a look; None when nothing was applied."""
+    stage = tx.stages.get(key)
+    if stage is None or stage.applied is None:
+        return None
+    run = tx.runs.get(stage.applied.run)
+    application = tx.specs.get(key.application, run.spec) if run is not None else None
+    spec = application.stage(key.stage) if application is not None else None
+    release = tx.releases.get(stage.applied.release)
+    if run is None or application is None or spec is None or release is None:
+        return None
+    return StepContext(
+        services=services,
+        run=run,
+        step=Step.WAIT_HEALTHY,
+        command=CommandId("observe"),
+        application=application,
+        spec=spec,
+        release=release,
+        stage=stage,
+        began_at=services.clock.now(),
+    )
+
+
+async def observe(services: Services, key: StageKey) -> Observation | None:
+    """Look at a stage's live objects once and store what was seen.
+
+    Safe to repeat: it only looks.
+    """
+    context = await services.store.read(lambda tx: load_applied(tx, services, key))
+    if context is None:
+        return None
+    try:
+        sight = await look_at(context)
+    except GitopsdError as error:
+        seen = Observation(Health.UNKNOWN, None, error.message, services.clock.now())
+    else:
+        seen = _observation(sight, services.clock.now())
+    await retry_conflicts(services.store, lambda tx: _store(tx, key, seen))
+    return seen
+
+
+def _observation(sight: Sight, now: datetime) -> Observation:
+    synced = not sight.missing
+    if sight.healthy:
+        return Observation(Health.HEALTHY, synced, "", now)
+    health = Health.DEGRADED if sight.failed else Health.PROGRESSING
+    return Observation(health, synced, sight.message, now)
+
+
+def _store(tx: Transaction, key: StageKey, seen: Observation) -> None:
+    stage = tx.stages.get(key)
+    if stage is not None:
+        tx.stages.save(replace(stage, observation=seen))
+
+
+async def watch_run(services: Services, item: WorkItem) -> timedelta | None:
+    """Look once at what a succeeded run left, within its watch window.
+
+    Returns when to look again; None when the window is over or something else took over. A
+    definite failure revokes the verification and restores what it replaced. Safe to repeat: the
+    revocation is kept once, and a revoked verification is not rolled back again.
+    """
+    until = datetime.fromisoformat(str(item.payload.get("until")))
+    run = await services.store.read(lambda tx: tx.runs.get(RunId(item.subject)))
+    if run is None or services.clock.now() >= until:
+        return None
+    context = await services.store.read(lambda tx: load_applied(tx, services, run.stage))
+    if context is None or context.run.id != run.id or context.stage.front is not None:
+        return None if context is None or context.run.id != run.id else services.pace.watch
+    try:
+        sight = await look_at(context)
+    except GitopsdError:
+        return services.pace.watch
+    if not sight.failed:
+        return services.pace.watch
+    configuration = services.configuration()
+    await retry_conflicts(services.store, lambda tx: _fail_in_watch(tx, run, sight, configuration))
+    await services.doorbell.ring()
+    return None
+
+
+def _fail_in_watch(tx: Transaction, run: Run, sight: Sight, config: Configuration) -> None:
+    facts = _watch_facts(tx, run)
+    if facts is None:
+        return
+    decision = decide_watch_failure(facts)
+    if decision.revoke is not None:
+        tx.verifications.revoke(decision.revoke, tx.now)
+        stage = tx.stages.get(run.stage)
+        if stage is not None:
+            tx.stages.save(replace(stage, verified=None))
+    if decision.quarantine and run.rendered is not None:
+        tx.quarantines.add(
+            Quarantine(
+                f"q-{run.id}", run.stage, run.rendered, (), run.release, sight.message, tx.now
+            )
+        )
+    if decision.stall is not None:
+        mark_stalled(tx, run.stage, decision.stall, sight.message, config, run=run)
+    notify(tx, run, Trigger.HEALTH_DEGRADED, sight.message, config)
+    if decision.rollback is not None:
+        _roll_back(tx, run, decision.rollback, config)
+    settle(tx, (run.stage,), config)
+
+
+def _watch_facts(tx: Transaction, run: Run) -> WatchFacts | None:
+    stage = tx.stages.get(run.stage)
+    spec = stage_spec_of(tx, run)
+    if stage is None or stage.verified is None or spec is None:
+        return None
+    verification = tx.verifications.get(stage.verified)
+    if verification is None:
+        return None
+    restore = restore_facts(
+        tx, run.stage, verification.rendered, spec, inherited=verification.restore
+    )
+    return WatchFacts(
+        now=tx.now,
+        stage=stage,
+        spec=spec,
+        verification=verification,
+        restore=restore,
+        front_run=tx.runs.get(stage.front) if stage.front is not None else None,
+        rollbacks_last_hour=tx.runs.rollbacks_since(run.stage, tx.now - LOOP_WINDOW),
+        cluster_rollbacks=1 + _cluster_rollbacks(tx, spec.cluster),
+    )
+
+
+def _cluster_rollbacks(tx: Transaction, cluster: str) -> int:
+    """Count automatic rollbacks of a cluster's stages within the last ten minutes."""
+    return sum(
+        tx.runs.rollbacks_since(stage.key, tx.now - CLUSTER_WINDOW)
+        for stage in tx.stages.page()
+        if stage.destination is not None and stage.destination.cluster == cluster
+    )
+
+
+def _roll_back(tx: Transaction, run: Run, target: RestoreTarget, config: Configuration) -> None:
+    rollback = Run(
+        id=RunId(f"{run.id}-rb"),
+        stage=run.stage,
+        release=target.release,
+        kind=RunKind.ROLLBACK,
+        created_at=tx.now,
+        spec=target.spec,
+        rendered=target.rendered,
+        restore_target=target,
+    )
+    if tx.runs.get(rollback.id) is not None:
+        return
+    tx.runs.add(rollback)
+    stage = tx.stages.get(run.stage)
+    if stage is not None:
+        tx.stages.save(replace(stage, front=rollback.id))
+    watch_for_loop(tx, rollback, config)
+    admit(tx, rollback, config)
+
+
+def is_fresh(seen: Observation | None, now: datetime, age: timedelta) -> bool:
+    """Tell whether a look is recent enough to be quoted."""
+    return seen is not None and now - seen.at <= age

@@ -1,0 +1,70 @@
+"""How a step's work ended, before it becomes an event of the run."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from datetime import timedelta
+from typing import TypeAlias
+
+from gitopsd.domain.manifests import Digest
+from gitopsd.domain.runs import LastLook
+
+
+@dataclass(frozen=True, slots=True)
+class Done:
+    """The step did what it is for.
+
+    Attributes:
+        rendered: Render's product.
+        plan: Diff's product.
+        plan_empty: Diff: whether the plan changes nothing.
+    """
+
+    rendered: Digest | None = None
+    plan: Digest | None = None
+    plan_empty: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class Waiting:
+    """The step goes on later.
+
+    Attributes:
+        retry_after: When to look again.
+        last_look: What the last look said.
+        cursor: Where to go on.
+        message: What it waits for.
+    """
+
+    retry_after: timedelta
+    last_look: LastLook = LastLook.NONE
+    cursor: str = ""
+    message: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class Verdict:
+    """A definite verdict against the release.
+
+    Attributes:
+        reason: PascalCase word.
+        message: One sentence with the object's kind and name and the cause.
+    """
+
+    reason: str
+    message: str
+
+
+@dataclass(frozen=True, slots=True)
+class Quarantined:
+    """The release contains bytes that are quarantined in this stage.
+
+    Attributes:
+        message: Which quarantine, since when and why.
+    """
+
+    message: str
+
+
+Outcome: TypeAlias = Done | Waiting | Verdict | Quarantined
+"""Infrastructure trouble is not here: it is raised as `gitopsd.errors.GitopsdError`."""

@@ -1,0 +1,86 @@
+"""What the engine works with: the ports, the configuration, and how this process runs."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from datetime import timedelta
+
+from gitopsd.domain.config import Configuration
+from gitopsd.ports import (
+    Clock,
+    Clusters,
+    Doorbell,
+    Notifier,
+    Renderer,
+    SourceRepository,
+    Telemetry,
+    Verifier,
+)
+from gitopsd.store_ports import Store
+
+
+@dataclass(frozen=True, slots=True)
+class Pace:
+    """How this process spends its time.
+
+    Attributes:
+        poll: How often a watched ref is read without any hint.
+        sweep: How often due work and deadlines are looked for without any ring.
+        claim: How long a claimed work item stays claimed when its worker dies.
+        lease: How long the right to write to a stage lasts unless renewed.
+        lease_renewal: How often a lease is renewed while writing.
+        lease_budget: After how long without renewal a writer stops by itself.
+        slice: How long a step works in one go before it answers StepPending.
+        look: Shortest time between two looks at the cluster while waiting.
+        watch: Time between two looks in the watch window.
+        concurrency: Work items done at once.
+        request: Bound of one request to a cluster.
+    """
+
+    poll: timedelta = timedelta(seconds=60)
+    sweep: timedelta = timedelta(seconds=1)
+    claim: timedelta = timedelta(seconds=120)
+    lease: timedelta = timedelta(seconds=30)
+    lease_renewal: timedelta = timedelta(seconds=10)
+    lease_budget: timedelta = timedelta(seconds=20)
+    slice: timedelta = timedelta(seconds=45)
+    look: timedelta = timedelta(milliseconds=500)
+    watch: timedelta = timedelta(seconds=15)
+    concurrency: int = 16
+    request: timedelta = timedelta(seconds=10)
+
+
+@dataclass(frozen=True, slots=True)
+class Services:
+    """The ports that handlers use, wired by `gitopsd.bootstrap`.
+
+    Attributes:
+        store: The database.
+        clusters: The configured clusters.
+        repositories: Git.
+        renderer: kustomize.
+        verifier: HTTP checks.
+        notifier: Channels.
+        doorbell: Hints that there is work.
+        clock: This process's time.
+        telemetry: Metrics and bug reports.
+        configuration: The configuration in force now.
+        read_secret: Reads a secret file as it is now, without its last line break.
+        replica: Id of this process.
+        pace: How it spends its time.
+    """
+
+    store: Store
+    clusters: Clusters
+    repositories: SourceRepository
+    renderer: Renderer
+    verifier: Verifier
+    notifier: Notifier
+    doorbell: Doorbell
+    clock: Clock
+    telemetry: Telemetry
+    configuration: Callable[[], Configuration]
+    read_secret: Callable[[str], bytes]
+    replica: str = "replica-1"
+    pace: Pace = field(default_factory=Pace)

@@ -1,0 +1,107 @@
+"""What one execution of a step is given, and how it keeps evidence."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from datetime import datetime
+
+from gitopsd.domain.config import ApplicationSpec, StageSpec
+from gitopsd.domain.manifests import Json, JsonObject, RenderedSet
+from gitopsd.domain.releases import Release
+from gitopsd.domain.runs import CommandId, Run, Step
+from gitopsd.domain.stages import Stage
+from gitopsd.domain.work import Evidence, EvidenceKind
+from gitopsd.engine.services import Services
+from gitopsd.errors import PermanentError
+from gitopsd.kube.names import APPLICATION_LABEL, STAGE_LABEL
+from gitopsd.ports import Cluster
+from gitopsd.store_ports import Transaction
+
+
+@dataclass(frozen=True, slots=True)
+class StepContext:
+    """One execution of one step.
+
+    Attributes:
+        services: The ports.
+        run: The run as it was when its command was claimed.
+        step: The step to do.
+        command: The command that asks for it.
+        application: The application file that the run was admitted under.
+        spec: The stage in that file.
+        release: The run's release.
+        stage: The stage as stored when the command was claimed.
+        began_at: When the present attempt of the step was begun, for budgets of one execution.
+    """
+
+    services: Services
+    run: Run
+    step: Step
+    command: CommandId
+    application: ApplicationSpec
+    spec: StageSpec
+    release: Release
+    stage: Stage
+    began_at: datetime
+
+    @property
+    def labels(self) -> dict[str, str]:
+        """Labels that every object of the stage carries."""
+        return {APPLICATION_LABEL: self.application.name, STAGE_LABEL: self.spec.name}
+
+    def cluster(self) -> Cluster:
+        """Find the stage's cluster, as the stage's identity.
+
+        Raises:
+            PermanentError: The cluster is not configured or its file cannot be used.
+        """
+        return self.services.clusters.get(
+            self.spec.cluster,
+            service_account=self.spec.service_account,
+            namespace=self.spec.namespace,
+        )
+
+    def own_cluster(self) -> Cluster:
+        """Find the stage's cluster as gitopsd itself, for the inventory.
+
+        Raises:
+            PermanentError: The cluster is not configured or its file cannot be used.
+        """
+        return self.services.clusters.get(self.spec.cluster)
+
+    def inventory_namespace(self) -> str:
+        """Tell where gitopsd's own ConfigMaps live in the stage's cluster."""
+        cluster = self.services.configuration().clusters.get(self.spec.cluster)
+        return cluster.inventory_namespace if cluster is not None else "gitopsd"
+
+    async def load_rendered(self) -> RenderedSet:
+        """Read the run's rendered set.
+
+        Raises:
+            PermanentError: It is not stored, or its key is gone.
+        """
+        digest = self.run.rendered
+        found = None
+        if digest is not None:
+            wanted = digest
+            found = await self.services.store.read(lambda tx: tx.rendered.get(wanted))
+        if found is None:
+            message = f"rendered set {digest} of run {self.run.id} is not in the database"
+            raise PermanentError(message, reason="RenderedSetMissing")
+        return found
+
+    async def keep(self, kind: EvidenceKind, content: Json, *, key: str = "") -> None:
+        """Keep evidence with the run; redacted by the caller. Safe to repeat with a key."""
+
+        def work(tx: Transaction) -> None:
+            tx.runs.put_evidence(Evidence(self.run.id, self.step, kind, tx.now, content, key=key))
+
+        await self.services.store.transact(work)
+
+    async def load_evidence(self, kind: EvidenceKind, key: str) -> JsonObject | None:
+        """Read evidence that an earlier step of this run kept under a key."""
+        pieces = await self.services.store.read(lambda tx: tx.runs.evidence(self.run.id))
+        for piece in reversed(pieces):
+            if piece.kind is kind and piece.key == key and isinstance(piece.content, dict):
+                return piece.content
+        return None

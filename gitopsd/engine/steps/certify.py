@@ -1,0 +1,116 @@
+"""Certify: health and checks hold for a while, and nothing restarts, to the last second."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+
+from gitopsd.domain.runs import LastLook
+from gitopsd.engine.checking import attempt_checks
+from gitopsd.engine.looking import Sight, keep_evidence, look_at
+from gitopsd.engine.outcomes import Done, Outcome, Verdict, Waiting
+from gitopsd.engine.step_context import StepContext
+from gitopsd.errors import TemporaryError
+
+LOOK_EVERY = timedelta(seconds=1)
+CHECK_EVERY = timedelta(seconds=5)
+
+
+@dataclass(frozen=True, slots=True)
+class _Watch:
+    """How long it has held.
+
+    Attributes:
+        began: When Certify began.
+        restarts: Restarts seen when it began, by pod uid and container.
+        checked: When the checks were last repeated.
+    """
+
+    began: datetime
+    restarts: dict[str, int] | None
+    checked: datetime
+
+    @classmethod
+    def parse(cls, cursor: str, now: datetime) -> _Watch:
+        try:
+            stored = json.loads(cursor) if cursor else {}
+            began = datetime.fromisoformat(stored["began"])
+            checked = datetime.fromisoformat(stored["checked"])
+            restarts = stored["restarts"]
+        except (ValueError, KeyError, TypeError):
+            return cls(now, None, now)
+        return cls(began, restarts, checked)
+
+    def spell(self) -> str:
+        return json.dumps(
+            {
+                "began": self.began.isoformat(),
+                "checked": self.checked.isoformat(),
+                "restarts": self.restarts,
+            }
+        )
+
+
+async def run_certify(context: StepContext) -> Outcome:
+    """Watch until the configured time has passed without a restart or a failed repeat.
+
+    The last look and the last repeat are made after the time is over, so that a failure in its
+    last second counts too. Safe to repeat: it only looks; the begin is kept in the cursor.
+    """
+    if context.spec.certify <= timedelta(0):
+        return Done()
+    clock, pace = context.services.clock, context.services.pace
+    watch = _Watch.parse(context.run.cursor, clock.now())
+    while True:
+        over = clock.now() - watch.began >= context.spec.certify
+        try:
+            sight = await look_at(context)
+        except TemporaryError as error:
+            return Waiting(LOOK_EVERY, LastLook.UNKNOWN, watch.spell(), error.message)
+        if watch.restarts is None:
+            watch = _Watch(watch.began, dict(sight.restarts), watch.checked)
+        failed = await _judge_look(context, watch, sight)
+        if failed is not None:
+            return failed
+        if over or clock.now() - watch.checked >= CHECK_EVERY:
+            answer = await _repeat_checks(context, watch)
+            if answer is not None:
+                return answer
+            watch = _Watch(watch.began, watch.restarts, clock.now())
+        if over and sight.healthy:
+            return Done()
+        if clock.now() - context.began_at >= pace.slice:
+            look = LastLook.HEALTHY if sight.healthy else LastLook.NOT_HEALTHY
+            return Waiting(LOOK_EVERY, look, watch.spell(), sight.message)
+        await clock.sleep(_pause(watch, context, clock.now()))
+
+
+def _pause(watch: _Watch, context: StepContext, now: datetime) -> timedelta:
+    left = watch.began + context.spec.certify - now
+    return min(LOOK_EVERY, left) if left > timedelta(0) else LOOK_EVERY
+
+
+async def _judge_look(context: StepContext, watch: _Watch, sight: Sight) -> Outcome | None:
+    if sight.failed:
+        await keep_evidence(context, sight)
+        return Verdict(sight.reason, sight.message)
+    known = watch.restarts or {}
+    for name, count in sight.restarts.items():
+        if count > known.get(name, 0):
+            await keep_evidence(context, sight)
+            message = f"{name} restarted within {context.spec.certify} of being healthy"
+            return Verdict("RestartedInCertify", message)
+    return None
+
+
+async def _repeat_checks(context: StepContext, watch: _Watch) -> Outcome | None:
+    """Repeat every check once; one failed repeat is a verdict, one that saw nothing is not."""
+    attempts = await attempt_checks(context, context.spec.verify)
+    for check, attempt in zip(context.spec.verify, attempts, strict=True):
+        if attempt.passed is False:
+            message = f"check {check.name} failed when repeated: {attempt.message}"
+            return Verdict("VerificationFailed", message)
+        if attempt.passed is None:
+            return Waiting(LOOK_EVERY, LastLook.UNKNOWN, watch.spell(), attempt.message)
+    return None

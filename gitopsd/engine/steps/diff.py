@@ -1,0 +1,59 @@
+"""Diff: the change set and the plan that approvals are bound to."""
+
+from __future__ import annotations
+
+from gitopsd.domain.manifests import ChangeAction, Json
+from gitopsd.domain.work import EvidenceKind
+from gitopsd.engine.deletions import plan_deletions
+from gitopsd.engine.outcomes import Done, Outcome
+from gitopsd.engine.placing import place_objects
+from gitopsd.engine.step_context import StepContext
+from gitopsd.engine.writing import read_inventory
+from gitopsd.errors import TemporaryError
+from gitopsd.kube.diffing import compute_plan_digest
+
+_QUIET = (ChangeAction.UNCHANGED.value, ChangeAction.SKIPPED.value)
+
+
+async def run_diff(context: StepContext) -> Outcome:
+    """Join what Validate found with the deletions into the plan.
+
+    Safe to repeat: it reads the cluster and replaces its own evidence.
+
+    Raises:
+        TemporaryError: The cluster did not answer, or Validate's evidence is missing.
+    """
+    evidence = await context.load_evidence(EvidenceKind.CHANGE_SET, "assessed")
+    if evidence is None:
+        message = f"run {context.run.id} has no result of Validate; it is validated again"
+        raise TemporaryError(message, reason="EvidenceMissing")
+    rendered = await context.load_rendered()
+    cluster = context.cluster()
+    placed = await place_objects(cluster, rendered.objects, context.spec.namespace)
+    inventory = await read_inventory(context)
+    refs = tuple(item.ref for item in placed)
+    deletions = await plan_deletions(context, cluster, inventory, refs)
+    leaving = [item.entry.ref for item in deletions.delete]
+    applied = context.stage.applied
+    plan = compute_plan_digest(
+        rendered.digest, applied.rendered if applied is not None else None, leaving, ()
+    )
+    objects = evidence.get("objects")
+    changes: list[Json] = [*objects] if isinstance(objects, list) else []
+    empty = not leaving and all(
+        isinstance(change, dict) and change.get("action") in _QUIET for change in changes
+    )
+    changes += [
+        {"object": str(ref.key), "action": ChangeAction.PRUNED.value, "note": "left Git"}
+        for ref in leaving
+    ]
+    content: dict[str, Json] = {
+        "plan": plan,
+        "against": applied.rendered if applied is not None else None,
+        "objects": changes,
+        "kept": [f"{item.entry.ref.key}: {item.reason}" for item in deletions.keep],
+        "deletions": len(leaving),
+        "owned": len(inventory.entries),
+    }
+    await context.keep(EvidenceKind.CHANGE_SET, content, key="plan")
+    return Done(plan=plan, plan_empty=empty)

@@ -1,0 +1,48 @@
+"""Validate: inside the boundary, owned by nobody else, and accepted by the server's dry-run."""
+
+from __future__ import annotations
+
+from gitopsd.domain.work import EvidenceKind
+from gitopsd.engine.assessment import assess_objects, describe_assessed
+from gitopsd.engine.outcomes import Done, Outcome, Verdict
+from gitopsd.engine.placing import place_objects
+from gitopsd.engine.step_context import StepContext
+from gitopsd.kube.boundary import validate_set
+from gitopsd.kube.names import HookPhase, parse_hook_phases
+from gitopsd.kube.objects import parse_ref
+
+SHOWN = 3
+"""Refused objects that the sentence names; the evidence has them all."""
+
+
+async def run_validate(context: StepContext) -> Outcome:
+    """Check every object before anything is written, all problems at once.
+
+    Safe to repeat: nothing is changed; dry-runs change nothing.
+
+    Raises:
+        TemporaryError: The cluster did not answer; never a verdict.
+    """
+    rendered = await context.load_rendered()
+    impossible = validate_set(rendered.objects)
+    if impossible:
+        return Verdict(impossible[0].reason, impossible[0].message)
+    for obj in rendered.objects:
+        phases = parse_hook_phases(obj)
+        if phases and phases != (HookPhase.SKIP,):
+            message = f"{parse_ref(obj).key} is a {phases[0].value} hook; hooks are not run yet"
+            return Verdict("HooksNotSupported", message)
+    cluster = context.cluster()
+    placed = await place_objects(cluster, rendered.objects, context.spec.namespace)
+    assessed = await assess_objects(context, cluster, placed)
+    await context.keep(
+        EvidenceKind.CHANGE_SET,
+        {"objects": [describe_assessed(item) for item in assessed]},
+        key="assessed",
+    )
+    refused = [item.refusal for item in assessed if item.refusal is not None]
+    if not refused:
+        return Done()
+    shown = "; ".join(message for _, message in refused[:SHOWN])
+    more = f"; and {len(refused) - SHOWN} more" if len(refused) > SHOWN else ""
+    return Verdict(refused[0][0], f"{shown}{more}")

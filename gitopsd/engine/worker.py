@@ -1,0 +1,189 @@
+"""Claims due work, does it, and turns what came of it into events.
+
+Any number of workers may run: a row is claimed for a while, every effect may run twice, and an
+outcome counts only while the command it answers is outstanding.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Awaitable, Callable
+from datetime import timedelta
+
+from gitopsd.domain.runs import RunId
+from gitopsd.domain.work import WorkItem, WorkKind
+from gitopsd.engine.admission import settle
+from gitopsd.engine.execution import execute_step
+from gitopsd.engine.intake import process_delivery
+from gitopsd.engine.looks import run_look
+from gitopsd.engine.notifications import send_notification
+from gitopsd.engine.observation import watch_run
+from gitopsd.engine.services import Services
+from gitopsd.engine.slots import parse_stage_key
+from gitopsd.engine.transactions import retry_conflicts
+from gitopsd.errors import GitopsdError, TemporaryError
+from gitopsd.store_ports import Transaction
+
+BUG_BACKOFF = timedelta(seconds=10)
+"""How long a work item rests after a bug in its handler."""
+
+
+class Worker:
+    """Works on the outbox until it is told to stop.
+
+    Args:
+        services: The ports.
+    """
+
+    def __init__(self, services: Services) -> None:
+        self._services = services
+        self._tasks: dict[str, asyncio.Task[None]] = {}
+        self._runs: dict[str, str] = {}
+        self._woken = asyncio.Event()
+        self._stopping = False
+
+    async def run(self) -> None:
+        """Claim and work until `stop`. Lost rings cost one sweep."""
+        listener = asyncio.create_task(self._listen(), name="worker-doorbell")
+        try:
+            while not self._stopping:
+                self._woken.clear()
+                claimed = await self._claim()
+                for item in claimed:
+                    self._start(item)
+                if not claimed:
+                    await self._rest()
+        finally:
+            listener.cancel()
+            await asyncio.gather(listener, return_exceptions=True)
+            await self._finish_tasks()
+
+    def stop(self) -> None:
+        """Stop claiming; what is under way gets a slice of time to report."""
+        self._stopping = True
+        self._woken.set()
+
+    def cancel_run(self, run: RunId) -> None:
+        """Stop this process's work on a run that ended meanwhile."""
+        for key, subject in tuple(self._runs.items()):
+            task = self._tasks.get(key)
+            if subject == run and task is not None:
+                task.cancel()
+
+    async def _claim(self) -> tuple[WorkItem, ...]:
+        free = self._services.pace.concurrency - len(self._tasks)
+        if free <= 0:
+            return ()
+        owner, duration = self._services.replica, self._services.pace.claim
+        try:
+            return tuple(
+                await self._services.store.transact(lambda tx: tx.work.claim(owner, free, duration))
+            )
+        except TemporaryError:
+            return ()
+
+    async def _rest(self) -> None:
+        """Wait until woken, or until the next sweep."""
+        waiter = asyncio.ensure_future(self._woken.wait())
+        sweep = asyncio.ensure_future(self._services.clock.sleep(self._services.pace.sweep))
+        try:
+            await asyncio.wait((waiter, sweep), return_when=asyncio.FIRST_COMPLETED)
+        finally:
+            waiter.cancel()
+            sweep.cancel()
+            await asyncio.gather(waiter, sweep, return_exceptions=True)
+
+    async def _listen(self) -> None:
+        while True:
+            if await self._services.doorbell.wait(timedelta(seconds=30)):
+                self._woken.set()
+
+    def _start(self, item: WorkItem) -> None:
+        task = asyncio.create_task(self._do(item), name=f"work {item.key}")
+        self._tasks[item.key] = task
+        if item.kind is WorkKind.EXECUTE_STEP:
+            self._runs[item.key] = item.subject
+
+        def ended(_: asyncio.Task[None]) -> None:
+            self._tasks.pop(item.key, None)
+            self._runs.pop(item.key, None)
+            self._woken.set()
+
+        task.add_done_callback(ended)
+
+    async def _do(self, item: WorkItem) -> None:
+        try:
+            await self._handler(item.kind)(item)
+        except asyncio.CancelledError:
+            await asyncio.shield(self._give_back(item, timedelta(0)))
+            raise
+        except GitopsdError as error:
+            asked = getattr(error, "retry_after", None)
+            await self._give_back(item, asked or timedelta(seconds=min(60, 2**item.attempts)))
+        except Exception as error:  # noqa: BLE001 - a bug in one handler must not end the worker
+            self._services.telemetry.report(error, work=item.kind.value, subject=item.subject)
+            await self._give_back(item, BUG_BACKOFF)
+
+    async def _give_back(self, item: WorkItem, wait: timedelta) -> None:
+        try:
+            await self._services.store.transact(lambda tx: tx.work.postpone(item, tx.now + wait))
+        except GitopsdError:
+            return  # the claim ends by itself
+
+    def _handler(self, kind: WorkKind) -> Callable[[WorkItem], Awaitable[None]]:
+        return {
+            WorkKind.EXECUTE_STEP: self._execute_step,
+            WorkKind.PROCESS_DELIVERY: self._process_delivery,
+            WorkKind.LOOK: self._look,
+            WorkKind.RECONSIDER: self._reconsider,
+            WorkKind.NOTIFY: self._notify,
+            WorkKind.OBSERVE: self._observe,
+        }[kind]
+
+    async def _execute_step(self, item: WorkItem) -> None:
+        await execute_step(self._services, item)
+
+    async def _process_delivery(self, item: WorkItem) -> None:
+        await process_delivery(self._services, item)
+        await self._finish(item)
+
+    async def _look(self, item: WorkItem) -> None:
+        wait = await run_look(self._services, item)
+        await self._give_back(item, wait)
+
+    async def _reconsider(self, item: WorkItem) -> None:
+        key = parse_stage_key(item.subject)
+        configuration = self._services.configuration()
+
+        def work(tx: Transaction) -> None:
+            tx.work.finish(item)
+            settle(tx, (key,), configuration)
+
+        await retry_conflicts(self._services.store, work)
+
+    async def _notify(self, item: WorkItem) -> None:
+        await self._finish_or_wait(item, await send_notification(self._services, item))
+
+    async def _observe(self, item: WorkItem) -> None:
+        await self._finish_or_wait(item, await watch_run(self._services, item))
+
+    async def _finish_or_wait(self, item: WorkItem, wait: timedelta | None) -> None:
+        if wait is None:
+            await self._finish(item)
+        else:
+            await self._give_back(item, wait)
+
+    async def _finish(self, item: WorkItem) -> None:
+        await self._services.store.transact(lambda tx: tx.work.finish(item))
+
+    async def _finish_tasks(self) -> None:
+        tasks = tuple(self._tasks.values())
+        if not tasks:
+            return
+        grace = asyncio.ensure_future(self._services.clock.sleep(timedelta(seconds=8)))
+        everything = asyncio.gather(*tasks, return_exceptions=True)
+        await asyncio.wait((grace, everything), return_when=asyncio.FIRST_COMPLETED)
+        for task in tasks:
+            task.cancel()
+        grace.cancel()
+        await asyncio.gather(grace, everything, return_exceptions=True)
