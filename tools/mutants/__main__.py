@@ -161,6 +161,8 @@ def _try_all(plan: Plan) -> Outcomes:
         baseline = _run_baseline(plan, work)
         if baseline.failed:
             sys.exit("these tests fail without any mutant:\n" + "\n".join(baseline.failed))
+        if not baseline.seconds:
+            sys.exit(f"there are no tests under {plan.tests}")
         slow = [test for test, took in baseline.seconds.items() if took > plan.slowest]
         print(f"{len(baseline.seconds)} tests, {len(plan.mutants)} mutants")
         for test in slow:

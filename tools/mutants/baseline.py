@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
+from itertools import zip_longest
 from pathlib import Path
 
 import coverage
@@ -38,6 +39,13 @@ class Baseline:
         return frozenset().union(*self.lines.get(path, {}).values())
 
 
+def with_following(
+    items: Sequence[pytest.Item],
+) -> Iterator[tuple[pytest.Item, pytest.Item | None]]:
+    """Pairs each test with the next one, which pytest needs to know what to tear down."""
+    yield from zip_longest(items, items[1:])
+
+
 @dataclass(slots=True, eq=False)  # pytest keeps plug-ins by identity
 class BaselinePlugin:
     """A pytest plug-in that runs every test once, each under its own coverage context."""
@@ -64,7 +72,7 @@ class BaselinePlugin:
         sources = [str(self.root / path) for path in self.paths]
         tracer = coverage.Coverage(data_file=None, config_file=False, include=sources)
         tracer.start()
-        for item, following in zip(session.items, [*session.items[1:], None], strict=True):
+        for item, following in with_following(session.items):
             tracer.switch_context(item.nodeid)
             item.config.hook.pytest_runtest_protocol(item=item, nextitem=following)
         tracer.stop()

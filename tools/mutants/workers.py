@@ -20,7 +20,7 @@ from typing import TextIO
 
 import pytest
 
-from tools.mutants.baseline import Baseline
+from tools.mutants.baseline import Baseline, with_following
 from tools.mutants.children import Outcome, Result, run_in_child
 from tools.mutants.sites import Function, Mutant, build_mutant
 
@@ -31,6 +31,8 @@ QUIET = (
     *("-o", "cache_dir=build/mutants/cache"),
     # Plug-ins are imported once, in the process that forks.
     *("-W", "ignore::pytest.PytestAssertRewriteWarning"),
+    # Files that no test runs are a finding, said in the table.
+    *("-W", "ignore::coverage.exceptions.CoverageWarning"),
 )
 """Options of every pytest run here: the order is chosen, and nothing is kept."""
 
@@ -165,7 +167,7 @@ class SwapPlugin:
 def _run_items(items: Sequence[pytest.Item]) -> Result:
     first = FirstFailure()
     items[0].config.pluginmanager.register(first)
-    for item, following in zip(items, [*items[1:], None], strict=True):
+    for item, following in with_following(items):
         item.config.hook.pytest_runtest_protocol(item=item, nextitem=following)
         if first.test:
             return Result(Outcome.Killed, first.test)
