@@ -187,6 +187,7 @@ class ObjectHealth:
         message: One clause that says why, in the cluster's words.
         definite: True when waiting cannot help (a failure that is no longer in its grace period).
         since: Begin of the condition that a grace period runs from; None when there is none.
+        advisory: True when it only informs and never decides about the set.
     """
 
     ref: ObjectRef
@@ -194,6 +195,7 @@ class ObjectHealth:
     message: str = ""
     definite: bool = False
     since: datetime | None = None
+    advisory: bool = False
 
 
 @dataclass(frozen=True, slots=True)
