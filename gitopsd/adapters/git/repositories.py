@@ -1,0 +1,239 @@
+"""The port `SourceRepository`: mirrors kept up to date under a deadline, and read in threads."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from datetime import timedelta
+from pathlib import Path
+from typing import Any
+
+from gitopsd.adapters.git import mirrors, reading
+from gitopsd.adapters.git.addresses import Address, parse_address, select_repository
+from gitopsd.adapters.git.children import Children
+from gitopsd.adapters.git.credentials import Login, load_login
+from gitopsd.adapters.git.failures import DAMAGED, damage_error, deadline_error, transfer_error
+from gitopsd.adapters.git.known_hosts import host_key_error
+from gitopsd.adapters.git.mirrors import Mirror, local_head, place_home, place_mirror
+from gitopsd.domain.config import RepositorySpec
+from gitopsd.domain.sources import Commit, CommitSha, RefName, RepoURL
+from gitopsd.errors import TemporaryError
+from gitopsd.ports import SourceHead
+
+DEADLINE = timedelta(seconds=60)
+RENEWAL_DEADLINE = timedelta(minutes=15)
+CHILDREN = 2
+CHILD_IDLE_SECONDS = 20.0
+
+
+class GitRepositories:
+    """Git remotes behind mirrors in the data directory.
+
+    One task at a time writes to a mirror; any number of threads read from it.
+
+    Args:
+        root: Directory of the mirrors; this process owns it.
+        repositories: The configured credentials, asked for at each fetch.
+        allow_local: Accept paths and ``file://`` as addresses, for tests and demonstrations.
+        deadline: When a fetch is ended, waiting for its turn included.
+        children: How many transfers run at once.
+        child_idle_seconds: How long an unused child is kept.
+    """
+
+    def __init__(
+        self,
+        root: Path,
+        repositories: Callable[[], tuple[RepositorySpec, ...]],
+        *,
+        allow_local: bool = False,
+        deadline: timedelta = DEADLINE,
+        children: int = CHILDREN,
+        child_idle_seconds: float = CHILD_IDLE_SECONDS,
+    ) -> None:
+        self._root = root
+        self._repositories = repositories
+        self._allow_local = allow_local
+        self._deadline_seconds = deadline.total_seconds()
+        self._children = Children(size=children, idle_seconds=child_idle_seconds)
+        self._locks: dict[RepoURL, asyncio.Lock] = {}
+        self._clean: set[RepoURL] = set()
+        self._damaged: set[RepoURL] = set()
+        self._renewals: dict[RepoURL, asyncio.Task[None]] = {}
+
+    async def fetch_head(
+        self, repo: RepoURL, ref: RefName, *, previous: CommitSha | None = None
+    ) -> SourceHead | None:
+        """Fetch a ref and tell where it points; None when the remote does not have it.
+
+        Safe to repeat: the same ref, fetched again.
+
+        Raises:
+            TemporaryError: The remote did not answer within the deadline, or refused for now.
+            PermanentError: The address or the credentials' configuration cannot be used.
+        """
+        address = parse_address(repo, allow_local=self._allow_local)
+        try:
+            async with asyncio.timeout(self._deadline_seconds):
+                return await self._fetch_head(address, ref, previous)
+        except TimeoutError as error:
+            raise deadline_error(address, ref, self._deadline_seconds) from error
+
+    async def _fetch_head(
+        self, address: Address, ref: RefName, previous: CommitSha | None
+    ) -> SourceHead | None:
+        mirror = place_mirror(self._root, address.url)
+        async with self._locks.setdefault(address.url, asyncio.Lock()):
+            login = await asyncio.to_thread(self._prepare, address, mirror)
+            try:
+                renew = address.url in self._damaged
+                update = self._renew if renew else self._transfer
+                target = await update(address, mirror, ref, login)
+                history = await self._describe(mirror, target, previous)
+            except TemporaryError as error:
+                if error.reason != DAMAGED:
+                    raise
+                target = await self._renew(address, mirror, ref, login)
+                history = await self._describe(mirror, target, previous)
+        await self._consider_renewal(address, mirror, ref)
+        if history is None:
+            return None
+        return SourceHead(history.commit, history.rewound, history.to_ancestor)
+
+    def _prepare(self, address: Address, mirror: Mirror) -> Login:
+        """Read the credentials, and clean the mirror when this process first uses it."""
+        login = load_login(address, select_repository(address.url, self._repositories()))
+        if address.scheme == "ssh" and not login.known_hosts_file:
+            raise host_key_error(address, login)
+        if address.url not in self._clean and mirrors.remove_leftovers(mirror):
+            self._clean.add(address.url)
+        return login
+
+    async def _transfer(
+        self,
+        address: Address,
+        mirror: Mirror,
+        ref: RefName,
+        login: Login,
+        *,
+        renew: bool = False,
+    ) -> str | None:
+        """Let a child fetch a ref; returns its target, None when the remote does not have it."""
+        home = await asyncio.to_thread(place_home, self._root, login.known_hosts_file)
+        request = {
+            "mirror": str(mirror.next if renew else mirror.path),
+            "lock": str(mirror.lock),
+            "old": str(mirror.path) if renew else "",
+            "home": str(home),
+            "url": address.url,
+            "ref": ref,
+            "local": local_head(ref),
+            "user": login.user,
+            "password": login.password,
+            "ssh_key_file": login.ssh_key_file,
+            "ca_file": login.ca_file,
+        }
+        try:
+            answer = await self._children.run_transfer(request)
+        except BaseException:
+            # The killed child may have left a lock; whoever comes next cleans the mirror first.
+            self._clean.discard(address.url)
+            raise
+        return _read_answer(answer, address, ref, login)
+
+    @staticmethod
+    async def _describe(
+        mirror: Mirror, target: str | None, previous: CommitSha | None
+    ) -> reading.History | None:
+        if target is None:
+            return None
+        try:
+            return await asyncio.to_thread(reading.describe_head, mirror.path, target, previous)
+        except reading.DamageError as error:
+            raise TemporaryError(str(error), reason=DAMAGED) from error
+
+    async def _renew(
+        self, address: Address, mirror: Mirror, ref: RefName, login: Login
+    ) -> str | None:
+        """Clone beside the mirror, take its refs over, and swap. The mirror's lock is held."""
+        self._clean.discard(address.url)
+        await asyncio.to_thread(mirrors.remove_leftovers, mirror)
+        target = await self._transfer(address, mirror, ref, login, renew=True)
+        await asyncio.to_thread(mirrors.swap, mirror)
+        self._damaged.discard(address.url)
+        return target
+
+    async def _consider_renewal(self, address: Address, mirror: Mirror, ref: RefName) -> None:
+        running = address.url in self._renewals
+        if running or not await asyncio.to_thread(mirrors.is_overgrown, mirror):
+            return
+        task = asyncio.create_task(self._renew_later(address, mirror, ref))
+        self._renewals[address.url] = task
+        task.add_done_callback(lambda _: self._renewals.pop(address.url, None))
+
+    async def _renew_later(self, address: Address, mirror: Mirror, ref: RefName) -> None:
+        """Make an overgrown mirror anew; when that fails, the next fetch sees it again."""
+        try:
+            async with asyncio.timeout(RENEWAL_DEADLINE.total_seconds()), self._locks[address.url]:
+                login = await asyncio.to_thread(self._prepare, address, mirror)
+                await self._renew(address, mirror, ref, login)
+        except (TemporaryError, TimeoutError):
+            return
+
+    async def fetch_commit(self, repo: RepoURL, sha: CommitSha) -> Commit | None:
+        """Read a commit from the mirror; None when the mirror does not hold it."""
+        mirror = place_mirror(self._root, repo)
+        with self._damage_told(repo):
+            return await asyncio.to_thread(reading.find_commit, mirror.path, sha)
+
+    async def contains(self, repo: RepoURL, descendant: CommitSha, ancestor: CommitSha) -> bool:
+        """Tell whether ``ancestor`` is ``descendant`` or in its history."""
+        mirror = place_mirror(self._root, repo)
+        with self._damage_told(repo):
+            return await asyncio.to_thread(reading.is_ancestor, mirror.path, descendant, ancestor)
+
+    async def pin(self, repo: RepoURL, sha: CommitSha) -> None:
+        """Keep a released commit from garbage collection. Safe to repeat: sets one ref."""
+        mirror = place_mirror(self._root, repo)
+        async with self._locks.setdefault(repo, asyncio.Lock()):
+            with self._damage_told(repo):
+                await asyncio.to_thread(reading.set_pin, mirror.path, sha)
+
+    @contextmanager
+    def open_tree(self, repo: RepoURL, sha: CommitSha) -> Iterator[reading.CommitTree]:
+        """Open a commit's tree, for the calling thread alone.
+
+        Raises:
+            TemporaryError: ``MirrorDamaged``, when the mirror cannot be read.
+        """
+        path = place_mirror(self._root, repo).path
+        with self._damage_told(repo), reading.open_tree(path, sha) as tree:
+            yield tree
+
+    @contextmanager
+    def _damage_told(self, repo: RepoURL) -> Iterator[None]:
+        """Let a mirror that does not hold what it should be made anew at the next fetch."""
+        try:
+            yield
+        except reading.DamageError as error:
+            self._damaged.add(repo)
+            raise damage_error(Address(repo, ""), error) from error
+
+    async def close(self) -> None:
+        """End children and renewals. Safe to repeat: there are none left."""
+        for task in list(self._renewals.values()):
+            task.cancel()
+        await asyncio.gather(*self._renewals.values(), return_exceptions=True)
+        await self._children.close()
+
+
+def _read_answer(
+    answer: dict[str, Any], address: Address, ref: RefName, login: Login
+) -> str | None:
+    if "error" not in answer:
+        head = answer.get("head")
+        return None if head is None else str(head)
+    reason, detail = str(answer["error"]), str(answer.get("message", ""))
+    if reason == DAMAGED:
+        raise TemporaryError(detail, reason=DAMAGED)
+    raise transfer_error(address, ref, login, reason, detail)
