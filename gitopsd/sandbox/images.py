@@ -18,6 +18,7 @@ import orjson
 
 from gitopsd.errors import PermanentError, TemporaryError
 from gitopsd.sandbox.behaviour import SERVE_LABEL, Behaviour, parse_behaviour
+from gitopsd.sandbox.dialing import say_dial
 from gitopsd.sandbox.fields import number_at, object_at, objects_at, text_at, text_map_at, texts_at
 
 if TYPE_CHECKING:
@@ -120,7 +121,9 @@ class ImageStore:
             PermanentError: It is not there and must not be pulled (``ErrImageNeverPull``), or it
                 is no image that this node can run.
         """
-        present = self._images.get(reference.digest or self._tags.get(reference.text, ""))
+        kept = reference.digest or self._tags.get(reference.text, "")
+        # One digest may be in several repositories: each is an image of its own to a node.
+        present = self._images.get(f"{reference.repository}@{kept}")
         if present is not None and pull_policy != "Always":
             return Obtained(present, pulled=False)
         if pull_policy == "Never":
@@ -129,12 +132,12 @@ class ImageStore:
                 reason="ErrImageNeverPull",
             )
         digest, manifest = await self._fetch_manifest(reference, reference.target)
-        known = self._images.get(digest)
+        known = self._images.get(f"{reference.repository}@{digest}")
         if known is None:
             known = await self._fetch_config(reference, digest, manifest)
             while len(self._images) >= KNOWN_IMAGES:
                 self._images.pop(next(iter(self._images)))
-            self._images[digest] = known
+            self._images[known.image_id] = known
         self._tags[reference.text] = digest
         return Obtained(known, pulled=True)
 
@@ -243,7 +246,7 @@ def _say_trouble(error: Exception) -> str:
     if isinstance(error, TimeoutError):
         return "context deadline exceeded"
     if isinstance(error, aiohttp.ClientConnectorError):
-        return f"dial tcp {error.host}:{error.port}: connect: {error.strerror or error}".lower()
+        return say_dial(error, error.host, error.port or 0)
     return str(error) or type(error).__name__
 
 

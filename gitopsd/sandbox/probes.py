@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 
 import aiohttp
 
+from gitopsd.sandbox.dialing import say_dial
 from gitopsd.sandbox.fields import field_at, number_at, object_at, objects_at, text_at, texts_at
 
 if TYPE_CHECKING:
@@ -152,8 +153,7 @@ async def _ask_http(handler: JsonObject, target: ProbeTarget, limit: timedelta) 
             "(Client.Timeout exceeded while awaiting headers)"
         )
     except aiohttp.ClientConnectorError as error:
-        why = (error.strerror or "connection refused").lower()
-        return f'Get "{shown}": dial tcp {target.pod_ip}:{port}: connect: {why}'
+        return f'Get "{shown}": {say_dial(error, target.pod_ip, port)}'
     except aiohttp.ClientError as error:
         return f'Get "{shown}": {str(error) or "EOF"}'
     if HTTPStatus.OK <= response.status < HTTPStatus.BAD_REQUEST:
@@ -170,8 +170,7 @@ async def _ask_tcp(handler: JsonObject, target: ProbeTarget, limit: timedelta) -
     except TimeoutError:
         return f"dial tcp {target.pod_ip}:{port}: i/o timeout"
     except OSError as error:
-        why = (error.strerror or "connection refused").lower()
-        return f"dial tcp {target.pod_ip}:{port}: connect: {why}"
+        return say_dial(error, target.pod_ip, port)
     writer.close()
     return ""
 
