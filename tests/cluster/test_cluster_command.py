@@ -8,6 +8,7 @@ import subprocess
 import sys
 from datetime import timedelta
 from pathlib import Path
+from urllib.request import urlopen
 
 import pytest
 
@@ -25,22 +26,30 @@ def _start(info: Path, log: Path) -> ServerProcess:
     return ServerProcess.start("cluster", command, log, environment=environment)
 
 
+def _kubectl(kubeconfig: str, *arguments: str) -> str:
+    result = subprocess.run(
+        [Path(sys.prefix) / "bin" / "kubectl", f"--kubeconfig={kubeconfig}", *arguments],
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    return result.stdout + result.stderr
+
+
 @pytest.mark.parametrize("end", [signal.SIGINT, signal.SIGTERM])
 def test_it_says_where_it_is_and_ends_when_asked(end: signal.Signals, tmp_path: Path) -> None:
-    """The file names a working cluster; a signal ends it with 0, its servers and its file."""
+    """The file names a cluster with a node and a registry; a signal ends them and the file."""
     info = tmp_path / "info.json"
     server = _start(info, tmp_path / "log")
     try:
         wait_until(info.exists, what="the file", within=timedelta(seconds=60), servers=[server])
         said = json.loads(info.read_text(encoding="utf-8"))
-        kubectl = Path(sys.prefix) / "bin" / "kubectl"
-        result = subprocess.run(
-            [kubectl, f"--kubeconfig={said['gitopsdKubeconfig']}", "get", "namespace", "gitopsd"],
-            capture_output=True,
-            text=True,
-            check=False,
-        )
-        assert result.returncode == 0, result.stderr
+        node = _kubectl(said["kubeconfig"], "wait", "--for=condition=Ready", "node/node")
+        assert node == "node/node condition met\n"
+        whoami = _kubectl(said["gitopsdKubeconfig"], "auth", "whoami")
+        assert "system:serviceaccount:gitopsd:gitopsd" in whoami
+        with urlopen(f"http://{said['registry']}/v2/") as answer:
+            assert answer.status == 200
         assert said["pid"] == server.pid
         assert all(Path(f"/proc/{pid}").exists() for pid in said["pids"].values())
         server.popen.send_signal(end)

@@ -7,28 +7,33 @@ the cluster is ready, all at once, and removed at the end.
 from __future__ import annotations
 
 import argparse
+import asyncio
 import json
 import os
-import select
 import signal
 import sys
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from types import FrameType
+from typing import Any
 
+from tests.support.cluster_node import start_node
 from tests.support.control_plane import ControlPlane, NotBuiltError
 from tests.support.netns import NetworkError
 from tests.support.processes import ServerEndedError, ServerProcess, WaitTimeoutError
+from tests.support.registry import run_registry
 
+_NODE = "node"
 _SIGNALS = (signal.SIGINT, signal.SIGTERM)
 _WELCOME = """\
 A Kubernetes cluster is ready ({api}). Ctrl-C ends it.
 
   export KUBECONFIG={kubeconfig}
   {kubectl} get namespaces
-  {kubectl} --kubeconfig {gitopsd_kubeconfig} auth whoami
+  {kubectl} --kubeconfig {gitopsdKubeconfig} auth whoami
 
+  registry   {registry} (plain HTTP; pods get every image from it, whatever host they name)
   audit log  {audit}
   all of it  {info}
 """
@@ -45,14 +50,15 @@ def _request_end(_number: int, _frame: FrameType | None) -> None:
     raise _EndRequestedError
 
 
-def describe(cluster: ControlPlane, gitopsd_kubeconfig: Path) -> dict[str, object]:
+def describe(cluster: ControlPlane, registry: str) -> dict[str, Any]:
     """Return what FILE holds."""
     network = cluster.network
     return {
         "pid": os.getpid(),
         "api": cluster.url,
         "kubeconfig": str(cluster.admin_kubeconfig),
-        "gitopsdKubeconfig": str(gitopsd_kubeconfig),
+        "gitopsdKubeconfig": str(cluster.gitopsd_kubeconfig()),
+        "registry": registry,
         "audit": str(cluster.paths.audit),
         "logs": str(cluster.paths.records),
         "pids": {name: server.pid for name, server in cluster.servers.items()},
@@ -65,7 +71,7 @@ def describe(cluster: ControlPlane, gitopsd_kubeconfig: Path) -> dict[str, objec
     }
 
 
-def save_info(path: Path, document: dict[str, object]) -> None:
+def save_info(path: Path, document: dict[str, Any]) -> None:
     """Write ``document`` so that a reader sees all of it or no file."""
     path.parent.mkdir(parents=True, exist_ok=True)
     part = path.with_name(f".{path.name}.{os.getpid()}")
@@ -73,16 +79,22 @@ def save_info(path: Path, document: dict[str, object]) -> None:
     part.replace(path)
 
 
-def _wait_for_an_end(servers: Sequence[ServerProcess]) -> None:
-    """Block until a signal comes; raise when a server ends by itself.
+async def _wait_for_an_end(servers: Sequence[ServerProcess]) -> None:
+    """Return on a signal; raise when a server ends by itself.
 
     Raises:
         ServerEndedError: One of ``servers`` ended.
     """
-    ended = select.poll()
+    loop, over = asyncio.get_running_loop(), asyncio.Event()
+    for number in _SIGNALS:
+        loop.add_signal_handler(number, over.set)
     for server in servers:
-        ended.register(server.pidfd, select.POLLIN)
-    ended.poll()
+        loop.add_reader(server.pidfd, over.set)
+    try:
+        await over.wait()
+    finally:
+        for server in servers:
+            loop.remove_reader(server.pidfd)
     for server in servers:
         server.check()
 
@@ -95,21 +107,28 @@ def _removed_at_the_end(path: Path) -> Iterator[None]:
         path.unlink(missing_ok=True)
 
 
+async def _serve(cluster: ControlPlane, info: Path) -> None:
+    """Add a registry and a node to the control plane, say so, and wait for the end."""
+    content = cluster.paths.private / "registry"
+    async with run_registry(content, listen_host=str(cluster.network.host_address)) as registry:
+        cluster.servers[_NODE] = start_node(cluster, registry=registry.url, name=_NODE)
+        document = describe(cluster, registry.host)
+        with _removed_at_the_end(info):
+            save_info(info, document)
+            kubectl = Path(sys.prefix) / "bin" / "kubectl"
+            sys.stdout.write(_WELCOME.format(**document, info=info, kubectl=kubectl))
+            sys.stdout.flush()
+            await _wait_for_an_end(tuple(cluster.servers.values()))
+
+
 def _run(info: Path, name: str) -> None:
-    with ControlPlane.start(name) as cluster, _removed_at_the_end(info):
-        document = describe(cluster, cluster.gitopsd_kubeconfig())
-        save_info(info, document)
-        welcome = _WELCOME.format(
-            api=document["api"],
-            kubeconfig=document["kubeconfig"],
-            gitopsd_kubeconfig=document["gitopsdKubeconfig"],
-            audit=document["audit"],
-            info=info,
-            kubectl=Path(sys.prefix) / "bin" / "kubectl",
-        )
-        sys.stdout.write(welcome)
-        sys.stdout.flush()
-        _wait_for_an_end(tuple(cluster.servers.values()))
+    with ControlPlane.start(name) as cluster:
+        try:
+            asyncio.run(_serve(cluster, info))
+        finally:
+            # A loop that closes gives signals their usual meaning back; the end is in order.
+            for number in _SIGNALS:
+                signal.signal(number, signal.SIG_IGN)
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
