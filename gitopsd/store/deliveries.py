@@ -1,0 +1,105 @@
+"""The inbox in SQL."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+
+import sqlalchemy as sa
+
+from gitopsd.domain.sources import Delivery, DeliveryId, DeliveryState, ReceiverName
+from gitopsd.domain.work import Page
+from gitopsd.store.paging import page_after
+from gitopsd.store.session import Row, Session, insert_new, per_dialect
+from gitopsd.store.tables import deliveries as table
+from gitopsd.store.tables import refused_deliveries as refused
+
+_ADD = insert_new(table, "receiver", "key", "body_sha256")
+_GET = sa.select(table).where(table.c.id == sa.bindparam("of"))
+_FIND = sa.select(table).where(
+    table.c.receiver == sa.bindparam("from_receiver"),
+    table.c.key == sa.bindparam("of_key"),
+    table.c.body_sha256 == sa.bindparam("of_body"),
+)
+_SAVE = sa.update(table).where(table.c.id == sa.bindparam("of"))
+_COUNT = per_dialect(
+    lambda insert: insert(refused).on_conflict_do_update(
+        index_elements=["receiver"], set_={"requests": refused.c.requests + 1}
+    )
+)
+
+
+class SqlDeliveries:
+    """The inbox; implements ``store_ports.Deliveries``."""
+
+    def __init__(self, session: Session) -> None:
+        self._session = session
+
+    def add(self, delivery: Delivery) -> bool:
+        """Store a delivery; False when (receiver, key, body hash) is there already."""
+        return bool(
+            self._session.run(
+                _ADD,
+                id=delivery.id,
+                receiver=delivery.receiver,
+                key=delivery.key,
+                body_sha256=delivery.body_sha256,
+                headers=delivery.headers,
+                body=delivery.body,
+                received_at=delivery.received_at,
+                state=delivery.state.value,
+                attempts=delivery.attempts,
+                reason=delivery.reason,
+            )
+        )
+
+    def find(self, receiver: str, key: str, body_sha256: str) -> Delivery | None:
+        """Find a stored delivery by its identity."""
+        values = {"from_receiver": receiver, "of_key": key, "of_body": body_sha256}
+        row = self._session.first(_FIND, **values)
+        return None if row is None else _delivery(row)
+
+    def get(self, delivery: DeliveryId) -> Delivery | None:
+        """Read one."""
+        row = self._session.first(_GET, of=delivery)
+        return None if row is None else _delivery(row)
+
+    def save(self, delivery: Delivery) -> None:
+        """Store new state, attempts and reason."""
+        self._session.run(
+            _SAVE,
+            of=delivery.id,
+            state=delivery.state.value,
+            attempts=delivery.attempts,
+            reason=delivery.reason,
+        )
+
+    def count_refused(self, receiver: str) -> None:
+        """Count one refused request; nothing else of it is stored."""
+        self._session.run(_COUNT, receiver=receiver, requests=1)
+
+    def refused(self) -> Mapping[str, int]:
+        """Read the counters of refused requests."""
+        rows = self._session.rows(sa.select(refused).order_by(refused.c.receiver))
+        return {row.receiver: row.requests for row in rows}
+
+    def page(self, page: Page, *, state: DeliveryState | None = None) -> Sequence[Delivery]:
+        """List, newest first; the cursor is a delivery's id."""
+        listed = sa.select(table)
+        if state is not None:
+            listed = listed.where(table.c.state == state.value)
+        return [_delivery(row) for row in self._session.rows(page_after(listed, table, page))]
+
+
+def _delivery(row: Row) -> Delivery:
+    return Delivery(
+        id=DeliveryId(row.id),
+        receiver=ReceiverName(row.receiver),
+        key=row.key,
+        body_sha256=row.body_sha256,
+        headers=tuple((name, value) for name, value in row.headers),
+        body=bytes(row.body),
+        received_at=row.received_at,
+        state=DeliveryState(row.state),
+        attempts=row.attempts,
+        reason=row.reason,
+    )

@@ -1,0 +1,129 @@
+"""Events, evidence and hooks of runs in SQL."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import replace
+
+import sqlalchemy as sa
+
+from gitopsd.domain.runs import RunId, Step
+from gitopsd.domain.work import Evidence, EvidenceKind, HookRun, HookState, RunEvent
+from gitopsd.store.session import Row, Session, per_dialect, upsert
+from gitopsd.store.tables import evidence as evidences
+from gitopsd.store.tables import hook_runs as hooks
+from gitopsd.store.tables import run_events as events
+
+_LAST = sa.select(sa.func.max(events.c.sequence).label("last")).where(
+    events.c.run == sa.bindparam("of")
+)
+_ADD_EVENT = sa.insert(events)
+_EVENTS = sa.select(events).where(events.c.run == sa.bindparam("of")).order_by(events.c.sequence)
+_APPEND_EVIDENCE = sa.insert(evidences).inline()
+_PUT_EVIDENCE = per_dialect(
+    lambda insert: (new := insert(evidences)).on_conflict_do_update(
+        index_elements=["run", "step", "kind", "key"],
+        index_where=evidences.c.key != sa.literal_column("''"),
+        set_={"at": new.excluded.at, "content": new.excluded.content},
+    )
+)
+_EVIDENCE = (
+    sa.select(evidences)
+    .where(evidences.c.run == sa.bindparam("of"))
+    .order_by(evidences.c.at, evidences.c.seq)
+)
+_SAVE_HOOK = upsert(hooks, "run", "name")
+_HOOK = sa.select(hooks).where(
+    hooks.c.run == sa.bindparam("of"), hooks.c.name == sa.bindparam("of_name")
+)
+
+
+class SqlRunLog:
+    """What is kept with a run; the part of ``store_ports.Runs`` that is no run itself."""
+
+    def __init__(self, session: Session) -> None:
+        self._session = session
+
+    def append_event(self, event: RunEvent) -> RunEvent:
+        """Append to a run's log; the sequence number is given here.
+
+        Two transactions that append to one run at once take the same number; the second one fails
+        on it and is run again by the store.
+        """
+        row = self._session.first(_LAST, of=event.run)
+        last = 0 if row is None or row.last is None else int(row.last)
+        stored = replace(event, sequence=last + 1)
+        self._session.run(
+            _ADD_EVENT,
+            run=stored.run,
+            sequence=stored.sequence,
+            at=stored.at,
+            name=stored.name,
+            step=None if stored.step is None else stored.step.value,
+            phase=stored.phase,
+            message=stored.message,
+            details=stored.details,
+        )
+        return stored
+
+    def events(self, run: RunId) -> Sequence[RunEvent]:
+        """Read a run's log, oldest first."""
+        return [_event(row) for row in self._session.rows(_EVENTS, of=run)]
+
+    def put_evidence(self, evidence: Evidence) -> None:
+        """Keep evidence; replaces the same run, step, kind and non-empty key."""
+        self._session.run(
+            _PUT_EVIDENCE if evidence.key else _APPEND_EVIDENCE,
+            run=evidence.run,
+            step=evidence.step.value,
+            kind=evidence.kind.value,
+            key=evidence.key,
+            at=evidence.at,
+            content=evidence.content,
+        )
+
+    def evidence(self, run: RunId) -> Sequence[Evidence]:
+        """Read a run's evidence, oldest first."""
+        return [_evidence(row) for row in self._session.rows(_EVIDENCE, of=run)]
+
+    def hook(self, run: RunId, name: str) -> HookRun | None:
+        """Read what is known of a hook of a run."""
+        row = self._session.first(_HOOK, of=run, of_name=name)
+        if row is None:
+            return None
+        return HookRun(RunId(row.run), row.name, row.uid, HookState(row.state), row.message)
+
+    def save_hook(self, hook: HookRun) -> None:
+        """Insert or replace it."""
+        self._session.run(
+            _SAVE_HOOK,
+            run=hook.run,
+            name=hook.name,
+            uid=hook.uid,
+            state=hook.state.value,
+            message=hook.message,
+        )
+
+
+def _event(row: Row) -> RunEvent:
+    return RunEvent(
+        run=RunId(row.run),
+        sequence=row.sequence,
+        at=row.at,
+        name=row.name,
+        step=None if row.step is None else Step(row.step),
+        phase=row.phase,
+        message=row.message,
+        details=row.details,
+    )
+
+
+def _evidence(row: Row) -> Evidence:
+    return Evidence(
+        run=RunId(row.run),
+        step=Step(row.step),
+        kind=EvidenceKind(row.kind),
+        at=row.at,
+        content=row.content,
+        key=row.key,
+    )
