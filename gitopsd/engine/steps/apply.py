@@ -155,7 +155,8 @@ async def _is_ready(cluster: Cluster, item: Placed) -> bool:
 
 async def _keep(context: StepContext, sent: list[Sent]) -> None:
     objects: list[Json] = [item.describe() for item in sent]
-    await context.keep(EvidenceKind.HEALTH, {"applied": objects}, key="applied")
+    at = context.services.clock.now().isoformat()
+    await context.keep(EvidenceKind.HEALTH, {"applied": objects, "at": at}, key="applied")
 
 
 def _entries(inventory: Inventory, sent: list[Sent]) -> tuple[InventoryEntry, ...]:

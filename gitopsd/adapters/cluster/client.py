@@ -1,0 +1,303 @@
+"""One cluster as one identity: the Cluster port over raw JSON."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator, Mapping, Sequence
+from typing import Any
+from urllib.parse import quote
+
+import orjson
+
+from gitopsd.adapters.cluster.discovery import Discovery
+from gitopsd.adapters.cluster.requests import (
+    APPLY_TYPE,
+    JSON_PATCH_TYPE,
+    Answer,
+    ApiServer,
+)
+from gitopsd.adapters.cluster.watching import watch_collection
+from gitopsd.domain.manifests import Json, JsonObject, ObjectKey, ObjectRef
+from gitopsd.errors import TemporaryError
+from gitopsd.kube.objects import parse_ref, string_at
+from gitopsd.ports import (
+    ApiRefusal,
+    AppliedObject,
+    HttpAnswer,
+    KindInfo,
+    ProxiedRequest,
+    WatchSignal,
+)
+
+_CREATED = 201
+_NOT_FOUND = 404
+_UNAUTHORIZED = 401
+_TOO_MANY = 429
+_PAGE = "500"
+
+
+class KubernetesCluster:
+    """The Cluster port against a real API server.
+
+    Args:
+        server: The pooled session.
+        discovery: The server's kinds, shared between identities.
+        impersonate: User to act as; empty for the connection's own identity.
+    """
+
+    def __init__(self, server: ApiServer, discovery: Discovery, impersonate: str = "") -> None:
+        self._server = server
+        self._discovery = discovery
+        self._identity = {"Impersonate-User": impersonate} if impersonate else {}
+
+    async def fetch_kind(self, ref: ObjectRef) -> KindInfo | None:
+        """See `gitopsd.ports.Cluster.fetch_kind`."""
+        return await self._discovery.fetch_kind(ref)
+
+    def forget_kinds(self) -> None:
+        """See `gitopsd.ports.Cluster.forget_kinds`."""
+        self._discovery.forget()
+
+    async def get(self, ref: ObjectRef) -> JsonObject | ApiRefusal | None:
+        """See `gitopsd.ports.Cluster.get`."""
+        path = await self._path(ref)
+        if path is None:
+            return None
+        answer = await self._request("GET", path)
+        if isinstance(answer, ApiRefusal):
+            return None if answer.code == _NOT_FOUND else answer
+        return _object(answer)
+
+    async def fetch_list(
+        self, api_version: str, kind: str, namespace: str, *, label_selector: str = ""
+    ) -> tuple[JsonObject, ...] | ApiRefusal:
+        """See `gitopsd.ports.Cluster.fetch_list`."""
+        path = await self._collection(api_version, kind, namespace)
+        if path is None:
+            return ()
+        query = {"limit": _PAGE}
+        if label_selector:
+            query["labelSelector"] = label_selector
+        items: list[JsonObject] = []
+        while True:
+            answer = await self._request("GET", path, query=query)
+            if isinstance(answer, ApiRefusal):
+                return answer
+            body = _object(answer)
+            items += [_named(item, api_version, kind) for item in _items(body)]
+            more = string_at(body, "metadata", "continue")
+            if not more:
+                return tuple(items)
+            query["continue"] = more
+
+    async def apply(
+        self, obj: JsonObject, *, manager: str, force: bool, dry_run: bool = False
+    ) -> AppliedObject | ApiRefusal:
+        """See `gitopsd.ports.Cluster.apply`. Safe to repeat: the same bytes change nothing."""
+        path = await self._path(parse_ref(obj))
+        if path is None:
+            return _unknown_kind(parse_ref(obj))
+        query = {
+            "fieldManager": manager,
+            "force": "true" if force else "false",
+            "fieldValidation": "Strict",
+        }
+        if dry_run:
+            query["dryRun"] = "All"
+        return _applied(
+            await self._request("PATCH", path, query=query, body=obj, content_type=APPLY_TYPE)
+        )
+
+    async def create(self, obj: JsonObject) -> AppliedObject | ApiRefusal:
+        """See `gitopsd.ports.Cluster.create`. Safe to repeat: a second one is refused."""
+        ref = parse_ref(obj)
+        path = await self._collection(ref.api_version, ref.key.kind, ref.key.namespace)
+        if path is None:
+            return _unknown_kind(ref)
+        query = {"fieldManager": "gitopsd", "fieldValidation": "Strict"}
+        return _applied(await self._request("POST", path, query=query, body=obj))
+
+    async def replace(self, obj: JsonObject) -> AppliedObject | ApiRefusal:
+        """See `gitopsd.ports.Cluster.replace`. Safe to repeat: a stale version is refused."""
+        ref = parse_ref(obj)
+        path = await self._path(ref)
+        if path is None:
+            return _unknown_kind(ref)
+        query = {"fieldManager": "gitopsd", "fieldValidation": "Strict"}
+        return _applied(await self._request("PUT", path, query=query, body=obj))
+
+    async def patch(
+        self, ref: ObjectRef, operations: Sequence[JsonObject]
+    ) -> AppliedObject | ApiRefusal:
+        """See `gitopsd.ports.Cluster.patch`. Safe to repeat: callers test the version first."""
+        path = await self._path(ref)
+        if path is None:
+            return _unknown_kind(ref)
+        return _applied(
+            await self._request("PATCH", path, body=list(operations), content_type=JSON_PATCH_TYPE)
+        )
+
+    async def delete(
+        self, ref: ObjectRef, *, uid: str = "", propagation: str = "Background"
+    ) -> ApiRefusal | None:
+        """See `gitopsd.ports.Cluster.delete`. Safe to repeat: gone is done."""
+        path = await self._path(ref)
+        if path is None:
+            return None
+        options: dict[str, Json] = {
+            "kind": "DeleteOptions",
+            "apiVersion": "v1",
+            "propagationPolicy": propagation,
+        }
+        if uid:
+            options["preconditions"] = {"uid": uid}
+        answer = await self._request("DELETE", path, body=options)
+        if isinstance(answer, ApiRefusal) and answer.code != _NOT_FOUND:
+            return answer
+        return None
+
+    async def fetch_log(
+        self, namespace: str, pod: str, container: str, *, previous: bool, tail_lines: int
+    ) -> tuple[str, ...] | ApiRefusal:
+        """See `gitopsd.ports.Cluster.fetch_log`."""
+        path = f"/api/v1/namespaces/{quote(namespace)}/pods/{quote(pod)}/log"
+        query = {"tailLines": str(tail_lines), "container": container, "limitBytes": "65536"}
+        if previous:
+            query["previous"] = "true"
+        status, headers, content = await self._server.fetch(
+            "GET", path, query=query, headers=self._identity
+        )
+        if status >= 400:  # noqa: PLR2004 - HTTP's errors begin here
+            return self._server.refusal("GET", path, status, _parse(content), headers)
+        return tuple(content.decode(errors="replace").splitlines()[-tail_lines:])
+
+    async def send(self, request: ProxiedRequest) -> HttpAnswer | ApiRefusal:
+        """See `gitopsd.ports.Cluster.send`. Safe to repeat as far as the service's method is."""
+        path, _, query = request.path.partition("?")
+        service = f"{request.scheme}:{request.service}:{request.port}"
+        full = (
+            f"/api/v1/namespaces/{quote(request.namespace)}/services/{quote(service, safe=':')}"
+            f"/proxy{quote(path, safe='/%:@!$&()*+,;=~-._')}"
+        )
+        if query:
+            full = f"{full}?{query}"
+        status, headers, content = await self._server.fetch(
+            request.method,
+            full,
+            headers={**request.headers, **self._identity},
+            timeout=request.timeout,
+            largest=request.max_body_bytes,
+        )
+        body = _parse(content) if status >= 400 else None  # noqa: PLR2004 - as above
+        own = isinstance(body, Mapping) and body.get("kind") == "Status"
+        if own and status in (_UNAUTHORIZED, _TOO_MANY):
+            return self._server.refusal(request.method, full, status, body, headers)
+        return HttpAnswer(
+            status=status,
+            headers=headers,
+            body=content[: request.max_body_bytes],
+            truncated=len(content) > request.max_body_bytes,
+            from_proxy=own,
+        )
+
+    async def watch(
+        self, api_version: str, kind: str, namespace: str
+    ) -> AsyncIterator[WatchSignal]:
+        """See `gitopsd.ports.Cluster.watch`."""
+        path = await self._collection(api_version, kind, namespace)
+        if path is None:
+            raise TemporaryError(f"{self._server.spec.name} serves no {api_version} {kind}")
+        async for signal in watch_collection(self._server, path, self._identity):
+            yield signal
+
+    async def fetch_schema(self, ref: ObjectRef) -> JsonObject | None:
+        """See `gitopsd.ports.Cluster.fetch_schema`."""
+        group = f"apis/{ref.key.group}" if ref.key.group else "api"
+        answer = await self._request("GET", f"/openapi/v3/{group}/{ref.version}")
+        if isinstance(answer, ApiRefusal):
+            return None
+        document = _object(answer)
+        return await asyncio.to_thread(_find_schema, document, ref)
+
+    async def close(self) -> None:
+        """See `gitopsd.ports.Cluster.close`."""
+        await self._server.close()
+
+    async def _request(
+        self,
+        method: str,
+        path: str,
+        *,
+        query: Mapping[str, str] | None = None,
+        body: Json = None,
+        content_type: str = "application/json",
+    ) -> Answer | ApiRefusal:
+        return await self._server.request(
+            method,
+            path,
+            query=query,
+            body=body,
+            content_type=content_type,
+            headers=self._identity,
+        )
+
+    async def _path(self, ref: ObjectRef) -> str | None:
+        collection = await self._collection(ref.api_version, ref.key.kind, ref.key.namespace)
+        return f"{collection}/{quote(ref.key.name, safe='')}" if collection is not None else None
+
+    async def _collection(self, api_version: str, kind: str, namespace: str) -> str | None:
+        group, _, version = api_version.rpartition("/")
+        info = await self.fetch_kind(ObjectRef(ObjectKey(group, kind, namespace, ""), version))
+        if info is None:
+            return None
+        root = f"/apis/{group}/{version}" if group else f"/api/{version}"
+        if info.namespaced and namespace:
+            return f"{root}/namespaces/{quote(namespace, safe='')}/{info.plural}"
+        return f"{root}/{info.plural}"
+
+
+def _applied(answer: Answer | ApiRefusal) -> AppliedObject | ApiRefusal:
+    if isinstance(answer, ApiRefusal):
+        return answer
+    return AppliedObject(_object(answer), created=answer.status == _CREATED)
+
+
+def _object(answer: Answer) -> JsonObject:
+    if not isinstance(answer.body, dict):
+        message = "the API server answered with something that is no JSON object"
+        raise TemporaryError(message, reason="BadAnswer")
+    return answer.body
+
+
+def _items(body: JsonObject) -> Sequence[dict[str, Any]]:
+    items = body.get("items")
+    return [item for item in items if isinstance(item, dict)] if isinstance(items, list) else ()
+
+
+def _named(item: dict[str, Any], api_version: str, kind: str) -> JsonObject:
+    """Give a list item the identity that lists leave out, and drop what nobody reads."""
+    metadata = item.get("metadata")
+    if isinstance(metadata, dict):
+        metadata.pop("managedFields", None)
+    return {"apiVersion": api_version, "kind": kind, **item}
+
+
+def _unknown_kind(ref: ObjectRef) -> ApiRefusal:
+    message = f"the server serves no {ref.api_version} {ref.key.kind}"
+    return ApiRefusal(_NOT_FOUND, "NotFound", message)
+
+
+def _parse(content: bytes) -> Any:
+    try:
+        return orjson.loads(content)
+    except orjson.JSONDecodeError:
+        return None
+
+
+def _find_schema(document: Mapping[str, Any], ref: ObjectRef) -> JsonObject | None:
+    schemas: Mapping[str, Any] = (document.get("components") or {}).get("schemas") or {}
+    wanted = {"group": ref.key.group, "version": ref.version, "kind": ref.key.kind}
+    for schema in schemas.values():
+        if wanted in schema.get("x-kubernetes-group-version-kind", ()):
+            return dict(schema)
+    return None
