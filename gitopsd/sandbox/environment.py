@@ -45,6 +45,7 @@ async def fetch_environment(
         ConfigMissing: Something that is not optional is not there, in the kubelet's words.
     """
     env: dict[str, str] = {}
+    lookup = _remembering(lookup)
     for source in objects_at(container, "envFrom"):
         prefix = text_at(source, "prefix")
         for plural, key in (("configmaps", "configMapRef"), ("secrets", "secretRef")):
@@ -109,6 +110,18 @@ def command_line(
     image_words = [*entrypoint, *(own_args or command)]
     words = [*own_command, *own_args] if own_command else image_words
     return [expand(word, env) for word in words]
+
+
+def _remembering(lookup: Lookup) -> Lookup:
+    """Ask for each object once, however many keys of it are wanted."""
+    found: dict[tuple[str, str], JsonObject | None] = {}
+
+    async def look_once(plural: str, name: str) -> JsonObject | None:
+        if (plural, name) not in found:
+            found[plural, name] = await lookup(plural, name)
+        return found[plural, name]
+
+    return look_once
 
 
 def _texts(container: JsonObject, key: str) -> list[str]:

@@ -29,6 +29,7 @@ DEFAULT_GRACE_SECONDS = 30
 VOLUME_RETRY = timedelta(seconds=1)
 FIRST_RETRY = timedelta(milliseconds=100)
 LONGEST_RETRY = timedelta(seconds=10)
+LONGEST_LOOKUP_RETRY = timedelta(seconds=2)
 
 
 class PodRuntime:
@@ -167,7 +168,20 @@ class PodRuntime:
                     await self._context.clock.sleep(VOLUME_RETRY)
 
     async def _lookup(self, plural: str, name: str) -> JsonObject | None:
-        return await self._context.api.fetch_or_none(f"{self._objects}/{plural}/{name}")
+        """Fetch an object of the namespace, patiently.
+
+        An API server that authorizes nodes learns a moment after the pod itself that the pod's
+        node may read what the pod names: until then it says no.
+        """
+        retry = FIRST_RETRY
+        while True:
+            try:
+                return await self._context.api.fetch_or_none(f"{self._objects}/{plural}/{name}")
+            except (TemporaryError, ApiRefusal):
+                if retry > LONGEST_LOOKUP_RETRY:
+                    raise
+            await self._context.clock.sleep(jittered(retry))
+            retry *= 2
 
     def _changed(self) -> None:
         self._dirty.set()
