@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from ipaddress import ip_address
 from typing import TYPE_CHECKING
 
 from gitopsd.errors import TemporaryError
@@ -21,12 +22,15 @@ class AddressPool:
         self._given: set[str] = set()
         self._next = RESERVED
 
-    def take(self) -> str:
-        """A free address.
+    def take(self, wanted: str = "") -> str:
+        """A free address; `wanted` if that is one, which keeps pods' addresses over a restart.
 
         Raises:
             TemporaryError: All are taken.
         """
+        if wanted and wanted not in self._given and ip_address(wanted) in self._network:
+            self._given.add(wanted)
+            return wanted
         last = self._network.num_addresses - 1
         for _ in range(last - RESERVED):
             address = str(self._network[self._next])

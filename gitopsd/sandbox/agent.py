@@ -176,7 +176,7 @@ class NodeAgent:
     def _take(self, pod: JsonObject, context: NodeContext) -> None:
         uid = text_at(pod, "metadata", "uid")
         try:
-            address = self._pool.take()
+            address = self._pool.take(text_at(pod, "status", "podIP"))
         except TemporaryError as error:
             context.events.warning(pod, "FailedCreatePodSandBox", error.message)
             return
