@@ -1,0 +1,203 @@
+"""The kind Application."""
+
+from __future__ import annotations
+
+from datetime import timedelta
+from typing import Annotated, ClassVar, Literal
+
+from pydantic import Field
+
+from gitopsd.adapters.config_files.checks_model import CheckSection
+from gitopsd.adapters.config_files.fields import (
+    Branch,
+    Duration,
+    Kind,
+    Name,
+    PositiveDuration,
+    RepositoryPath,
+    RepositoryUrl,
+    Section,
+)
+from gitopsd.adapters.config_files.gates_model import GateSection
+from gitopsd.domain.config import (
+    ApplicationSpec,
+    GitSource,
+    PruneLimits,
+    RewindPolicy,
+    RollbackPolicy,
+    StageMode,
+    StageSpec,
+)
+from gitopsd.domain.releases import ApplicationName, StageName
+from gitopsd.domain.sources import RefName, RepoURL
+
+
+class MetadataSection(Section):
+    """``metadata:`` of every kind."""
+
+    NOT_YET: ClassVar[dict[str, str]] = {
+        "renamedFrom": "Keep the old name, or let the application begin anew under the new one",
+        "annotations": "Use labels",
+    }
+
+    name: Name = Field(description="Name of the object")
+    labels: dict[str, str] = Field(default={}, description="For projects and subscriptions")
+
+
+class SourceSection(Section):
+    """``source:``: where the manifests live."""
+
+    NOT_YET: ClassVar[dict[str, str]] = {"tags": "Follow a branch meanwhile"}
+
+    repo_url: RepositoryUrl = Field(
+        alias="repoURL",
+        description="Repository address",
+        examples=["https://git.example/team/app.git"],
+    )
+    branch: Branch = Field(description="Branch that is followed", examples=["main"])
+    rewind: Literal["hold", "follow"] = Field(
+        default="hold", description="What a force-push to an older commit does"
+    )
+
+    def to_domain(self) -> GitSource:
+        """Make the frozen value."""
+        return GitSource(
+            repo=RepoURL(self.repo_url),
+            ref=RefName(f"refs/heads/{self.branch}"),
+            rewind=RewindPolicy(self.rewind),
+        )
+
+
+class HealthSection(Section):
+    """``health:``: how long WaitHealthy may take."""
+
+    timeout: PositiveDuration = Field(default=timedelta(minutes=5), description="Of WaitHealthy")
+    unschedulable_grace: Duration = Field(
+        default=timedelta(seconds=15),
+        description="How long a pod may be unschedulable before that counts",
+    )
+
+
+class RollbackSection(Section):
+    """``rollback:``: what a failed run does."""
+
+    NOT_YET: ClassVar[dict[str, str]] = {
+        "git": "Revert the commit by hand meanwhile; the failed release stays quarantined"
+    }
+
+    policy: Literal["automatic", "manual", "forbidden"] = "automatic"
+    deadline: PositiveDuration = Field(
+        default=timedelta(minutes=5), description="How long a Rollback's WaitHealthy may take"
+    )
+
+
+class PruneSection(Section):
+    """``prune:``: when deletions need a person."""
+
+    objects: Annotated[int, Field(ge=0)] = Field(default=20, description="More than these")
+    share: Annotated[float, Field(ge=0, le=1)] = Field(
+        default=0.5, description="More than this share"
+    )
+
+
+class StageSection(Section):
+    """One entry of ``stages:``."""
+
+    NOT_YET: ClassVar[dict[str, str]] = {
+        "tags": "Follow a branch meanwhile",
+        "upstream": "Promote with `after` meanwhile",
+        "drift": "Drift is not corrected; run `gitopsd sync` meanwhile",
+    }
+
+    name: Name = Field(description="Stage name", examples=["staging"])
+    cluster: Name = Field(description="Name of a file in clusters/", examples=["staging"])
+    path: RepositoryPath = Field(
+        description="Overlay directory in the repository", examples=["overlays/staging"]
+    )
+    namespace: Name = Field(description="Namespace it writes to", examples=["ai-core"])
+    namespaces: list[Name] = Field(default=[], description="Further namespaces inside its boundary")
+    cluster_scoped: list[Kind] = Field(default=[], description="Cluster-scoped kinds it may write")
+    after: list[Name] = Field(default=[], description="Stages whose verification a release needs")
+    branch: Branch | None = Field(
+        default=None, description="Own branch; makes the stage its own entry"
+    )
+    service_account: Name | None = Field(default=None, description="Identity that writes")
+    mode: Literal["apply", "observe"] = Field(
+        default="apply", description="observe stops after Diff"
+    )
+    health: HealthSection = HealthSection()
+    verify: list[CheckSection] = Field(
+        default=[], description="Checks of Verify, repeated in Certify"
+    )
+    gates: list[GateSection] = Field(
+        default=[], description="Conditions before anything is written"
+    )
+    rollback: RollbackSection = RollbackSection()
+    certify: Duration = Field(default=timedelta(0), description="How long all must hold at the end")
+    watch: Duration = Field(
+        default=timedelta(0), description="How long a definite failure still rolls back afterwards"
+    )
+    prune: PruneSection = PruneSection()
+
+    def to_domain(self) -> StageSpec:
+        """Make the frozen value."""
+        return StageSpec(
+            name=StageName(self.name),
+            cluster=self.cluster,
+            path=self.path,
+            namespace=self.namespace,
+            namespaces=tuple(self.namespaces),
+            cluster_scoped=tuple(self.cluster_scoped),
+            after=tuple(StageName(stage) for stage in self.after),
+            ref=RefName(f"refs/heads/{self.branch}") if self.branch is not None else None,
+            service_account=self.service_account or "",
+            mode=StageMode(self.mode),
+            health_timeout=self.health.timeout,
+            unschedulable_grace=self.health.unschedulable_grace,
+            verify=tuple(check.to_domain() for check in self.verify),
+            gates=tuple(gate.to_domain() for gate in self.gates),
+            rollback_policy=RollbackPolicy(self.rollback.policy),
+            rollback_deadline=self.rollback.deadline,
+            certify=self.certify,
+            watch=self.watch,
+            prune_limits=PruneLimits(objects=self.prune.objects, share=float(self.prune.share)),
+        )
+
+
+class ApplicationSection(Section):
+    """``spec:`` of an application."""
+
+    NOT_YET: ClassVar[dict[str, str]] = {
+        "images": "Set image tags or digests in Git meanwhile",
+        "pinImages": "Write digests in Git meanwhile",
+    }
+
+    source: SourceSection = Field(description="Where the manifests live")
+    stages: Annotated[list[StageSection], Field(min_length=1)] = Field(
+        description="Stages in order"
+    )
+
+
+class Application(Section):
+    """One deployable thing: a Git source and stages in order."""
+
+    api_version: Literal["gitopsd.io/v1"] = Field(alias="apiVersion")
+    kind: Literal["Application"]
+    metadata: MetadataSection
+    spec: ApplicationSection
+
+    def to_domain(self, *, file: str, digest: str) -> ApplicationSpec:
+        """Make the frozen value.
+
+        Args:
+            file: File it was read from.
+            digest: Digest of its canonical content.
+        """
+        return ApplicationSpec(
+            name=ApplicationName(self.metadata.name),
+            labels=self.metadata.labels,
+            source=self.spec.source.to_domain(),
+            stages=tuple(stage.to_domain() for stage in self.spec.stages),
+            file=file,
+            digest=digest,
+        )

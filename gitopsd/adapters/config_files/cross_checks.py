@@ -1,0 +1,230 @@
+"""Checks that need more than one mapping: inside an application, and across files."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+
+from gitopsd.adapters.config_files.documents import Parsed
+from gitopsd.adapters.config_files.problems import suggest
+from gitopsd.domain.config import (
+    ApplicationSpec,
+    ChannelSpec,
+    ClusterSpec,
+    ProjectSpec,
+    ReceiverSpec,
+    RepositorySpec,
+    SoakGate,
+    StageSpec,
+)
+from gitopsd.domain.releases import StageName
+from gitopsd.errors import ConfigError, PermanentError
+
+
+@dataclass(frozen=True, slots=True)
+class Finding:
+    """Something wrong between files.
+
+    Attributes:
+        error: The sentence, at the file that is to be changed.
+        missing_cluster: Name of the cluster that an application uses and no file defines.
+    """
+
+    error: ConfigError
+    missing_cluster: str = ""
+
+
+def find_problems(parsed: Iterable[Parsed], broken: Iterable[str] = ()) -> list[Finding]:
+    """Check files against each other, and applications in themselves.
+
+    Args:
+        parsed: What the files say; of two that define one object, the later is in the wrong.
+        broken: Files that are not valid in themselves: what they would define is missed elsewhere.
+    """
+    files = list(parsed)
+    mend = next((file for file in sorted(broken) if file.startswith("clusters/")), "")
+    clusters = {one.name for one in files if isinstance(one.value, ClusterSpec)}
+    projects = [one.value for one in files if isinstance(one.value, ProjectSpec)]
+    findings = [Finding(error) for error in _find_duplicates(files)]
+    for one in files:
+        if isinstance(one.value, ApplicationSpec):
+            findings += _find_unknown_clusters(one.file, one.value, clusters, mend)
+            findings += map(Finding, _find_stage_problems(one.file, one.value))
+            findings += map(Finding, _find_limits(one.file, one.value, projects))
+    return findings
+
+
+def find_secret_problems(one: Parsed, load: Callable[[str], bytes]) -> list[ConfigError]:
+    """Check that the files a value names can be read.
+
+    Args:
+        one: What a file says, with resolved file names.
+        load: Reads a secret file or raises PermanentError.
+    """
+    problems = []
+    for path, name in name_secret_files(one):
+        try:
+            load(name)
+        except PermanentError as error:
+            problems.append(
+                ConfigError(
+                    file=one.file,
+                    path=path,
+                    problem=error.message,
+                    remedy="Write that file so that gitopsd can read it, or correct its name",
+                )
+            )
+    return problems
+
+
+def name_secret_files(one: Parsed) -> list[tuple[str, str]]:
+    """List (place in the document, file name) of every file that a value names."""
+    value = one.value
+    named: list[tuple[str, str]] = []
+    if isinstance(value, ReceiverSpec):
+        named = [(f"spec.secretFiles[{i}]", name) for i, name in enumerate(value.secret_files)]
+    elif isinstance(value, ChannelSpec):
+        named = [("spec.secretFile", value.secret_file)]
+    elif isinstance(value, ClusterSpec):
+        named = [
+            ("spec.kubeconfig", value.kubeconfig),
+            ("spec.tokenFile", value.token_file),
+            ("spec.caFile", value.ca_file),
+        ]
+    elif isinstance(value, RepositorySpec):
+        named = [
+            ("spec.usernameFile", value.username_file),
+            ("spec.passwordFile", value.password_file),
+            ("spec.sshKeyFile", value.ssh_key_file),
+            ("spec.knownHostsFile", value.known_hosts_file),
+            ("spec.caFile", value.ca_file),
+        ]
+    return [(path, name) for path, name in named if name]
+
+
+def _find_duplicates(files: Sequence[Parsed]) -> Iterator[ConfigError]:
+    first: dict[tuple[str, str], str] = {}
+    for one in files:
+        other = first.setdefault(one.identity, one.file)
+        if other != one.file:
+            yield ConfigError(
+                file=one.file,
+                path="metadata.name",
+                problem=f"{one.kind} {one.name} is defined in {other} already",
+                remedy="Give it another name, or remove one of the two files",
+            )
+
+
+def _find_unknown_clusters(
+    file: str, application: ApplicationSpec, clusters: set[str], mend: str
+) -> Iterator[Finding]:
+    for number, stage in enumerate(application.stages):
+        if stage.cluster not in clusters:
+            error = ConfigError(
+                file=file,
+                path=f"spec.stages[{number}].cluster",
+                problem=f"there is no cluster {stage.cluster!r}",
+                remedy=f"Mend {mend} first" if mend else suggest(stage.cluster, clusters),
+            )
+            yield Finding(error, missing_cluster=stage.cluster)
+
+
+def _find_stage_problems(file: str, application: ApplicationSpec) -> Iterator[ConfigError]:
+    names = [stage.name for stage in application.stages]
+    upstream = _find_upstream(application)
+    for number, stage in enumerate(application.stages):
+        place = f"spec.stages[{number}]"
+        if stage.name in names[:number]:
+            yield ConfigError(
+                file=file,
+                path=f"{place}.name",
+                problem=f"stage {stage.name} is there already",
+                remedy="Give each stage a name of its own",
+            )
+        if stage.ref is not None and stage.after:
+            yield ConfigError(
+                file=file,
+                path=f"{place}.branch",
+                problem="a stage with its own branch is fed by that branch, not by promotion",
+                remedy="Remove either `branch` or `after`",
+            )
+        for index, before in enumerate(stage.after):
+            if before not in names:
+                yield ConfigError(
+                    file=file,
+                    path=f"{place}.after[{index}]",
+                    problem=f"there is no stage {before!r}",
+                    remedy=suggest(before, set(names) - {stage.name}),
+                )
+        if stage.name in upstream[stage.name]:
+            yield ConfigError(
+                file=file,
+                path=f"{place}.after",
+                problem=f"stage {stage.name} waits for itself",
+                remedy="Let the first stage have no `after`, and each other name an earlier one",
+            )
+        yield from _find_soak_problems(file, place, stage, upstream[stage.name])
+
+
+def _find_soak_problems(
+    file: str, place: str, stage: StageSpec, upstream: frozenset[StageName]
+) -> Iterator[ConfigError]:
+    for index, gate in enumerate(stage.gates):
+        if isinstance(gate, SoakGate) and gate.stage not in upstream - {stage.name}:
+            yield ConfigError(
+                file=file,
+                path=f"{place}.gates[{index}].soak.stage",
+                problem=f"{gate.stage!r} is not upstream of {stage.name}",
+                remedy=suggest(gate.stage, upstream - {stage.name}),
+            )
+
+
+def _find_upstream(application: ApplicationSpec) -> Mapping[StageName, frozenset[StageName]]:
+    """Find all stages that come before each stage; in a cycle, the stage itself too."""
+    direct = {stage.name: set(stage.after) for stage in application.stages}
+    reached: dict[StageName, frozenset[StageName]] = {}
+    for name, before in direct.items():
+        seen: set[StageName] = set()
+        waiting = list(before)
+        while waiting:
+            current = waiting.pop()
+            if current not in seen:
+                seen.add(current)
+                waiting += direct.get(current, ())
+        reached[name] = frozenset(seen)
+    return reached
+
+
+def _find_limits(
+    file: str, application: ApplicationSpec, projects: Sequence[ProjectSpec]
+) -> Iterator[ConfigError]:
+    for project in projects:
+        if not project.labels.items() <= application.labels.items():
+            continue
+        for number, stage in enumerate(application.stages):
+            yield from _find_beyond(file, f"spec.stages[{number}]", stage, project)
+
+
+def _find_beyond(
+    file: str, place: str, stage: StageSpec, project: ProjectSpec
+) -> Iterator[ConfigError]:
+    wanted = [
+        (f"{place}.cluster", "cluster", stage.cluster, project.clusters),
+        (f"{place}.namespace", "namespace", stage.namespace, project.namespaces),
+        *(
+            (f"{place}.namespaces[{i}]", "namespace", name, project.namespaces)
+            for i, name in enumerate(stage.namespaces)
+        ),
+        *(
+            (f"{place}.clusterScoped[{i}]", "kind", name, project.kinds)
+            for i, name in enumerate(stage.cluster_scoped)
+        ),
+    ]
+    for path, what, name, allowed in wanted:
+        if allowed and name not in allowed:
+            yield ConfigError(
+                file=file,
+                path=path,
+                problem=f"project {project.name} does not allow {what} {name}",
+                remedy=f"Use one of {', '.join(allowed)}, or let the project allow it",
+            )

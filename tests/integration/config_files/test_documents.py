@@ -1,0 +1,441 @@
+"""One file at a time: what is said about each mistake."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from datetime import timedelta
+
+import pytest
+
+from gitopsd.adapters.config_files.documents import Parsed, parse_file
+from gitopsd.adapters.config_files.fields import format_duration, parse_duration
+from gitopsd.domain.config import (
+    ApplicationSpec,
+    ApprovalGate,
+    ClusterSpec,
+    HttpCheck,
+    PruneLimits,
+    RollbackPolicy,
+    SoakGate,
+    StageMode,
+)
+from gitopsd.domain.releases import StageName
+
+HEAD = "apiVersion: gitopsd.io/v1\nkind: {kind}\nmetadata: {{name: it}}\n"
+STAGE = "{name: staging, cluster: one, path: overlays/staging, namespace: it"
+FILE = "applications/it.yaml"
+
+
+def _problems(text: str, kind: str = "Application") -> list[tuple[str, str, str]]:
+    answer = parse_file(FILE, kind, text.encode())
+    assert not isinstance(answer, Parsed)
+    assert all(error.file == FILE for error in answer)
+    return [(error.path, error.problem, error.remedy) for error in answer]
+
+
+def _stage(rest: str) -> str:
+    """Write an application whose only stage has more in it."""
+    text = HEAD.format(kind="Application")
+    text += "spec:\n  source: {repoURL: https://git.example/it.git, branch: main}\n"
+    return f"{text}  stages:\n    - {STAGE}, {rest}}}\n"
+
+
+def _spec(kind: str, spec: str) -> str:
+    return HEAD.format(kind=kind) + f"spec: {{{spec}}}\n"
+
+
+def _parsed(text: str, kind: str = "Application") -> Parsed:
+    answer = parse_file(FILE, kind, text.encode())
+    assert isinstance(answer, Parsed), [str(error) for error in answer]
+    return answer
+
+
+def _application(text: str) -> ApplicationSpec:
+    value = _parsed(text).value
+    assert isinstance(value, ApplicationSpec)
+    return value
+
+
+def test_every_field_of_a_stage_is_read() -> None:
+    """What is written is what the engine gets."""
+    stage = _application(
+        _stage(
+            "namespaces: [monitoring], clusterScoped: [ClusterRole], branch: hotfix,"
+            "serviceAccount: deployer, mode: observe,"
+            "health: {timeout: 1m, unschedulableGrace: 0s},"
+            "verify: [{http: {name: smoke, url: 'http://10.0.0.1:80/x', method: HEAD, status: 204,"
+            "headers: {X-Probe: a}, bodyContains: b, within: 2m, timeout: 3s, successes: 4,"
+            "maxLatency: 500ms, followRedirects: true, maxBodyBytes: 5, jsonPath: {a.b: null}}},"
+            "{http: {service: api, port: 80, namespace: other, scheme: https, path: '/h?x=1'}}],"
+            "gates: [{approval: {from: ['user:alex', 'group:ops'], count: 2, deadline: 1h30m}}],"
+            "rollback: {policy: manual, deadline: 180s}, certify: 60s, watch: 30m,"
+            "prune: {objects: 3, share: 1}"
+        )
+    ).stages[0]
+    assert stage.namespaces == ("monitoring",)
+    assert stage.cluster_scoped == ("ClusterRole",)
+    assert stage.ref == "refs/heads/hotfix"
+    assert stage.service_account == "deployer"
+    assert stage.mode is StageMode.OBSERVE
+    assert (stage.health_timeout, stage.unschedulable_grace) == (
+        timedelta(minutes=1),
+        timedelta(0),
+    )
+    direct, proxied = stage.verify
+    assert direct == HttpCheck(
+        name="smoke",
+        url="http://10.0.0.1:80/x",
+        method="HEAD",
+        headers={"X-Probe": "a"},
+        status=204,
+        json_path={"a.b": None},
+        body_contains="b",
+        within=timedelta(minutes=2),
+        timeout=timedelta(seconds=3),
+        successes=4,
+        max_latency=timedelta(milliseconds=500),
+        follow_redirects=True,
+        max_body_bytes=5,
+    )
+    assert proxied == HttpCheck(
+        name="api/h?x=1",
+        service="api",
+        port="80",
+        namespace="other",
+        scheme="https",
+        path="/h?x=1",
+    )
+    assert stage.gates == (ApprovalGate(("user:alex", "group:ops"), 2, timedelta(minutes=90)),)
+    assert stage.rollback_policy is RollbackPolicy.MANUAL
+    assert stage.rollback_deadline == timedelta(minutes=3)
+    assert (stage.certify, stage.watch) == (timedelta(minutes=1), timedelta(minutes=30))
+    assert stage.prune_limits == PruneLimits(3, 1.0)
+
+
+def test_little_is_enough() -> None:
+    """What is left out has the defaults of the domain."""
+    application = _application(_stage("after: []"))
+    assert application.source.ref == "refs/heads/main"
+    assert application.stages[0] == replace(
+        application.stages[0],
+        verify=(),
+        gates=(),
+        ref=None,
+        mode=StageMode.APPLY,
+        certify=timedelta(0),
+        watch=timedelta(0),
+        prune_limits=PruneLimits(),
+        health_timeout=timedelta(minutes=5),
+        rollback_deadline=timedelta(minutes=5),
+        unschedulable_grace=timedelta(seconds=15),
+    )
+
+
+def test_soak_is_read() -> None:
+    """``for`` and ``stage`` make a soak gate."""
+    stage = _application(_stage("gates: [{soak: {stage: dev, for: 10m}}]")).stages[0]
+    assert stage.gates == (SoakGate(StageName("dev"), timedelta(minutes=10)),)
+
+
+def test_the_digest_is_of_the_content() -> None:
+    """Comments and order make no new revision; a value does."""
+    one = _application(_stage("mode: apply"))
+    two = _application("# a comment\n" + _stage("mode:   apply"))
+    other = _application(_stage("mode: observe"))
+    assert one.digest == two.digest != other.digest
+    assert one.digest.startswith("sha256:")
+    assert one.file == FILE
+
+
+@pytest.mark.parametrize(
+    "rest, path, problem, remedy",
+    [
+        ("healht: {}", "healht", "unknown key `healht`", "Did you mean `health`?"),
+        ("service_account: a", "service_account", "unknown key `service_account`",
+         "Did you mean `serviceAccount`?"),
+        ("health: {zzz: 1}", "health.zzz", "unknown key `zzz`",
+         "Known here: `timeout`, `unschedulableGrace`"),
+        ("after: staging", "after", "it is 'staging', expected a list",
+         "Write a list: one entry a line, each after a dash"),
+        ("after: [1]", "after[0]", "it is the number 1, expected text",
+         'Write it as text, in quotes if it looks like a number: "1.10"'),
+        ("mode: aply", "mode", "it is 'aply', expected `apply` or `observe`",
+         "Did you mean `apply`?"),
+        ("health: 5m", "health", "it is '5m', expected a mapping",
+         "Write `key: value` lines, indented"),
+        ("health: {timeout: 60}", "health.timeout", "60 has no unit",
+         "Write `60s`, or `60m` for minutes"),
+        ("health: {timeout: true}", "health.timeout", "this is no duration",
+         "Write for example `30s`, `5m` or `1h30m`"),
+        ("health: {timeout: ''}", "health.timeout", "this is no duration",
+         "Write for example `30s`, `5m` or `1h30m`"),
+        ("health: {timeout: 5 m}", "health.timeout", "this is no duration",
+         "Write for example `30s`, `5m` or `1h30m`"),
+        ("health: {timeout: 0s}", "health.timeout", "the duration is zero",
+         "Write for example `30s` or `5m`"),
+        ("watch: 400d", "watch", "400d is longer than a year", "Write at most `365d`"),
+        ("clusterScoped: [clusterrole]", "clusterScoped[0]", "'clusterrole' is no kind",
+         "Write a kind such as `ClusterRole`"),
+        ("namespaces: [A]", "namespaces[0]", "'A' is no name",
+         "Write lower-case letters, digits and dashes, at most 63, such as `ai-core`"),
+        (f"namespaces: [{'a' * 64}]", "namespaces[0]", "name is longer than 63 characters",
+         "Write lower-case letters, digits and dashes, at most 63, such as `ai-core`"),
+        ("branch: 'a b'", "branch", "'a b' is no branch name", "Write for example `main`"),
+        ("branch: refs/heads/a", "branch", "'refs/heads/a' is a full ref",
+         "Write the branch alone, such as `main`"),
+        ("prune: {objects: -1}", "prune.objects",
+         "the value should be greater than or equal to 0", "Write a value within this bound"),
+        ("prune: {objects: 1.5}", "prune.objects", "it is the number 1.5, expected a whole number",
+         "Write a whole number without quotes"),
+        ("prune: {share: a}", "prune.share", "it is 'a', expected a number",
+         "Write a number without quotes"),
+        ("verify: [{}]", "verify[0]", "an entry of verify is one check",
+         "Write `http:` and what it asks"),
+        ("verify: [{http: {}}]", "verify[0].http", "a check asks either a service or a url",
+         "Write `service: NAME` with `port:`, or `url: https://...`"),
+        ("verify: [{http: {service: a}}]", "verify[0].http", "`port` is missing",
+         "Write the service's port, such as `port: http`"),
+        ("verify: [{http: {url: 'http://h/', path: /x, scheme: http}}]", "verify[0].http",
+         "`path` does not go with `url`", "Write it as a part of the url"),
+        ("verify: [{http: {service: a, port: 0}}]", "verify[0].http.port",
+         "this is no port of a service",
+         "Write its name, such as `http`, or its number, such as `80`"),
+        ("verify: [{http: {service: a, port: A_B}}]", "verify[0].http.port",
+         "this is no port of a service",
+         "Write its name, such as `http`, or its number, such as `80`"),
+        ("verify: [{http: {service: a, port: true}}]", "verify[0].http.port",
+         "this is no port of a service",
+         "Write its name, such as `http`, or its number, such as `80`"),
+        ("verify: [{http: {url: 'ftp://h/'}}]", "verify[0].http.url",
+         "this is no http or https address", "Write for example `https://host/path`"),
+        ("verify: [{http: {url: 'http://[::1/'}}]", "verify[0].http.url",
+         "this is no http or https address", "Write for example `https://host/path`"),
+        ("verify: [{http: {url: 'http://a:b@h/'}}]", "verify[0].http.url",
+         "the address holds credentials", "Write the address without them"),
+        ("verify: [{http: {service: a, port: http, path: x}}]", "verify[0].http.path",
+         "'x' is no request path", "Write a path such as `/health`"),
+        ("verify: [{http: {service: a, port: http, status: '200'}}]", "verify[0].http.status",
+         "it is '200', expected a whole number", "Write a whole number without quotes"),
+        ("verify: [{http: {service: a, port: http, jsonPath: {a..b: 1}}}]",
+         "verify[0].http.jsonPath.a..b", "'a..b' is no path such as status or items[0].name",
+         "Write keys with dots between them"),
+        ("verify: [{http: {service: a, port: http, jsonPath: {'': 1}}}]",
+         "verify[0].http.jsonPath.", "the path is empty", "Write keys with dots between them"),
+        ("verify: [{http: {service: a, port: http, jsonPath: {a: [1]}}}]",
+         "verify[0].http.jsonPath.a", "a list or mapping is no single value",
+         "Name the value inside it by its path"),
+        ("verify: [{http: {service: a, port: http, headers: {Authorization: x}}}]",
+         "verify[0].http.headers.Authorization",
+         "header Authorization would put a secret into the configuration",
+         "Check an address that needs no login; logins in checks are not supported yet"),
+        ("verify: [{http: {service: a, port: http, headers: {'a b': x}}}]",
+         "verify[0].http.headers.a b", "'a b' is no header name", "Write a name such as `X-Probe`"),
+        ('verify: [{http: {service: a, port: http, headers: {a: "b\\nc"}}}]',
+         "verify[0].http.headers.a", "the header holds a control character",
+         "Write one printable line"),
+        ("verify: [{http: {service: a, port: http, followRedirects: 'yes'}}]",
+         "verify[0].http.followRedirects", "it is 'yes', expected true or false",
+         "Write `true` or `false` without quotes"),
+        ("gates: [{}]", "gates[0]", "an entry of gates is one gate",
+         "Write one of `approval:` or `soak:`, and each gate as its own entry"),
+        ("gates: [{approval: {from: [ops]}}]", "gates[0].approval.from[0]", "'ops' is no subject",
+         "Write `group:NAME` or `user:SUBJECT`"),
+        ("gates: [{approval: {}}]", "gates[0].approval.from", "it is missing",
+         "Write `from: ...` (Who may vote)"),
+    ],
+)  # fmt: skip
+def test_mistakes_in_a_stage_are_explained(rest: str, path: str, problem: str, remedy: str) -> None:
+    """Each mistake names its place, what is wrong, and what to write instead."""
+    assert _problems(_stage(rest)) == [(f"spec.stages[0].{path}", problem, remedy)]
+
+
+@pytest.mark.parametrize(
+    "rest, path, key",
+    [
+        ("gates: [{window: {allow: x}}]", "gates[0].window", "window"),
+        ("gates: [{checks: {commit: [x]}}]", "gates[0].checks", "checks"),
+        ("gates: [{prometheus: {query: x}}]", "gates[0].prometheus", "prometheus"),
+        ("gates: [{external: {url: x}}]", "gates[0].external", "external"),
+        ("drift: {policy: report}", "drift", "drift"),
+        ("upstream: {stage: a}", "upstream", "upstream"),
+        ("tags: {semver: '>=1'}", "tags", "tags"),
+        ("rollback: {git: revert-commit}", "rollback.git", "git"),
+        ("verify: [{prometheus: {query: x}}]", "verify[0].prometheus", "prometheus"),
+        ("verify: [{job: {}}]", "verify[0].job", "job"),
+    ],
+)
+def test_what_is_to_come_is_refused_by_name(rest: str, path: str, key: str) -> None:
+    """A key of a later version is never ignored silently."""
+    [(place, problem, remedy)] = _problems(_stage(rest))
+    assert (place, problem) == (f"spec.stages[0].{path}", f"`{key}` is not supported yet")
+    assert remedy
+
+
+@pytest.mark.parametrize("key", ["images", "pinImages"])
+def test_image_sources_are_refused_by_name(key: str) -> None:
+    """The keys of the application itself as well."""
+    text = _stage("mode: apply").replace("spec:\n", f"spec:\n  {key}: all\n")
+    [(place, problem, _)] = _problems(text)
+    assert (place, problem) == (f"spec.{key}", f"`{key}` is not supported yet")
+
+
+@pytest.mark.parametrize(
+    "kind, spec, path, problem",
+    [
+        ("Channel", "type: slack, url: 'https://h/', secretFile: s, subscriptions: [{}]",
+         "spec.type", "`slack` is not supported yet"),
+        ("Channel", "type: pigeon, url: 'https://h/', secretFile: s, subscriptions: [{}]",
+         "spec.type", "it is 'pigeon', expected `webhook`"),
+        ("Channel", "type: webhook, url: 'https://h/', secretFile: s, subscriptions: []",
+         "spec.subscriptions", "List should have at least 1 item after validation, not 0"),
+        ("Receiver", "type: gitlab, secretFiles: [s]", "spec.type",
+         "`gitlab` is not supported yet"),
+        ("Receiver", "type: github, secretFiles: []", "spec.secretFiles",
+         "List should have at least 1 item after validation, not 0"),
+        ("Receiver", "type: github, secretFiles: ['']", "spec.secretFiles[0]",
+         "this is no file name"),
+        ("Receiver", "type: github", "spec.secretFiles", "it is missing"),
+        ("Project", "labels: {a: b}, registries: [x]", "spec.registries",
+         "`registries` is not supported yet"),
+        ("Project", "labels: {}", "spec.labels",
+         "Dictionary should have at least 1 item after validation, not 0"),
+        ("Repository", "urlPrefix: https://h/, sshKeyFile: k", "spec",
+         "`sshKeyFile` without `knownHostsFile`: no SSH host would be accepted"),
+        ("Cluster", "inCluster: false", "spec", "a cluster is reached in one way, 0 are given"),
+        ("Cluster", "inCluster: true, kubeconfig: f", "spec",
+         "a cluster is reached in one way, 2 are given"),
+        ("Cluster", "server: 'https://h:6443', tokenFile: t", "spec",
+         "`server` needs `tokenFile` and `caFile`"),
+        ("Cluster", "inCluster: true, caFile: t", "spec",
+         "`tokenFile` and `caFile` go with `server`"),
+        ("Cluster", "inCluster: true, context: c", "spec", "`context` goes with `kubeconfig`"),
+        ("People", "persons: [{subject: a, slack: U1}]", "spec.persons[0].slack",
+         "`slack` is not supported yet"),
+        ("People", "bindings: [{role: owner, subjects: ['user:a']}]", "spec.bindings[0].role",
+         "it is 'owner', expected `viewer` or `deployer` or `approver` or `admin`"),
+    ],
+)  # fmt: skip
+def test_mistakes_in_other_kinds_are_explained(
+    kind: str, spec: str, path: str, problem: str
+) -> None:
+    """Connections, receivers, channels, projects and people as well."""
+    assert [(where, what) for where, what, _ in _problems(_spec(kind, spec), kind)] == [
+        (path, problem)
+    ]
+
+
+@pytest.mark.parametrize(
+    "spec",
+    [
+        "inCluster: true",
+        "kubeconfig: f, context: c",
+        "server: 'https://h', tokenFile: t, caFile: c, inventoryNamespace: n, rollout: {budget: 3}",
+    ],
+)
+def test_each_way_to_a_cluster_is_read(spec: str) -> None:
+    """In the cluster, by kubeconfig, or by address."""
+    value = _parsed(_spec("Cluster", spec), "Cluster").value
+    assert isinstance(value, ClusterSpec)
+    assert value.name == "it"
+
+
+@pytest.mark.parametrize(
+    "url, problem",
+    [
+        ("https://bot:pw@git.example/a", "the address holds a password"),
+        ("team/app", "'team/app' is no repository address"),
+        ("", "'' is no repository address"),
+        ("https://bot:pw@[::1/a", "'[::1/a' is no repository address"),
+    ],
+)
+def test_repository_addresses_hold_no_passwords(url: str, problem: str) -> None:
+    """A password in an address is refused, and not repeated."""
+    text = _stage("mode: apply").replace("https://git.example/it.git", f"'{url}'")
+    [(path, found, remedy)] = _problems(text)
+    assert (path, found) == ("spec.source.repoURL", problem)
+    assert "pw" not in found + remedy
+
+
+@pytest.mark.parametrize("path", ["/etc", "../a", "a/../b", "", "a\\b"])
+def test_overlay_paths_stay_inside(path: str) -> None:
+    """An overlay lies in the repository."""
+    text = _stage("mode: apply").replace("overlays/staging", f"'{path}'")
+    [(place, problem, _)] = _problems(text)
+    assert place == "spec.stages[0].path"
+    assert problem.endswith(" is no path inside the repository")
+
+
+def test_missing_keys_say_what_to_write() -> None:
+    """An example and the meaning of the key stand in the remedy."""
+    text = HEAD.format(kind="Application") + "spec: {source: {}, stages: [{name: a}]}\n"
+    assert _problems(text) == [
+        ("spec.source.repoURL", "it is missing",
+         "Write `repoURL: https://git.example/team/app.git` (Repository address)"),
+        ("spec.source.branch", "it is missing", "Write `branch: main` (Branch that is followed)"),
+        ("spec.stages[0].cluster", "it is missing",
+         "Write `cluster: staging` (Name of a file in clusters/)"),
+        ("spec.stages[0].path", "it is missing",
+         "Write `path: overlays/staging` (Overlay directory in the repository)"),
+        ("spec.stages[0].namespace", "it is missing",
+         "Write `namespace: ai-core` (Namespace it writes to)"),
+    ]  # fmt: skip
+
+
+@pytest.mark.parametrize(
+    "text, path, problem",
+    [
+        ("", "", "the file holds nothing, expected one object"),
+        ("null", "", "the file holds nothing, expected one object"),
+        ("[1]", "", "the file holds no mapping, expected one object"),
+        ("a: 1\n---\nb: 2\n", "", "the file holds 2 documents, expected one object"),
+        ("a: 1\na: 2\n", "", 'this is no YAML: duplicate entry with key "a"'),
+        ("spec: {}", "kind", "it is missing"),
+        ("kind: Cluster", "kind", "Cluster does not belong here, expected Application"),
+        ("kind: People", "kind", "People does not belong here, expected Application"),
+        ("kind: application", "kind", "unknown kind 'application', expected Application"),
+        ("kind: [1]", "kind", "unknown kind '[1]', expected Application"),
+    ],
+)
+def test_other_files_are_explained(text: str, path: str, problem: str) -> None:
+    """A file that holds something else says so once, not key by key."""
+    assert [(where, what) for where, what, _ in _problems(text)] == [(path, problem)]
+
+
+HOSTILE = {
+    "deep lists": b"[" * 25_600,
+    "deep mappings": b"{a: " * 25_600,
+    "alias bomb": b"a: &a [x,x,x,x,x,x,x,x,x]\n"
+    + b"".join(
+        b"%c: &%c [%s]\n" % (98 + n, 98 + n, b",".join([b"*%c" % (97 + n)] * 9)) for n in range(9)
+    ),
+    "no UTF-8": b"a: \xff",
+    "a tag that would run": b"!!python/object/apply:os.system ['true']",
+    "a list as key": b"? [a]\n: 1",
+    "a huge number": b"a: " + b"9" * 100_000,
+    "control characters": b"a: \x00",
+    "too long": b"#" * 1_048_577,
+}
+
+
+@pytest.mark.parametrize("body", HOSTILE.values(), ids=HOSTILE.keys())
+def test_hostile_files_end_as_a_sentence(body: bytes) -> None:
+    """No file crashes the service or runs anything."""
+    answer = parse_file(FILE, "Application", body)
+    assert not isinstance(answer, Parsed)
+    assert all(len(error.message) < 600 for error in answer)
+
+
+@pytest.mark.parametrize("text", ["500ms", "1s", "90s", "5m", "90m", "24h", "7d", "0s", "1500ms"])
+def test_durations_are_written_as_they_are_read(text: str) -> None:
+    """Reading and writing a duration are inverse, up to the choice of units."""
+    duration = parse_duration(text)
+    assert parse_duration(format_duration(duration)) == duration
+    assert parse_duration(duration) is duration
+
+
+def test_durations_add_up() -> None:
+    """Units may follow each other, the largest first."""
+    assert parse_duration("1d2h3m4s5ms") == timedelta(
+        days=1, hours=2, minutes=3, seconds=4, milliseconds=5
+    )
+    assert format_duration(timedelta(hours=36)) == "36h"
