@@ -32,7 +32,8 @@ FILES = sorted(ROOT.glob("*/*.yaml"))
 
 def load(path: Path) -> JsonObject:
     """Read one fixture."""
-    document = ryaml.loads(path.read_text(encoding="utf-8"))
+    with path.open(encoding="utf-8") as file:
+        document = ryaml.load(file)
     assert isinstance(document, dict)
     return document
 
