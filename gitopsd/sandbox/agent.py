@@ -211,10 +211,11 @@ async def run_agent(options: argparse.Namespace) -> None:
             running = asyncio.create_task(agent.run())
             stopping = asyncio.create_task(_wait_for(stop))
             await asyncio.wait([running, stopping], return_when=asyncio.FIRST_COMPLETED)
-            for task in (running, stopping):
-                task.cancel()
+            stopping.cancel()
             if running.done():
                 running.result()
+            running.cancel()
+            await asyncio.wait([running, stopping])
     finally:
         shutil.rmtree(directory, ignore_errors=True)
 

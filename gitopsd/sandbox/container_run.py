@@ -85,24 +85,26 @@ class ContainerRun:
     async def _follow(self) -> None:
         await self._container.settle()
         exited = asyncio.create_task(self._await_end())
-        # One turn of the loop: what has ended already is never told to run.
-        await asyncio.wait([exited], timeout=0)
         probing: asyncio.Task[None] | None = None
+        died = asyncio.create_task(self._await_death())
         try:
+            # One turn of the loop: what has ended already is never told to run.
+            await asyncio.wait([exited], timeout=0)
             if not exited.done():
                 self._observer.running()
                 probing = asyncio.create_task(self._run_probes())
-                died = asyncio.create_task(_wait_for(self._dead))
                 await asyncio.wait([exited, died], return_when=asyncio.FIRST_COMPLETED)
-                died.cancel()
             if not exited.done():
                 await self._stop_unhealthy()
             await exited
         finally:
-            await _cancelled(exited, probing)
+            await _cancelled(exited, died, probing)
 
     async def _await_end(self) -> None:
         self.outcome = await self._container.wait()
+
+    async def _await_death(self) -> None:
+        await self._dead.wait()
 
     async def _stop_unhealthy(self) -> None:
         name = self._notes.container
@@ -139,13 +141,9 @@ class ContainerRun:
     async def _run_probes(self) -> None:
         startup = object_at(self._spec, "startupProbe")
         if startup:
-            passed = asyncio.Event()
-            probing = asyncio.create_task(self._ask("startup", startup, passed))
-            await asyncio.wait(
-                [probing, asyncio.create_task(_wait_for(passed))],
-                return_when=asyncio.FIRST_COMPLETED,
-            )
-            await _cancelled(probing)
+            await self._ask("startup", startup)
+            if self._dead.is_set():
+                return
         self._observer.started()
         readiness = object_at(self._spec, "readinessProbe")
         if not readiness:
@@ -154,23 +152,26 @@ class ContainerRun:
             for kind in ("readiness", "liveness"):
                 probe = object_at(self._spec, f"{kind}Probe")
                 if probe:
-                    group.create_task(self._ask(kind, probe, asyncio.Event()))
+                    group.create_task(self._ask(kind, probe))
 
-    async def _ask(self, kind: str, probe: JsonObject, passed: asyncio.Event) -> None:
-        def tell(complaint: str) -> None:
+    async def _ask(self, kind: str, probe: JsonObject) -> None:
+        """Ask one probe until nothing more depends on it."""
+
+        def judge(complaint: str) -> bool:
             if kind == "readiness":
                 self._observer.set_ready(not complaint)
-            elif complaint:
+                return True
+            if complaint:
                 self._failed_probe = kind
                 self._dead.set()
-            else:
-                passed.set()
+                return False
+            return kind == "liveness"
 
         def unhealthy(complaint: str) -> None:
             self._notes.warning("Unhealthy", f"{kind.capitalize()} probe failed: {complaint}")
 
         schedule = parse_schedule(probe, scale=self._context.settings.probe_scale)
-        await run_probe(probe, self._target(), schedule, self._context.clock, tell, unhealthy)
+        await run_probe(probe, self._target(), schedule, self._context.clock, judge, unhealthy)
 
     def _target(self) -> ProbeTarget:
         ports: dict[str, Json] = {
@@ -180,10 +181,6 @@ class ContainerRun:
         return ProbeTarget(
             self._container, self._scene.address.pod_ip, ports, self._context.session
         )
-
-
-async def _wait_for(event: asyncio.Event) -> None:
-    await event.wait()
 
 
 async def _cancelled(*tasks: asyncio.Task[None] | None) -> None:

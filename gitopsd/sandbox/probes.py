@@ -99,22 +99,24 @@ async def run_probe(
     target: ProbeTarget,
     schedule: Schedule,
     clock: Clock,
-    tell: Callable[[str], None],
+    judge: Callable[[str], bool],
     unhealthy: Callable[[str], None],
 ) -> None:
-    """Ask for ever.
+    """Ask until the judge has heard enough.
 
     Args:
         probe: The pod's probe.
         target: Who is asked.
         schedule: When.
         clock: For the waits.
-        tell: Called with each verdict: empty when it agreed, else the last complaint.
+        judge: Called with each verdict: empty when it agreed, else the last complaint; answers
+            whether to go on asking.
         unhealthy: Called with the complaint of each single failure.
     """
     await clock.sleep(schedule.first)
     agreed = failed = 0
-    while True:
+    go_on = True
+    while go_on:
         complaint = await run_handler(probe, target, schedule.limit)
         if complaint:
             agreed, failed = 0, failed + 1
@@ -122,10 +124,11 @@ async def run_probe(
         else:
             agreed, failed = agreed + 1, 0
         if agreed >= schedule.successes:
-            tell("")
+            go_on = judge("")
         elif failed >= schedule.failures:
-            tell(complaint)
-        await clock.sleep(schedule.period)
+            go_on = judge(complaint)
+        if go_on:
+            await clock.sleep(schedule.period)
 
 
 async def _ask_http(handler: JsonObject, target: ProbeTarget, limit: timedelta) -> str:
