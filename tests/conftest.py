@@ -20,7 +20,11 @@ from tests.support import leaks
 from tests.support.policy import apply_policy
 from tests.support.verdict import VerdictPlugin
 
-pytest_plugins = ("tests.support.cluster_fixtures", "tests.support.node_agent")
+pytest_plugins = (
+    "tests.support.cluster_fixtures",
+    "tests.support.node_agent",
+    "tests.support.store_fixtures",
+)
 
 _TESTS = Path(__file__).parent
 _MACHINE_ONLY = ("KUBECONFIG", "SENTRY_DSN", "SSH_AUTH_SOCK", "SSH_ASKPASS", "GIT_SSH_COMMAND")

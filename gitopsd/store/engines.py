@@ -24,6 +24,7 @@ STATEMENT_TIMEOUT = timedelta(seconds=15)
 LOCK_TIMEOUT = timedelta(seconds=5)
 _CONNECT_SECONDS = 5
 _SQLITE_BUSY_SECONDS = 5
+_OPTIONS = {"preserve_rowcount": True}  # also after INSERT, where it says whether it was new
 _OLDEST_SQLITE = (3, 35, 0)  # the first with RETURNING
 
 
@@ -115,6 +116,7 @@ def open_database(url: sa.URL, *, connections: int) -> Database:
         json_serializer=dump_json,
         json_deserializer=load_json,
         hide_parameters=True,
+        execution_options=_OPTIONS,
     )
     reader = writer.execution_options(isolation_level="REPEATABLE READ", postgresql_readonly=True)
     pool = ThreadPoolExecutor(connections, "store")
@@ -177,6 +179,7 @@ def _sqlite_engine(url: sa.URL, *, begin: str, pragmas: tuple[str, ...]) -> sa.E
         json_serializer=dump_json,
         json_deserializer=load_json,
         hide_parameters=True,
+        execution_options=_OPTIONS,
     )
     sa.event.listen(engine, "do_connect", _private_file(Path(str(url.database))))
     sa.event.listen(

@@ -9,6 +9,7 @@ from datetime import datetime
 from gitopsd.domain.manifests import JsonObject
 from gitopsd.domain.stages import Freeze
 from gitopsd.domain.work import AuditEntry, Notification, Page, Replica, Token
+from gitopsd.errors import ConflictError
 from gitopsd.testing.memory_tables import Counter, Journal, Table, page_of
 
 
@@ -32,7 +33,13 @@ class MemoryRecords:
         self._now = now
 
     def add_token(self, token: Token) -> None:
-        """Store a token."""
+        """Store a token.
+
+        Raises:
+            ConflictError: Its id or its hash is there already.
+        """
+        if self.token_by_hash(token.hashed) is not None:
+            raise ConflictError(f"The hash of token {token.id} is there already.")
         self._tokens.insert(token.id, token)
 
     def token_by_hash(self, hashed: str) -> Token | None:
