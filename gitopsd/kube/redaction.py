@@ -57,11 +57,13 @@ _TOKENS = re.compile(
     r"gh[pousr]_[A-Za-z0-9]{8,}"
     r"|github_pat_[A-Za-z0-9_]{8,}"
     r"|gl(?:pat|dt|rt|cbt|ptt|soat|agent)-[A-Za-z0-9_-]{8,}"
-    r"|xox[abeprs](?:\.[abeprs]{4,8})?-[A-Za-z0-9-]{8,}"
+    r"|xox[abeprs](?:\.xox[abp])?-[A-Za-z0-9-]{8,}"
     r"|xapp-[A-Za-z0-9-]{8,}"
     r"|(?<![A-Z0-9])(?:AKIA|ASIA)[A-Z0-9]{16}(?![A-Z0-9])"
-    r"|(?<![A-Za-z0-9_-])eyJ[A-Za-z0-9_-]{8,}\.[A-Za-z0-9_-]{8,}(?:\.[A-Za-z0-9_-]*)?"
 )
+_DOTTED = re.compile(r"[A-Za-z0-9_.-]{20,}")
+_JWT_HEADER = 11
+"""Shortest header of a JSON Web Token that is looked for: ``eyJ`` and 8 characters."""
 _QUOTED = r"\"(?:[^\"\\]|\\.)*\"|'[^']*'|\\\"[^\"]*\""
 _ASSIGNED = re.compile(
     r"(?i)((?:passw(?:or)?d|passphrase|pwd|secret|token|credentials?|api[_-]?key|access[_-]?key"
@@ -107,10 +109,17 @@ def redact_text(text: str) -> str:
     text = _BEARER.sub(rf"\1{MASK}", text)
     text = _BASIC.sub(rf"\1{MASK}", text)
     text = _TOKENS.sub(MASK, text)
+    text = _DOTTED.sub(_mask_web_token, text)
     text = _ASSIGNED.sub(rf"\1{MASK}", text)
     text = _QUOTED_FIELD.sub(rf"\1{MASK}", text)
     text = _PASSWORD_FIELD.sub(rf"\1{MASK}", text)
     return _PADDED_BASE64.sub(_mask_base64, text)
+
+
+def _mask_web_token(found: re.Match[str]) -> str:
+    run = found.group()
+    start = run.find("eyJ")
+    return f"{run[:start]}{MASK}" if start >= 0 and "." in run[start + _JWT_HEADER :] else run
 
 
 def _mask_base64(found: re.Match[str]) -> str:
