@@ -1,0 +1,228 @@
+"""Is my commit live? One answer a stage, from what is stored and last seen.
+
+``Live`` is only said when the applied, verified release is this commit, contains it in Git history,
+or renders the same bytes, and a look at its objects that is recent enough agreed.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from datetime import datetime
+from enum import Enum
+
+from gitopsd.domain.gates import Closed, GateState, Refused
+from gitopsd.domain.manifests import Health
+from gitopsd.domain.releases import ReleaseId, StageKey
+from gitopsd.domain.runs import AbortReason, Phase, Run, RunKind, Step
+from gitopsd.domain.stages import Observation, Stage
+from gitopsd.domain.verifications import Quarantine
+
+
+class CommitState(Enum):
+    """Where a commit stands in one stage."""
+
+    NOT_SEEN = "NotSeen"
+    WAITING = "Waiting"
+    RUNNING = "Running"
+    LIVE = "Live"
+    FAILED = "Failed"
+    ROLLED_BACK = "RolledBack"
+    QUARANTINED = "Quarantined"
+    SUPERSEDED = "Superseded"
+    HELD = "Held"
+    NOT_CONCERNED = "NotConcerned"
+
+    @property
+    def terminal(self) -> bool:
+        """Whether waiting longer cannot change it by itself."""
+        return self not in (
+            CommitState.NOT_SEEN,
+            CommitState.WAITING,
+            CommitState.RUNNING,
+            CommitState.HELD,
+        )
+
+
+@dataclass(frozen=True, slots=True)
+class CommitFacts:
+    """What is known of one commit and one stage.
+
+    Attributes:
+        key: The stage.
+        release: Release that the commit made, or whose inputs it leaves as they are; None when
+            the commit was never a head of the stage's line.
+        stage: The stage as stored; None before it was.
+        running: Release that the stage runs verified; None when it runs nothing verified.
+        running_is_newer: Whether that release was offered after the commit's own.
+        contained: Whether that release's commit has this one in its history.
+        same_bytes: Whether both releases rendered to the same set here.
+        run: The last run of the commit's release here; None when there was none.
+        rolled_back: Whether a Rollback followed that run.
+        quarantine: Quarantine in force that the release's bytes fall under.
+        gates: What the gates of its waiting run answered last.
+        observation: The last look at live objects.
+        fresh: Whether that look is recent enough to be quoted.
+        live_since: Since when the running release is verified; None when nothing is.
+        reads_nothing: Whether no stage reads anything that the commit changed.
+    """
+
+    key: StageKey
+    release: ReleaseId | None
+    stage: Stage | None
+    running: ReleaseId | None = None
+    running_is_newer: bool = False
+    contained: bool = False
+    same_bytes: bool = False
+    run: Run | None = None
+    rolled_back: bool = False
+    quarantine: Quarantine | None = None
+    gates: tuple[GateState, ...] = ()
+    observation: Observation | None = None
+    fresh: bool = False
+    live_since: datetime | None = None
+    reads_nothing: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class CommitStatus:
+    """The answer for one stage.
+
+    Attributes:
+        key: The stage.
+        state: Where the commit stands.
+        release: The release that carries it; None when there is none.
+        exact: Live: whether it is this commit itself, not one that contains or equals it.
+        since: Since when; None when that is not known.
+        observed_at: When live objects were last looked at; None when never.
+        reason: One sentence.
+        waiting_for: What must happen next; empty when nothing.
+        run: The run it is about; None when there is none.
+    """
+
+    key: StageKey
+    state: CommitState
+    release: ReleaseId | None
+    exact: bool = False
+    since: datetime | None = None
+    observed_at: datetime | None = None
+    reason: str = ""
+    waiting_for: str = ""
+    run: Run | None = None
+
+
+def compute_commit_status(facts: CommitFacts) -> CommitStatus:
+    """Compute where a commit stands in a stage."""
+    if facts.stage is None or (facts.release is None and not facts.contained):
+        reason = "gitopsd has not seen this commit on the stage's line"
+        return _answer(facts, CommitState.NOT_SEEN, reason)
+    if _is_out(facts):
+        return _live(facts)
+    run = facts.run
+    if run is not None and run.live:
+        return _under_way(facts, run)
+    if facts.quarantine is not None:
+        lift = f"gitopsd quarantine lift {facts.quarantine.id}"
+        reason = facts.quarantine.reason
+        state = CommitState.ROLLED_BACK if facts.rolled_back else CommitState.QUARANTINED
+        return _answer(facts, state, reason, waiting_for=f"a fix, or: {lift}")
+    if run is not None and run.phase.terminal and run.phase is not Phase.SUCCEEDED:
+        return _ended(facts, run)
+    if facts.running_is_newer:
+        reason = "a newer release took over before it came here"
+        return _answer(facts, CommitState.SUPERSEDED, reason)
+    if run is not None and run.phase is Phase.SUCCEEDED:
+        reason = "it was live here; another release is now"
+        return _answer(facts, CommitState.SUPERSEDED, reason)
+    return _answer(facts, CommitState.WAITING, "it waits for its turn", waiting_for=_turn(facts))
+
+
+def _is_out(facts: CommitFacts) -> bool:
+    if facts.running is None or facts.stage is None or facts.stage.verified is None:
+        return False
+    return facts.running == facts.release or facts.contained or facts.same_bytes
+
+
+def _live(facts: CommitFacts) -> CommitStatus:
+    """Say Live only when a fresh look agreed with what was verified."""
+    seen = facts.observation
+    if facts.reads_nothing and facts.running == facts.release and not facts.contained:
+        reason = "the commit changes nothing that this stage reads; what it stands on is live"
+        return _answer(facts, CommitState.LIVE, reason, since=facts.live_since)
+    if seen is None or not facts.fresh:
+        reason = "it is verified; its live objects could not be looked at within the last minute"
+        return _answer(facts, CommitState.RUNNING, reason, waiting_for="a look at the cluster")
+    if seen.health is not Health.HEALTHY or seen.synced is False:
+        reason = f"it is verified, but the last look disagrees: {seen.message or seen.health.value}"
+        return _answer(facts, CommitState.RUNNING, reason, waiting_for="healthy objects")
+    exact = facts.running == facts.release and not facts.reads_nothing
+    reason = "" if exact else "through a release that contains it or renders the same"
+    return _answer(facts, CommitState.LIVE, reason, since=facts.live_since, exact=exact)
+
+
+def _under_way(facts: CommitFacts, run: Run) -> CommitStatus:
+    if run.step is not Step.GATE:
+        step = run.step.value if run.step is not None else "Pending"
+        return _answer(facts, CommitState.RUNNING, f"{run.id} is in {step}", run=run)
+    closed = [state for state in facts.gates if isinstance(state.answer, Closed)]
+    refused = [state for state in facts.gates if isinstance(state.answer, Refused)]
+    told = (closed or refused)[:1]
+    reason = "; ".join(f"{state.name}: {state.answer.reason}" for state in closed or refused)
+    opener = told[0].answer.opener if told and isinstance(told[0].answer, Closed) else ""
+    return _answer(facts, CommitState.HELD, reason or "it stands at its Gate", opener, run=run)
+
+
+def _ended(facts: CommitFacts, run: Run) -> CommitStatus:
+    reason = run.failure.message if run.failure is not None else run.phase.value
+    word = run.failure.reason if run.failure is not None else ""
+    if run.phase is Phase.FAILED:
+        state = CommitState.ROLLED_BACK if facts.rolled_back else CommitState.FAILED
+        return _answer(facts, state, reason, waiting_for="a fix", run=run)
+    if run.phase is Phase.ABORTED and word == AbortReason.SUPERSEDED.value:
+        return _answer(facts, CommitState.SUPERSEDED, reason, run=run)
+    if run.phase is Phase.ABORTED and word == AbortReason.QUARANTINED.value:
+        return _answer(facts, CommitState.QUARANTINED, reason, waiting_for="a fix", run=run)
+    if run.phase is Phase.ABORTED:
+        retry = f"gitopsd retry {run.id}"
+        return _answer(facts, CommitState.FAILED, reason, waiting_for=retry, run=run)
+    waiting = "the next attempt, by itself"
+    return _answer(facts, CommitState.WAITING, reason, waiting_for=waiting, run=run)
+
+
+def _turn(facts: CommitFacts) -> str:
+    if facts.stage is not None and facts.stage.suspended is not None:
+        key = facts.key
+        return f"gitopsd resume {key.application} {key.stage}"
+    return "the stages before this one" if facts.run is None else "its run"
+
+
+def _answer(
+    facts: CommitFacts,
+    state: CommitState,
+    reason: str,
+    waiting_for: str = "",
+    *,
+    since: datetime | None = None,
+    exact: bool = False,
+    run: Run | None = None,
+) -> CommitStatus:
+    seen = facts.observation
+    told = run if run is not None else facts.run
+    began = since
+    if began is None and told is not None:
+        began = told.ended_at or told.started_at
+    return CommitStatus(
+        key=facts.key,
+        state=state,
+        release=facts.running if state is CommitState.LIVE else facts.release,
+        exact=exact,
+        since=began,
+        observed_at=seen.at if seen is not None else None,
+        reason=reason,
+        waiting_for=waiting_for,
+        run=told,
+    )
+
+
+def followed_by_rollback(run: Run, later: tuple[Run, ...]) -> bool:
+    """Tell whether a Rollback came right after a run; ``later`` are younger runs, oldest first."""
+    return bool(later) and run.phase is Phase.FAILED and later[0].kind is RunKind.ROLLBACK
