@@ -68,7 +68,9 @@ for package in k8s.io/component-base/version k8s.io/client-go/pkg/version; do
     stamp="$stamp -X $package.buildDate=$kubernetes_date"
 done
 
-# GOGC is for the compilers that the build starts: they are short-lived, and collect less often so.
+# Both shorten the build a little: compilers are short-lived and need not collect garbage often,
+# and debugging information would only be dropped by the linker (-s -w).
+flags="-trimpath -buildvcs=false -gcflags=all=-dwarf=false"
 export CGO_ENABLED=0 GOTOOLCHAIN=local GOFLAGS=-mod=readonly GOWORK=off GOGC=400
 work=$(mktemp -d "$parent/building.XXXXXX")
 trap 'rm -rf "$work"' EXIT
@@ -77,9 +79,9 @@ started=$(date +%s)
 elapsed() { echo $(($(date +%s) - started)); }
 
 say "[$(elapsed) s] etcd"
-(cd etcd && go build -trimpath -buildvcs=false -ldflags "-s -w" -o "$work/etcd" .)
+(cd etcd && go build $flags -ldflags "-s -w" -o "$work/etcd" .)
 say "[$(elapsed) s] kube-apiserver, kube-controller-manager, kube-scheduler $version"
-(cd kubernetes && go build -trimpath -buildvcs=false -ldflags "$stamp" -o "$work/kubernetes" .)
+(cd kubernetes && go build $flags -ldflags "$stamp" -o "$work/kubernetes" .)
 for server in kube-apiserver kube-controller-manager kube-scheduler; do
     ln -s kubernetes "$work/$server"
 done
