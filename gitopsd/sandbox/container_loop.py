@@ -36,6 +36,8 @@ if TYPE_CHECKING:
 START_ERROR = Outcome(128)
 CONFIG_RETRY = timedelta(seconds=1)
 LONGEST_PULL_NOTICE = timedelta(seconds=2)
+# The kubelet's own limit for a message taken from a log.
+LAST_WORDS_LIMIT = 2048
 
 
 class ContainerLoop:
@@ -250,9 +252,16 @@ class ContainerLoop:
             started_at=began,
             finished_at=self._context.clock.now(),
             container_id=self.record.container_id,
-            message="" if failure is None else failure.message,
+            message=self._last_words(outcome) if failure is None else failure.message,
         )
         self._record(ended(self.record, state))
+
+    def _last_words(self, outcome: Outcome) -> str:
+        """The end of the log, where the pod asks for it: ``FallbackToLogsOnError``."""
+        policy = text_at(self._spec, "terminationMessagePolicy")
+        if policy != "FallbackToLogsOnError" or outcome.exit_code == 0 or self.log is None:
+            return ""
+        return "\n".join(line.text for line in self.log.lines)[-LAST_WORDS_LIMIT:]
 
     def _tell_waiting(self, reason: str, message: str) -> None:
         state = self.record.state

@@ -7,173 +7,23 @@ its own in the cluster's network; its probes and back-offs are quick.
 from __future__ import annotations
 
 import json
-from dataclasses import dataclass
-from datetime import timedelta
 from typing import TYPE_CHECKING, Any
 
 import pytest
 
+from tests.support.cluster_site import condition_of, container_status, is_ready, waiting_reason
 from tests.support.images import (
     crashing_image,
     crashing_when,
-    job_image,
     late_image,
     never_ready_image,
     oom_image,
     web_image,
 )
-from tests.support.waiting import Answer, Objects, ask, wait_for_objects
 
 if TYPE_CHECKING:
-    from pathlib import Path
-
-    from gitopsd.domain.manifests import JsonObject
-    from tests.support.control_plane import ControlPlane
-    from tests.support.images import Image, Runtime
-    from tests.support.node_agent import Node
-    from tests.support.registry import PushedImage, RegistryServer
-
-READY_PROBE = {"httpGet": {"path": "/ready", "port": "http"}, "periodSeconds": 1}
-
-
-@dataclass(frozen=True, slots=True)
-class Site:
-    """One namespace of a cluster with a node and a registry."""
-
-    cluster: ControlPlane
-    registry: RegistryServer
-    namespace: str
-
-    @property
-    def base(self) -> str:
-        """Core collections of the namespace."""
-        return f"/api/v1/namespaces/{self.namespace}"
-
-    def push(self, image: Image, tag: str) -> PushedImage:
-        """Push an image of this test alone."""
-        return self.registry.push(image, f"{self.namespace}/web:{tag}")
-
-    def deploy(self, image: str, *, replicas: int = 1, **container: object) -> None:
-        """Apply the Deployment ``web`` with a readiness probe."""
-        spec = pod_spec(image, readinessProbe=READY_PROBE, **container)
-        path = f"/apis/apps/v1/namespaces/{self.namespace}/deployments/web"
-        self.cluster.client.apply(path, deployment(spec, replicas))
-
-    def pods(self, condition: object, what: str) -> Objects:
-        """Wait until the namespace's pods are as wanted."""
-        assert callable(condition)
-        return wait_for_objects(self.cluster.client, f"{self.base}/pods", condition, what=what)
-
-    def pod(self, condition: object, what: str) -> dict[str, Any]:
-        """Wait until one pod is as wanted and return it."""
-        assert callable(condition)
-        found = self.pods(lambda pods: any(condition(pod) for pod in pods), what)
-        return next(pod for pod in found if condition(pod))
-
-    def events(self, condition: object, what: str) -> Objects:
-        """Wait until the namespace's Events are as wanted."""
-        assert callable(condition)
-        return wait_for_objects(self.cluster.client, f"{self.base}/events", condition, what=what)
-
-    def wait_available(self, replicas: int) -> None:
-        """Wait until the Deployment's newest generation is there and available."""
-
-        def available(found: Objects) -> bool:
-            for item in found:
-                status = item.get("status", {})
-                seen = status.get("observedGeneration") == item["metadata"]["generation"]
-                numbers = [
-                    status.get(key) for key in ("replicas", "updatedReplicas", "availableReplicas")
-                ]
-                if seen and numbers == [replicas] * 3:
-                    return True
-            return False
-
-        path = f"/apis/apps/v1/namespaces/{self.namespace}/deployments"
-        wait_for_objects(self.cluster.client, path, available, what=f"{replicas} available")
-
-    def serve(self) -> None:
-        """Make the Service ``web``."""
-        ports: list[JsonObject] = [{"name": "http", "port": 80, "targetPort": "http"}]
-        self.cluster.client.create(
-            f"{self.base}/services",
-            {"metadata": {"name": "web"}, "spec": {"selector": {"app": "web"}, "ports": ports}},
-        )
-
-    def wait_endpoints(self, count: int) -> None:
-        """Wait until the Service has so many ready endpoints."""
-
-        def ready(slices: Objects) -> bool:
-            endpoints = [end for item in slices for end in item.get("endpoints") or []]
-            return sum(end["conditions"]["ready"] is True for end in endpoints) == count
-
-        path = f"/apis/discovery.k8s.io/v1/namespaces/{self.namespace}/endpointslices"
-        wait_for_objects(self.cluster.client, path, ready, what=f"{count} endpoints")
-
-    def ask(self, path: str) -> Answer:
-        """Ask the Service through the API server's proxy."""
-        return ask(self.cluster.client, f"{self.base}/services/web:http/proxy{path}")
-
-    def logs(self, pod: str, *arguments: str) -> str:
-        """What ``kubectl logs`` prints, its errors included."""
-        result = self.cluster.run_kubectl("logs", pod, "-n", self.namespace, *arguments)
-        return result.stdout + result.stderr
-
-
-@pytest.fixture
-def site(
-    control_plane: ControlPlane, cluster_registry: RegistryServer, namespace: str, node: Node
-) -> Site:
-    """A fresh namespace beside the session's node."""
-    assert node.name
-    return Site(control_plane, cluster_registry, namespace)
-
-
-def pod_spec(image: str, **container: object) -> dict[str, Any]:
-    """A pod with one container that listens on ``http``."""
-    ports = [{"name": "http", "containerPort": 8080}]
-    return {
-        "terminationGracePeriodSeconds": 5,
-        "containers": [{"name": "web", "image": image, "ports": ports, **container}],
-    }
-
-
-def deployment(spec: dict[str, Any], replicas: int) -> JsonObject:
-    """The Deployment ``web`` that replaces its pods one by one."""
-    return {
-        "apiVersion": "apps/v1",
-        "kind": "Deployment",
-        "metadata": {"name": "web"},
-        "spec": {
-            "replicas": replicas,
-            "selector": {"matchLabels": {"app": "web"}},
-            "template": {"metadata": {"labels": {"app": "web"}}, "spec": spec},
-        },
-    }
-
-
-def container_status(pod: dict[str, Any]) -> dict[str, Any]:
-    """The status of a pod's only container; empty before there is one."""
-    statuses = pod.get("status", {}).get("containerStatuses") or [{}]
-    found: dict[str, Any] = statuses[0]
-    return found
-
-
-def waiting_reason(pod: dict[str, Any]) -> str:
-    """Why the container waits."""
-    return str(container_status(pod).get("state", {}).get("waiting", {}).get("reason", ""))
-
-
-def condition_of(pod: dict[str, Any], kind: str) -> dict[str, Any]:
-    """One condition of a pod; empty when it is not there."""
-    conditions = pod.get("status", {}).get("conditions") or []
-    found: dict[str, Any] = next((item for item in conditions if item["type"] == kind), {})
-    return found
-
-
-def is_ready(pod: dict[str, Any]) -> bool:
-    """Whether the pod's condition Ready is true."""
-    return condition_of(pod, "Ready").get("status") == "True"
+    from tests.support.cluster_site import Site
+    from tests.support.images import Runtime
 
 
 @pytest.mark.parametrize("runtime", ["served", "process"])
@@ -225,7 +75,11 @@ def test_a_missing_image_is_told_in_the_registrys_words(site: Site) -> None:
     site.deploy(f"{there.repository}:9")
 
     for reason in ("ErrImagePull", "ImagePullBackOff"):
-        pod = site.pod(lambda pod, reason=reason: waiting_reason(pod) == reason, reason)
+
+        def waits(pod: dict[str, Any], reason: str = reason) -> bool:
+            return waiting_reason(pod) == reason
+
+        pod = site.pod(waits, reason)
         assert "manifest unknown" in container_status(pod)["state"]["waiting"]["message"]
         assert pod["status"]["phase"] == "Pending"
 
@@ -266,7 +120,7 @@ def test_a_crashing_image_backs_off_and_keeps_its_logs(site: Site, runtime: Runt
     pushed = site.push(
         crashing_image("2", code=3, line="fatal: no such table", runtime=runtime), "2"
     )
-    site.deploy(pushed.reference)
+    site.deploy(pushed.reference, terminationMessagePolicy="FallbackToLogsOnError")
 
     pod = site.pod(
         lambda pod: (
@@ -278,6 +132,7 @@ def test_a_crashing_image_backs_off_and_keeps_its_logs(site: Site, runtime: Runt
     status = container_status(pod)
     assert status["lastState"]["terminated"]["exitCode"] == 3
     assert status["lastState"]["terminated"]["reason"] == "Error"
+    assert status["lastState"]["terminated"]["message"].endswith("fatal: no such table")
     assert "restarting failed container=web" in status["state"]["waiting"]["message"]
     assert pod["status"]["phase"] == "Running"
     assert not is_ready(pod)
@@ -389,109 +244,3 @@ def test_a_startup_probe_holds_the_others_back(site: Site) -> None:
     pod = site.pod(is_ready, "the pod to be ready")
     assert container_status(pod)["started"] is True
     assert container_status(pod)["restartCount"] == 0
-
-
-@pytest.mark.parametrize("runtime", ["served", "process"])
-@pytest.mark.parametrize("code, condition", [(0, "Complete"), (1, "Failed")])
-def test_a_job_ends_as_its_program_does(
-    site: Site, tmp_path: Path, runtime: Runtime, code: int, condition: str
-) -> None:
-    """A Job completes or fails by the exit code; each start writes one line."""
-    written = tmp_path / "runs"
-    image = job_image("7", code=code, append_to=str(written), lines=["worked"], runtime=runtime)
-    spec = {"restartPolicy": "Never", **pod_spec(site.push(image, f"job-{code}").reference)}
-    path = f"/apis/batch/v1/namespaces/{site.namespace}/jobs"
-    site.cluster.client.create(
-        path,
-        {"metadata": {"name": "job"}, "spec": {"backoffLimit": 0, "template": {"spec": spec}}},
-    )
-
-    wait_for_objects(
-        site.cluster.client,
-        path,
-        lambda jobs: any(
-            item["type"] == condition and item["status"] == "True"
-            for job in jobs
-            for item in job.get("status", {}).get("conditions") or []
-        ),
-        what=f"the job to be {condition}",
-    )
-
-    assert written.read_text() == "7\n"
-    assert "worked" in site.logs("job/job")
-
-
-def test_init_containers_run_first_and_in_order(site: Site) -> None:
-    """Init containers run one after the other; the app starts after the last one."""
-    work = site.push(job_image("done", lines=["migrated"], seconds=0.2), "init")
-    web = site.push(web_image("1"), "1")
-    spec = pod_spec(web.reference, readinessProbe=READY_PROBE)
-    spec["initContainers"] = [
-        {"name": "first", "image": work.reference},
-        {"name": "second", "image": work.reference},
-    ]
-    site.cluster.client.create(f"{site.base}/pods", {"metadata": {"name": "web"}, "spec": spec})
-
-    pod = site.pod(is_ready, "the pod to be ready")
-
-    first, second = (
-        status["state"]["terminated"] for status in pod["status"]["initContainerStatuses"]
-    )
-    assert first["reason"] == second["reason"] == "Completed"
-    assert first["finishedAt"] <= second["startedAt"]
-    assert "migrated" in site.logs("web", "-c", "second")
-
-
-def test_a_missing_configmap_holds_the_container_back_until_it_comes(site: Site) -> None:
-    """CreateContainerConfigError names what is missing; creating it lets the pod go on."""
-    pushed = site.push(web_image("1"), "1")
-    source = {"configMapKeyRef": {"name": "settings", "key": "message"}}
-    site.serve()
-    site.deploy(pushed.reference, env=[{"name": "MESSAGE", "valueFrom": source}])
-    pod = site.pod(lambda pod: waiting_reason(pod) == "CreateContainerConfigError", "the error")
-    assert container_status(pod)["state"]["waiting"]["message"] == 'configmap "settings" not found'
-
-    site.cluster.client.create(
-        f"{site.base}/configmaps", {"metadata": {"name": "settings"}, "data": {"message": "hello"}}
-    )
-
-    site.wait_available(1)
-    site.wait_endpoints(1)
-    assert json.loads(site.ask("/env").body)["message"] == "hello"
-
-
-def test_a_deleted_pod_is_asked_to_stop_and_then_gone(site: Site) -> None:
-    """Deletion lets the program finish within its grace period and removes the object."""
-    pushed = site.push(web_image("1", onTerm={"afterSeconds": 0.5, "code": 0}), "1")
-    spec = pod_spec(pushed.reference)
-    site.cluster.client.create(f"{site.base}/pods", {"metadata": {"name": "web"}, "spec": spec})
-    site.pod(is_ready, "the pod to be ready")
-
-    site.cluster.client.delete(f"{site.base}/pods/web")
-
-    site.pod(lambda pod: "deletionTimestamp" in pod["metadata"], "the pod to be stopping")
-    site.pods(lambda pods: not pods, "the pod to be gone")
-    site.events(
-        lambda events: any(event["message"] == "Stopping container web" for event in events),
-        "an Event that says so",
-    )
-
-
-@pytest.mark.parametrize("runtime", ["served", "process"])
-def test_a_program_that_ignores_the_request_is_killed(site: Site, runtime: Runtime) -> None:
-    """After the grace period nothing holds a deleted pod."""
-    pushed = site.push(web_image("1", onTerm={"ignore": True}, runtime=runtime), "1")
-    spec = pod_spec(pushed.reference)
-    spec["terminationGracePeriodSeconds"] = 1
-    site.cluster.client.create(f"{site.base}/pods", {"metadata": {"name": "web"}, "spec": spec})
-    site.pod(is_ready, "the pod to be ready")
-
-    site.cluster.client.delete(f"{site.base}/pods/web")
-
-    site.pods(lambda pods: not pods, "the pod to be gone")
-
-
-def test_the_agent_is_small(node: Node) -> None:
-    """The agent stays below 100 MB whatever ran on it before."""
-    assert node.resident_bytes < 100e6
-    assert timedelta(seconds=node.cpu_ticks / 100) < timedelta(minutes=2)

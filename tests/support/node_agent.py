@@ -1,8 +1,8 @@
 """A node for a test cluster: the node agent as a child process inside the cluster's network.
 
 Registered as a pytest plug-in in ``tests/conftest.py``: every suite may ask for ``node`` (one for
-the whole session, on the session's control plane) and ``cluster_registry`` (where its images come
-from).
+the whole session, on the session's control plane), ``cluster_registry`` (where its images come
+from) and ``site`` (a fresh namespace of that cluster).
 """
 
 from __future__ import annotations
@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
+from tests.support.cluster_site import Site
 from tests.support.processes import ServerProcess, wait_until
 from tests.support.registry import RegistryServer
 
@@ -124,3 +125,12 @@ def node(control_plane: ControlPlane, cluster_registry: RegistryServer) -> Itera
     yield started
     started.stop()
     control_plane.client.delete(f"/api/v1/nodes/{started.name}")
+
+
+@pytest.fixture
+def site(
+    control_plane: ControlPlane, cluster_registry: RegistryServer, namespace: str, node: Node
+) -> Site:
+    """A fresh namespace beside the session's node."""
+    assert node.name
+    return Site(control_plane, cluster_registry, namespace)
