@@ -44,8 +44,8 @@ def test_it_says_where_it_is_and_ends_when_asked(end: signal.Signals, tmp_path: 
     try:
         wait_until(info.exists, what="the file", within=timedelta(seconds=60), servers=[server])
         said = json.loads(info.read_text(encoding="utf-8"))
-        node = _kubectl(said["kubeconfig"], "wait", "--for=condition=Ready", "node/node")
-        assert node == "node/node condition met\n"
+        node = _kubectl(said["kubeconfig"], "wait", "--for=condition=Ready", f"node/{said['node']}")
+        assert node == f"node/{said['node']} condition met\n"
         whoami = _kubectl(said["gitopsdKubeconfig"], "auth", "whoami")
         assert "system:serviceaccount:gitopsd:gitopsd" in whoami
         with urlopen(f"http://{said['registry']}/v2/") as answer:

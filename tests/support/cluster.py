@@ -7,25 +7,25 @@ the cluster is ready, all at once, and removed at the end.
 from __future__ import annotations
 
 import argparse
-import asyncio
 import json
 import os
+import select
 import signal
 import sys
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from pathlib import Path
 from types import FrameType
 from typing import Any
 
-from tests.support.cluster_node import start_node
 from tests.support.control_plane import ControlPlane, NotBuiltError
 from tests.support.netns import NetworkError
+from tests.support.node_agent import Node, start_node
 from tests.support.processes import ServerEndedError, ServerProcess, WaitTimeoutError
-from tests.support.registry import run_registry
+from tests.support.registry import RegistryError, RegistryServer
 
-_NODE = "node"
 _SIGNALS = (signal.SIGINT, signal.SIGTERM)
+_CANNOT_RUN = (NotBuiltError, NetworkError, RegistryError, ServerEndedError, WaitTimeoutError)
 _WELCOME = """\
 A Kubernetes cluster is ready ({api}). Ctrl-C ends it.
 
@@ -50,7 +50,7 @@ def _request_end(_number: int, _frame: FrameType | None) -> None:
     raise _EndRequestedError
 
 
-def describe(cluster: ControlPlane, registry: str) -> dict[str, Any]:
+def describe(cluster: ControlPlane, node: Node, registry: RegistryServer) -> dict[str, Any]:
     """Return what FILE holds."""
     network = cluster.network
     return {
@@ -58,10 +58,14 @@ def describe(cluster: ControlPlane, registry: str) -> dict[str, Any]:
         "api": cluster.url,
         "kubeconfig": str(cluster.admin_kubeconfig),
         "gitopsdKubeconfig": str(cluster.gitopsd_kubeconfig()),
-        "registry": registry,
+        "registry": registry.host,
         "audit": str(cluster.paths.audit),
         "logs": str(cluster.paths.records),
-        "pids": {name: server.pid for name, server in cluster.servers.items()},
+        "node": node.name,
+        "pids": {
+            **{name: server.pid for name, server in cluster.servers.items()},
+            node.name: node.process.pid,
+        },
         "network": {
             "namespace": network.namespace,
             "host": str(network.host_address),
@@ -79,22 +83,16 @@ def save_info(path: Path, document: dict[str, Any]) -> None:
     part.replace(path)
 
 
-async def _wait_for_an_end(servers: Sequence[ServerProcess]) -> None:
-    """Return on a signal; raise when a server ends by itself.
+def _wait_for_an_end(servers: Sequence[ServerProcess]) -> None:
+    """Block until a signal comes; raise when a server ends by itself.
 
     Raises:
         ServerEndedError: One of ``servers`` ended.
     """
-    loop, over = asyncio.get_running_loop(), asyncio.Event()
-    for number in _SIGNALS:
-        loop.add_signal_handler(number, over.set)
+    ended = select.poll()
     for server in servers:
-        loop.add_reader(server.pidfd, over.set)
-    try:
-        await over.wait()
-    finally:
-        for server in servers:
-            loop.remove_reader(server.pidfd)
+        ended.register(server.pidfd, select.POLLIN)
+    ended.poll()
     for server in servers:
         server.check()
 
@@ -107,28 +105,21 @@ def _removed_at_the_end(path: Path) -> Iterator[None]:
         path.unlink(missing_ok=True)
 
 
-async def _serve(cluster: ControlPlane, info: Path) -> None:
-    """Add a registry and a node to the control plane, say so, and wait for the end."""
-    content = cluster.paths.private / "registry"
-    async with run_registry(content, listen_host=str(cluster.network.host_address)) as registry:
-        cluster.servers[_NODE] = start_node(cluster, registry=registry.url, name=_NODE)
-        document = describe(cluster, registry.host)
-        with _removed_at_the_end(info):
-            save_info(info, document)
-            kubectl = Path(sys.prefix) / "bin" / "kubectl"
-            sys.stdout.write(_WELCOME.format(**document, info=info, kubectl=kubectl))
-            sys.stdout.flush()
-            await _wait_for_an_end(tuple(cluster.servers.values()))
-
-
 def _run(info: Path, name: str) -> None:
-    with ControlPlane.start(name) as cluster:
-        try:
-            asyncio.run(_serve(cluster, info))
-        finally:
-            # A loop that closes gives signals their usual meaning back; the end is in order.
-            for number in _SIGNALS:
-                signal.signal(number, signal.SIG_IGN)
+    with ExitStack() as at_the_end:
+        cluster = at_the_end.enter_context(ControlPlane.start(name))
+        listen = f"{cluster.network.host_address}:0"
+        content = cluster.paths.private / "registry"
+        registry = at_the_end.enter_context(RegistryServer(content, listen))
+        node = start_node(cluster, registry.url, cluster.paths.records)
+        at_the_end.callback(node.stop)
+        document = describe(cluster, node, registry)
+        at_the_end.enter_context(_removed_at_the_end(info))
+        save_info(info, document)
+        kubectl = Path(sys.prefix) / "bin" / "kubectl"
+        sys.stdout.write(_WELCOME.format(**document, info=info, kubectl=kubectl))
+        sys.stdout.flush()
+        _wait_for_an_end((*cluster.servers.values(), node.process))
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -143,7 +134,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         _run(options.info, options.name)
     except _EndRequestedError:
         return 0
-    except (NotBuiltError, NetworkError, ServerEndedError, WaitTimeoutError) as error:
+    except _CANNOT_RUN as error:
         sys.stderr.write(f"{error}\n")
         return 1
     return 0
