@@ -7,7 +7,8 @@
         cluster.run_kubectl("get", "namespaces")
 
 Tests ask for the session's cluster by the fixture ``control_plane`` and for a namespace of their
-own by ``namespace``. Nothing runs pods by itself. A node agent for it:
+own by ``namespace``. Nothing runs pods by itself: the fixture ``site`` adds a node and a registry
+(:mod:`tests.support.node_agent`). A node agent:
 
 * runs inside the cluster's network namespace, as a process started behind
   ``cluster.network.prefix``: there it may bind every address of ``cluster.network.nodes`` (its own,
