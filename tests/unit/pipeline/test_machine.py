@@ -1,0 +1,570 @@
+"""What a run remembers, commands and says, to the letter."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from datetime import timedelta
+
+import pytest
+
+from gitopsd.domain.manifests import Digest
+from gitopsd.domain.runs import (
+    AbortReason,
+    CommandId,
+    Failure,
+    LastLook,
+    Phase,
+    Run,
+    RunId,
+    RunKind,
+    Step,
+)
+from gitopsd.domain.verifications import StallReason
+from gitopsd.pipeline.commands import ExecuteStep, Notify, Reconsider, StartRollback, Trigger
+from gitopsd.pipeline.endings import Transition
+from gitopsd.pipeline.events import (
+    AbortRequested,
+    AppliedChanged,
+    DeadlineReached,
+    GateRefused,
+    RollbackRequested,
+    RunAdmitted,
+    StepErrored,
+    StepFailed,
+    StepPending,
+    StepSucceeded,
+    Superseded,
+)
+from gitopsd.pipeline.machine import decide
+from tests.support.runs import BYTES, COMMAND, NEWER, NOON, OTHER_TARGET, STALE, TARGET, run_at
+
+ROLLOUT, ROLLBACK, SYNC = RunKind.ROLLOUT, RunKind.ROLLBACK, RunKind.SYNC
+NEXT_COMMAND = CommandId("run-7.4")
+SECOND = timedelta(seconds=1)
+MINUTE = timedelta(minutes=1)
+
+
+def aborted(transition: Transition, reason: AbortReason, message: str, step: Step | None) -> None:
+    """Expects a run that ended Aborted at noon with a failure, and people told of it."""
+    run = transition.run
+    assert run.phase is Phase.ABORTED
+    assert run.failure == Failure(reason.value, message, step)
+    assert run.command is None
+    assert run.step_deadline is None
+    assert run.ended_at == NOON
+    subject = {
+        ROLLOUT: "r-7",
+        ROLLBACK: "the rollback to r-7",
+        SYNC: "applying r-7 again",
+    }[run.kind]
+    assert transition.commands[-2:] == (
+        Reconsider(run.id),
+        Notify(run.id, Trigger.RUN_ABORTED, f"shop/production: {subject} ended: {message}"),
+    )
+
+
+def test_admission_begins_the_first_step_under_the_given_timeouts() -> None:
+    """A run remembers when it began, how long its steps may take, and what it commanded."""
+    run = run_at(ROLLOUT, Phase.PENDING)
+    timeouts = ((Step.RENDER, 2 * MINUTE), (Step.VALIDATE, MINUTE))
+    transition = decide(run, RunAdmitted(NOON, timeouts))
+    assert transition == Transition(
+        replace(
+            run,
+            phase=Phase.RUNNING,
+            step=Step.RENDER,
+            command=NEXT_COMMAND,
+            step_deadline=NOON + 2 * MINUTE,
+            started_at=NOON,
+            timeouts=timeouts,
+            version=4,
+        ),
+        (
+            ExecuteStep(NEXT_COMMAND, run.id, Step.RENDER, 1, timedelta(0)),
+            Notify(run.id, Trigger.RUN_STARTED, "shop/production: r-7 is on its way"),
+        ),
+    )
+
+
+def test_admission_without_timeouts_keeps_those_the_run_has() -> None:
+    """Timeouts stored with the run hold when the event brings none."""
+    run = replace(run_at(SYNC, Phase.PENDING), timeouts=((Step.APPLY, 3 * MINUTE),))
+    after = decide(run, RunAdmitted(NOON)).run
+    assert after.timeouts == ((Step.APPLY, 3 * MINUTE),)
+    assert after.step_deadline == NOON + 3 * MINUTE
+
+
+@pytest.mark.parametrize(
+    "kind,step,mutated,trigger,message",
+    [
+        (ROLLBACK, Step.PREPARE, True, Trigger.ROLLBACK_STARTED, "going back to r-7"),
+        (SYNC, Step.APPLY, True, Trigger.RUN_STARTED, "applying r-7 again"),
+        (ROLLOUT, Step.RENDER, False, Trigger.RUN_STARTED, "r-7 is on its way"),
+    ],
+)
+def test_what_begins_with_a_write_has_mutated_at_once(
+    kind: RunKind, step: Step, mutated: bool, trigger: Trigger, message: str
+) -> None:
+    """Prepare and Apply make a run mutated when they are commanded, not when they are done."""
+    transition = decide(run_at(kind, Phase.PENDING), RunAdmitted(NOON))
+    assert transition.run.step is step
+    assert transition.run.mutated is mutated
+    assert transition.commands[1] == Notify(RunId("run-7"), trigger, f"shop/production: {message}")
+
+
+@pytest.mark.parametrize(
+    "step,following,timeout",
+    [
+        (Step.RENDER, Step.VALIDATE, 10 * MINUTE),
+        (Step.VALIDATE, Step.DIFF, 10 * MINUTE),
+        (Step.DIFF, Step.GATE, timedelta(days=7)),
+        (Step.GATE, Step.PREPARE, 30 * MINUTE),
+        (Step.PREPARE, Step.APPLY, 10 * MINUTE),
+        (Step.APPLY, Step.WAIT_HEALTHY, 5 * MINUTE),
+        (Step.WAIT_HEALTHY, Step.VERIFY, 10 * MINUTE),
+        (Step.VERIFY, Step.PRUNE, 10 * MINUTE),
+        (Step.PRUNE, Step.CERTIFY, 5 * MINUTE),
+    ],
+)
+def test_a_step_begins_with_nothing_seen_and_a_deadline_of_its_own(
+    step: Step, following: Step, timeout: timedelta
+) -> None:
+    """Attempt, cursor, look and wait of the step before are forgotten."""
+    run = replace(
+        run_at(ROLLOUT, step),
+        attempt=4,
+        last_look=LastLook.NOT_HEALTHY,
+        cursor="3/4",
+        waiting_for="Deployment api",
+    )
+    transition = decide(run, StepSucceeded(NOON, COMMAND))
+    after = transition.run
+    assert after.step is following
+    assert (after.attempt, after.cursor, after.waiting_for) == (1, "", "")
+    assert after.last_look is LastLook.NONE
+    assert after.step_deadline == NOON + timeout
+    assert after.mutated is (following not in (Step.VALIDATE, Step.DIFF, Step.GATE))
+    assert (after.command, after.version) == (NEXT_COMMAND, 4)
+    assert transition.commands == (ExecuteStep(NEXT_COMMAND, run.id, following, 1, timedelta(0)),)
+
+
+def test_render_and_diff_hand_their_products_to_the_run() -> None:
+    """What was rendered is stored by Render, the plan by Diff, and by no other step."""
+    outcome = StepSucceeded(
+        NOON,
+        COMMAND,
+        rendered=Digest("sha256:r"),
+        plan=Digest("sha256:p"),
+        plan_empty=True,
+        restore=OTHER_TARGET,
+        no_restore=StallReason.MANUAL,
+    )
+    rendered = decide(run_at(ROLLOUT, Step.RENDER), outcome).run
+    assert (rendered.rendered, rendered.plan, rendered.plan_empty) == ("sha256:r", None, False)
+    planned = decide(run_at(ROLLOUT, Step.DIFF), outcome).run
+    assert (planned.rendered, planned.plan, planned.plan_empty) == (BYTES, "sha256:p", True)
+    assert planned.restore_target is None
+    verified = decide(run_at(ROLLOUT, Step.VERIFY), outcome).run
+    assert (verified.rendered, verified.plan) == (BYTES, "sha256:plan")
+    assert (verified.restore_target, verified.no_restore) == (TARGET, None)
+
+
+def test_leaving_the_gate_stores_what_a_failure_restores() -> None:
+    """The restore target, or why there is none, is stored with the command of Prepare."""
+    gate = run_at(ROLLOUT, Step.GATE)
+    with_target = decide(gate, StepSucceeded(NOON, COMMAND, restore=TARGET)).run
+    assert (with_target.restore_target, with_target.no_restore) == (TARGET, None)
+    without = decide(gate, StepSucceeded(NOON, COMMAND, no_restore=StallReason.NO_TARGET)).run
+    assert (without.restore_target, without.no_restore) == (None, StallReason.NO_TARGET)
+
+
+def test_a_plan_that_changes_nothing_still_goes_on_over_something_unverified() -> None:
+    """Only over a verified applied set is an empty plan the end of the run."""
+    run = run_at(ROLLOUT, Step.DIFF)
+    event = StepSucceeded(NOON, COMMAND, plan=Digest("sha256:p"), plan_empty=True)
+    assert decide(run, event).run.step is Step.GATE
+    ended = decide(run, replace(event, applied_verified=True)).run
+    assert (ended.phase, ended.step, ended.failure) == (Phase.SUCCEEDED, Step.DIFF, None)
+    assert (ended.plan, ended.plan_empty, ended.ended_at) == ("sha256:p", True, NOON)
+    changing = replace(event, plan_empty=False, applied_verified=True)
+    assert decide(run, changing).run.step is Step.GATE
+
+
+def test_a_pending_step_goes_on_later_under_a_new_command() -> None:
+    """Cursor, look and reason are kept; attempt and deadline stay what they were."""
+    run = replace(run_at(ROLLOUT, Step.WAIT_HEALTHY), attempt=3)
+    event = StepPending(
+        NOON,
+        COMMAND,
+        5 * SECOND,
+        last_look=LastLook.NOT_HEALTHY,
+        cursor="2/4",
+        message="Deployment api has 1 of 3 pods",
+    )
+    transition = decide(run, event)
+    assert transition == Transition(
+        replace(
+            run,
+            command=NEXT_COMMAND,
+            last_look=LastLook.NOT_HEALTHY,
+            cursor="2/4",
+            waiting_for="Deployment api has 1 of 3 pods",
+            version=4,
+        ),
+        (ExecuteStep(NEXT_COMMAND, run.id, Step.WAIT_HEALTHY, 3, 5 * SECOND),),
+    )
+
+
+def test_an_errored_attempt_counts_as_a_look_that_saw_nothing() -> None:
+    """The next attempt waits, goes on where it was, and cannot blame the release."""
+    run = replace(run_at(ROLLOUT, Step.WAIT_HEALTHY), last_look=LastLook.NOT_HEALTHY, cursor="2/4")
+    transition = decide(run, StepErrored(NOON, COMMAND, "Unavailable", "no answer"))
+    assert transition == Transition(
+        replace(
+            run,
+            attempt=2,
+            command=NEXT_COMMAND,
+            last_look=LastLook.UNKNOWN,
+            waiting_for="no answer",
+            version=4,
+        ),
+        (ExecuteStep(NEXT_COMMAND, run.id, Step.WAIT_HEALTHY, 2, SECOND),),
+    )
+    deadline = run.step_deadline
+    assert deadline is not None
+    assert decide(transition.run, DeadlineReached(deadline)).run.phase is Phase.ERRORED
+
+
+def test_an_errored_attempt_may_move_the_cursor() -> None:
+    """A step that got further before it errored goes on from there."""
+    run = replace(run_at(ROLLOUT, Step.APPLY), cursor="2/4")
+    event = StepErrored(NOON, COMMAND, "Unavailable", "no answer", cursor="3/4")
+    assert decide(run, event).run.cursor == "3/4"
+
+
+@pytest.mark.parametrize(
+    "attempt,limit,phase,attempt_after",
+    [(1, 2, Phase.RUNNING, 2), (2, 2, Phase.ERRORED, 2), (3, 2, Phase.ERRORED, 3)],
+)
+def test_attempts_end_at_the_limit_of_the_error(
+    attempt: int, limit: int, phase: Phase, attempt_after: int
+) -> None:
+    """The attempt that reaches the limit is the last."""
+    run = replace(run_at(ROLLOUT, Step.RENDER), attempt=attempt)
+    event = StepErrored(NOON, COMMAND, "Unavailable", "no answer", limit=limit)
+    after = decide(run, event).run
+    assert (after.phase, after.attempt) == (phase, attempt_after)
+
+
+def test_an_error_waits_as_long_as_the_other_side_asks() -> None:
+    """A longer wait than the backoff is honoured."""
+    event = StepErrored(NOON, COMMAND, "Throttled", "slow down", retry_after=40 * SECOND)
+    (command,) = decide(run_at(ROLLOUT, Step.RENDER), event).commands
+    assert isinstance(command, ExecuteStep)
+    assert command.delay == 40 * SECOND
+
+
+def test_giving_up_keeps_the_words_of_the_error() -> None:
+    """An Errored run says what could not be found out, and where."""
+    event = StepErrored(NOON, COMMAND, "Unavailable", "no answer", retryable=False)
+    after = decide(run_at(ROLLOUT, Step.VALIDATE), event).run
+    assert after.failure == Failure("Unavailable", "no answer", Step.VALIDATE)
+
+
+def test_a_failed_step_keeps_the_verdict() -> None:
+    """A Failed run says why, and where."""
+    after = decide(
+        run_at(ROLLOUT, Step.APPLY), StepFailed(NOON, COMMAND, "Denied", "quota is used up")
+    ).run
+    assert after.failure == Failure("Denied", "quota is used up", Step.APPLY)
+
+
+@pytest.mark.parametrize(
+    "look,waiting,failure",
+    [
+        (
+            LastLook.NOT_HEALTHY,
+            "Deployment api has 1 of 3 pods",
+            Failure(
+                "DeadlineExceeded",
+                "its time is over and the last look was not healthy: "
+                "Deployment api has 1 of 3 pods",
+                Step.VERIFY,
+            ),
+        ),
+        (
+            LastLook.NOT_HEALTHY,
+            "",
+            Failure(
+                "DeadlineExceeded",
+                "its time is over and the last look was not healthy",
+                Step.VERIFY,
+            ),
+        ),
+        (
+            LastLook.UNKNOWN,
+            "no answer",
+            Failure(
+                "Unreachable",
+                "its time is over and there is no sight of it: no answer",
+                Step.VERIFY,
+            ),
+        ),
+        (
+            LastLook.HEALTHY,
+            "",
+            Failure("Unreachable", "its time is over and there is no sight of it", Step.VERIFY),
+        ),
+    ],
+)
+def test_a_deadline_is_judged_by_the_last_look(
+    look: LastLook, waiting: str, failure: Failure
+) -> None:
+    """Only a last look that was not healthy makes a passed deadline a verdict."""
+    run = replace(run_at(ROLLOUT, Step.VERIFY), last_look=look, waiting_for=waiting)
+    after = decide(run, DeadlineReached(NOON + MINUTE)).run
+    assert after.failure == failure
+    assert after.ended_at == NOON + MINUTE
+
+
+@pytest.mark.parametrize("offset,over", [(-SECOND / 1000, False), (0 * SECOND, True)])
+def test_a_deadline_holds_from_its_very_moment(offset: timedelta, over: bool) -> None:
+    """A report of the deadline before it is reached is ignored."""
+    run = run_at(SYNC, Step.APPLY)
+    transition = decide(run, DeadlineReached(NOON + MINUTE + offset))
+    assert (transition.ignored == "") is over
+    if not over:
+        assert transition.ignored == "the deadline is not reached for a Sync in Apply"
+    no_deadline = replace(run, step_deadline=None)
+    assert decide(no_deadline, DeadlineReached(NOON)).run is no_deadline
+
+
+def test_a_gate_that_stays_closed_expires() -> None:
+    """The end says what the run waited for."""
+    run = replace(run_at(ROLLOUT, Step.GATE), waiting_for="0 of 1 approvals")
+    at = NOON + MINUTE
+    after = decide(run, DeadlineReached(at)).run
+    assert after.failure == Failure(
+        "Expired", "its gates did not open in time: 0 of 1 approvals", Step.GATE
+    )
+    quiet = decide(replace(run, waiting_for=""), DeadlineReached(at)).run
+    assert quiet.failure == Failure("Expired", "its gates did not open in time", Step.GATE)
+
+
+def test_a_refusal_ends_the_run_with_its_reason() -> None:
+    """GateRefused, and a verdict at the Gate, end the run Rejected."""
+    run = run_at(ROLLOUT, Step.GATE)
+    message = "approval: rejected by maria"
+    aborted(decide(run, GateRefused(NOON, message)), AbortReason.REJECTED, message, Step.GATE)
+    aborted(
+        decide(run, StepFailed(NOON, COMMAND, "Refused", message)),
+        AbortReason.REJECTED,
+        message,
+        Step.GATE,
+    )
+
+
+def test_a_changed_applied_set_takes_the_plan_away() -> None:
+    """The run is validated and diffed anew; its rendered set stays."""
+    run = replace(run_at(ROLLOUT, Step.GATE), plan_empty=True)
+    transition = decide(run, AppliedChanged(NOON))
+    after = transition.run
+    assert (after.step, after.plan, after.plan_empty) == (Step.VALIDATE, None, False)
+    assert after.rendered == BYTES
+    assert after.step_deadline == NOON + 10 * MINUTE
+    assert transition.commands == (
+        ExecuteStep(NEXT_COMMAND, run.id, Step.VALIDATE, 1, timedelta(0)),
+    )
+
+
+def test_a_waiting_run_is_replaced_by_a_newer_one() -> None:
+    """It ends, says by what, and remembers by which run."""
+    run = run_at(ROLLOUT, Step.GATE)
+    transition = decide(run, Superseded(NOON, NEWER, by_alias="calm-heron"))
+    aborted(transition, AbortReason.SUPERSEDED, "superseded by calm-heron", Step.GATE)
+    assert transition.run.superseded_by == NEWER
+    unnamed = decide(run, Superseded(NOON, NEWER))
+    aborted(unnamed, AbortReason.SUPERSEDED, "superseded by run-8", Step.GATE)
+
+
+def test_a_waiting_run_that_got_a_vote_stays() -> None:
+    """A vote keeps the run until it is decided."""
+    run = run_at(ROLLOUT, Step.GATE)
+    transition = decide(run, Superseded(NOON, NEWER, vote_standing=True))
+    assert transition == Transition(run, ignored="a vote has been given for it")
+
+
+def test_a_run_that_was_protected_is_superseded_only_while_it_fails() -> None:
+    """After two in a row the third may wait for health, unless it shows a failing signal."""
+    run = run_at(ROLLOUT, Step.WAIT_HEALTHY)
+    protected = Superseded(NOON, NEWER, protected=True)
+    assert decide(run, protected) == Transition(
+        run, ignored="two before it were superseded here, and it shows no failing signal"
+    )
+    failing = decide(run, replace(protected, failing=True))
+    aborted(failing, AbortReason.SUPERSEDED, "superseded by run-8", Step.WAIT_HEALTHY)
+    unprotected = decide(run, Superseded(NOON, NEWER))
+    aborted(unprotected, AbortReason.SUPERSEDED, "superseded by run-8", Step.WAIT_HEALTHY)
+
+
+def test_a_batch_in_flight_ends_before_the_run_does() -> None:
+    """In Prepare and Apply the run is marked, and its command stays outstanding."""
+    run = run_at(ROLLOUT, Step.APPLY)
+    marked = decide(run, Superseded(NOON, NEWER, by_alias="calm-heron"))
+    assert marked == Transition(
+        replace(
+            run,
+            superseded_by=NEWER,
+            failure=Failure("Superseded", "superseded by calm-heron", Step.APPLY),
+            version=4,
+        )
+    )
+    assert marked.run.command == COMMAND
+    done = decide(marked.run, StepSucceeded(NOON, COMMAND))
+    aborted(done, AbortReason.SUPERSEDED, "superseded by calm-heron", Step.APPLY)
+
+
+def test_a_taken_over_run_without_words_still_says_by_what() -> None:
+    """A run stored without a failure ends with the id of the run that took over."""
+    run = replace(run_at(ROLLOUT, Step.APPLY), superseded_by=NEWER)
+    done = decide(run, StepSucceeded(NOON, COMMAND))
+    aborted(done, AbortReason.SUPERSEDED, "superseded by run-8", Step.APPLY)
+
+
+def test_a_nearly_proven_run_finishes_though_superseded() -> None:
+    """From Verify on the run only notes who follows, and carries no failure."""
+    run = run_at(ROLLOUT, Step.VERIFY)
+    noted = decide(run, Superseded(NOON, NEWER))
+    assert noted == Transition(replace(run, superseded_by=NEWER, version=4))
+    on = decide(noted.run, StepSucceeded(NOON, COMMAND)).run
+    assert (on.step, on.superseded_by, on.failure) == (Step.PRUNE, NEWER, None)
+
+
+def test_the_same_successor_is_noted_once_and_a_newer_one_again() -> None:
+    """A repeated notice changes nothing; another successor takes the place of the first."""
+    for step in (Step.APPLY, Step.VERIFY):
+        run = decide(run_at(ROLLOUT, step), Superseded(NOON, NEWER)).run
+        again = decide(run, Superseded(NOON, NEWER))
+        assert again == Transition(run, ignored="it knows that run-8 takes over")
+        newest = decide(run, Superseded(NOON, RunId("run-9"))).run
+        assert newest.superseded_by == "run-9"
+        assert newest.version == 5
+
+
+def test_an_abort_before_any_write_ends_the_run_at_once() -> None:
+    """It ends with the reason that was given, by whom and in whose words."""
+    run = run_at(ROLLOUT, Step.VALIDATE)
+    asked = decide(run, AbortRequested(NOON, "maria"))
+    aborted(asked, AbortReason.REQUESTED, "aborted by maria", Step.VALIDATE)
+    assert asked.run.ended_by == "maria"
+    event = AbortRequested(
+        NOON, "gitopsd", reason=AbortReason.QUARANTINED, message="its image failed here"
+    )
+    held = decide(run, event)
+    text = "aborted by gitopsd: its image failed here"
+    aborted(held, AbortReason.QUARANTINED, text, Step.VALIDATE)
+    pending = decide(run_at(SYNC, Phase.PENDING), AbortRequested(NOON, "maria"))
+    aborted(pending, AbortReason.REQUESTED, "aborted by maria", None)
+
+
+def test_an_abort_after_a_write_waits_for_the_work_in_flight() -> None:
+    """The run is marked; the next outcome ends it, and restores only if that was asked for."""
+    run = run_at(ROLLOUT, Step.WAIT_HEALTHY)
+    marked = decide(run, AbortRequested(NOON, "maria", message="wrong day"))
+    failure = Failure("Requested", "aborted by maria: wrong day", Step.WAIT_HEALTHY)
+    assert marked == Transition(
+        replace(run, aborting=True, ended_by="maria", failure=failure, version=4)
+    )
+    done = decide(marked.run, StepPending(NOON, COMMAND, SECOND))
+    aborted(done, AbortReason.REQUESTED, failure.message, Step.WAIT_HEALTHY)
+    assert len(done.commands) == 2
+    restoring = decide(marked.run, AbortRequested(NOON, "ben", restore=True)).run
+    assert (restoring.aborting_restore, restoring.ended_by) == (True, "ben")
+    done = decide(restoring, StepPending(NOON, COMMAND, SECOND))
+    aborted(done, AbortReason.REQUESTED, "aborted by ben", Step.WAIT_HEALTHY)
+    assert done.commands[0] == StartRollback(run.id, TARGET, requested_by="ben")
+
+
+def test_a_run_is_asked_to_abort_once() -> None:
+    """A second request changes nothing unless it asks for more; nor does a successor."""
+    run = decide(run_at(ROLLOUT, Step.APPLY), AbortRequested(NOON, "maria")).run
+    ignored = Transition(run, ignored="it is being aborted")
+    assert decide(run, AbortRequested(NOON, "maria")) == ignored
+    assert decide(run, Superseded(NOON, NEWER)) == ignored
+    restoring = decide(run, AbortRequested(NOON, "ben", restore=True)).run
+    again = AbortRequested(NOON, "maria", restore=True)
+    assert decide(restoring, again) == Transition(restoring, ignored="it is being aborted")
+    waiting = decide(run_at(SYNC, Step.WAIT_HEALTHY), AbortRequested(NOON, "maria")).run
+    assert decide(waiting, Superseded(NOON, NEWER)).run is waiting
+
+
+def test_a_removed_stage_lets_its_front_run_finish() -> None:
+    """What has begun to write goes on to its own end."""
+    run = run_at(ROLLOUT, Step.PREPARE)
+    event = AbortRequested(NOON, "gitopsd", reason=AbortReason.STAGE_REMOVED)
+    assert decide(run, event) == Transition(
+        run, ignored="it has begun to write, so it finishes before its stage is retired"
+    )
+
+
+def test_an_abort_overrides_a_successor() -> None:
+    """A person who wants the old state back gets it, though a newer release stood ready."""
+    run = decide(run_at(ROLLOUT, Step.APPLY), Superseded(NOON, NEWER)).run
+    marked = decide(run, AbortRequested(NOON, "maria", restore=True)).run
+    done = decide(marked, StepSucceeded(NOON, COMMAND))
+    assert done.commands[0] == StartRollback(run.id, TARGET, requested_by="maria")
+
+
+def test_a_rollback_is_redirected_when_its_batch_reports() -> None:
+    """The newest wish counts, and the new rollback carries who asked for it."""
+    run = run_at(ROLLBACK, Step.APPLY)
+    first = decide(run, RollbackRequested(NOON, "maria", TARGET)).run
+    marked = decide(first, RollbackRequested(NOON, "ben", OTHER_TARGET))
+    failure = Failure("Redirected", "redirected by ben to r-2", Step.APPLY)
+    assert marked == Transition(
+        replace(run, redirect=OTHER_TARGET, ended_by="ben", failure=failure, version=5)
+    )
+    done = decide(marked.run, StepFailed(NOON, COMMAND, "Denied", "quota is used up"))
+    aborted(done, AbortReason.REDIRECTED, failure.message, Step.APPLY)
+    assert done.commands[0] == StartRollback(run.id, OTHER_TARGET, requested_by="ben")
+    assert len(done.commands) == 3
+
+
+def test_a_rollback_with_nothing_in_flight_is_redirected_at_once() -> None:
+    """While it waits or looks, there is no batch to wait for."""
+    run = run_at(ROLLBACK, Step.CERTIFY)
+    done = decide(run, RollbackRequested(NOON, "maria", OTHER_TARGET))
+    aborted(done, AbortReason.REDIRECTED, "redirected by maria to r-2", Step.CERTIFY)
+    assert done.run.redirect == OTHER_TARGET
+    assert done.commands[0] == StartRollback(run.id, OTHER_TARGET, requested_by="maria")
+
+
+def test_answers_to_earlier_commands_are_stale() -> None:
+    """The answer says which command it was for and which one is outstanding."""
+    run = run_at(ROLLOUT, Step.APPLY)
+    assert decide(run, StepSucceeded(NOON, STALE)).ignored == (
+        "stale: it answers run-7.2, outstanding is run-7.3"
+    )
+
+
+@pytest.mark.parametrize(
+    "run,reason",
+    [
+        (run_at(ROLLBACK, Step.VERIFY), "Superseded changes nothing for a Rollback in Verify"),
+        (run_at(ROLLBACK, Phase.PENDING), "Superseded changes nothing for a Rollback in Pending"),
+        (
+            replace(run_at(SYNC, Step.APPLY), step=Step.VERIFY),
+            "Superseded changes nothing for a Sync in Verify",
+        ),
+    ],
+)
+def test_an_event_that_changes_nothing_says_where(run: Run, reason: str) -> None:
+    """A pair without a row is ignored with a sentence."""
+    assert decide(run, Superseded(NOON, NEWER)) == Transition(run, ignored=reason)
+
+
+def test_the_same_history_makes_the_same_ids() -> None:
+    """Deciding is repeatable: equal runs and events give equal transitions."""
+    for event in (RunAdmitted(NOON), AbortRequested(NOON, "maria")):
+        run = run_at(ROLLOUT, Phase.PENDING)
+        assert decide(run, event) == decide(run, event)

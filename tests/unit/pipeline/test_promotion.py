@@ -1,0 +1,155 @@
+"""The order of stages."""
+
+from __future__ import annotations
+
+from datetime import timedelta
+
+import pytest
+
+from gitopsd.domain.config import ApplicationSpec, GitSource, SoakGate, StageSpec
+from gitopsd.domain.releases import ApplicationName, ReleaseId, StageName
+from gitopsd.domain.sources import RefName, RepoURL
+from gitopsd.pipeline.promotion import (
+    OrderProblem,
+    check_order,
+    downstream_of,
+    is_entry,
+    missing_upstream,
+)
+
+HOUR = timedelta(hours=1)
+
+
+def stage(name: str, *after: str, ref: str | None = None, soaks: tuple[str, ...] = ()) -> StageSpec:
+    """A stage that comes after others."""
+    return StageSpec(
+        StageName(name),
+        "one",
+        f"overlays/{name}",
+        name,
+        after=tuple(StageName(other) for other in after),
+        ref=RefName(ref) if ref else None,
+        gates=tuple(SoakGate(StageName(other), HOUR) for other in soaks),
+    )
+
+
+def application(*stages: StageSpec) -> ApplicationSpec:
+    """An application of these stages."""
+    source = GitSource(RepoURL("https://git.example.test/shop.git"), RefName("refs/heads/main"))
+    return ApplicationSpec(ApplicationName("shop"), {}, source, stages)
+
+
+def test_entry_stages_are_fed_by_their_line() -> None:
+    """A stage that comes after nothing is an entry."""
+    assert is_entry(stage("staging"))
+    assert not is_entry(stage("production", "staging"))
+
+
+def test_downstream_are_the_stages_directly_after() -> None:
+    """In file order; those further down ask for somebody else's verification."""
+    spec = application(
+        stage("eu", "staging"),
+        stage("staging"),
+        stage("world", "eu", "us"),
+        stage("us", "staging"),
+    )
+    assert downstream_of(spec, StageName("staging")) == ("eu", "us")
+    assert downstream_of(spec, StageName("us")) == ("world",)
+    assert downstream_of(spec, StageName("world")) == ()
+
+
+def test_a_release_has_to_be_verified_in_every_stage_before() -> None:
+    """A stage of which nothing is known counts as not verified."""
+    release = ReleaseId("r-1")
+    after = (StageName("eu"), StageName("us"))
+    assert missing_upstream(after, release, {}) == after
+    verified = {"eu": frozenset({release}), "us": frozenset({ReleaseId("r-2")})}
+    assert missing_upstream(after, release, verified) == ("us",)
+    assert missing_upstream(after, release, {**verified, "us": frozenset({release})}) == ()
+    assert missing_upstream((), release, {}) == ()
+
+
+def test_a_sensible_order_has_no_problems() -> None:
+    """Forks, joins, soaks over two stages and entries of their own are fine."""
+    spec = application(
+        stage("staging"),
+        stage("eu", "staging", soaks=("staging",)),
+        stage("us", "staging"),
+        stage("world", "eu", "us", soaks=("eu", "staging")),
+        stage("preview", ref="refs/heads/preview"),
+    )
+    assert check_order(spec) == ()
+
+
+@pytest.mark.parametrize(
+    "stages,problem",
+    [
+        (
+            (stage("staging"), stage("staging")),
+            OrderProblem(
+                "spec.stages[1].name",
+                "there is a stage staging already",
+                "give each stage a name of its own",
+            ),
+        ),
+        (
+            (stage("staging"), stage("production", "staging", ref="refs/heads/live")),
+            OrderProblem(
+                "spec.stages[1].after",
+                "production follows a ref of its own and other stages as well",
+                "remove after, or branch and tags",
+            ),
+        ),
+        (
+            (stage("staging"), stage("eu"), stage("production", "staging", "stagin")),
+            OrderProblem(
+                "spec.stages[2].after[1]", "there is no stage stagin", "there is: staging, eu"
+            ),
+        ),
+        (
+            (stage("production", "staging"),),
+            OrderProblem(
+                "spec.stages[0].after[0]", "there is no stage staging", "there is: no other stage"
+            ),
+        ),
+        (
+            (stage("staging"), stage("eu", "staging"), stage("us", "eu", soaks=("eu", "world"))),
+            OrderProblem(
+                "spec.stages[2].gates[1].soak.stage",
+                "world does not come before us",
+                "name a stage that does: eu, staging",
+            ),
+        ),
+        (
+            (stage("staging", soaks=("staging",)),),
+            OrderProblem(
+                "spec.stages[0].gates[0].soak.stage",
+                "staging does not come before staging",
+                "name a stage that does: add one with after",
+            ),
+        ),
+        (
+            (stage("staging", "staging"),),
+            OrderProblem(
+                "spec.stages[0].after",
+                "staging comes after itself",
+                "remove the way from staging back to it: staging",
+            ),
+        ),
+    ],
+)
+def test_each_mistake_is_named_with_its_remedy(
+    stages: tuple[StageSpec, ...], problem: OrderProblem
+) -> None:
+    """One problem, where it stands in the file, and what to write instead."""
+    assert check_order(application(*stages)) == (problem,)
+
+
+def test_every_stage_of_a_circle_is_named() -> None:
+    """Whichever way is cut, the circle ends; a stage that only follows it is not in it."""
+    spec = application(stage("a", "c"), stage("b", "a"), stage("c", "b"), stage("d", "c"))
+    assert [problem.path for problem in check_order(spec)] == [
+        "spec.stages[0].after",
+        "spec.stages[1].after",
+        "spec.stages[2].after",
+    ]
