@@ -159,7 +159,7 @@ def test_the_digest_is_of_the_content() -> None:
          "Write a list: one entry a line, each after a dash"),
         ("after: [1]", "after[0]", "it is the number 1, expected text",
          'Write it as text, in quotes if it looks like a number: "1.10"'),
-        ("mode: aply", "mode", "it is 'aply', expected `apply` or `observe`",
+        ("mode: applies", "mode", "it is 'applies', expected `apply` or `observe`",
          "Did you mean `apply`?"),
         ("health: 5m", "health", "it is '5m', expected a mapping",
          "Write `key: value` lines, indented"),
