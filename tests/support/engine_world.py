@@ -12,6 +12,7 @@ from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 from datetime import timedelta
+from typing import TypeVar
 
 from gitopsd.domain.config import (
     ApplicationSpec,
@@ -36,7 +37,7 @@ from gitopsd.engine.actions import Actions, Actor
 from gitopsd.engine.daemon import ConfigurationChange, Daemon
 from gitopsd.engine.intake import accept_delivery
 from gitopsd.engine.services import Services
-from gitopsd.store_ports import Transaction
+from gitopsd.store_ports import Store, Transaction
 from gitopsd.testing.clock import LoopClock
 from gitopsd.testing.cluster import MemoryCluster, MemoryClusters
 from gitopsd.testing.doorbell import MemoryDoorbell
@@ -47,6 +48,8 @@ from gitopsd.testing.source_repository import MemoryRepositories
 from gitopsd.testing.telemetry import MemoryTelemetry
 from gitopsd.testing.verifier import MemoryAnswer, MemoryVerifier
 from tests.support.deliveries import sign
+
+T = TypeVar("T")
 
 REPO = RepoURL("https://git.example/shop-deploy.git")
 MAIN = RefName("refs/heads/main")
@@ -106,12 +109,39 @@ def shop_spec(change: Callable[[StageSpec], StageSpec] | None = None) -> Applica
     return ApplicationSpec(SHOP, {"team": "shop"}, GitSource(REPO, MAIN), stages, digest="1")
 
 
+class ObservedStore:
+    """A store that shows each committed state to whoever wants to see it.
+
+    Attributes:
+        observe: Called after every transaction with a reading one; None for nobody.
+    """
+
+    def __init__(self, inner: Store) -> None:
+        self.observe: Callable[[Transaction], None] | None = None
+        self._inner = inner
+
+    async def transact(self, work: Callable[[Transaction], T]) -> T:
+        """Run a transaction, then show what it left."""
+        result = await self._inner.transact(work)
+        if self.observe is not None:
+            await self._inner.read(self.observe)
+        return result
+
+    async def read(self, work: Callable[[Transaction], T]) -> T:
+        """Read."""
+        return await self._inner.read(work)
+
+    async def close(self) -> None:
+        """Close."""
+        await self._inner.close()
+
+
 @dataclass
 class World:
     """Everything outside of the engine, and the engine."""
 
     clock: LoopClock
-    store: MemoryStore
+    store: ObservedStore
     cluster: MemoryCluster
     repositories: MemoryRepositories
     renderer: MemoryRenderer
@@ -265,7 +295,7 @@ def make_world(*specs: ApplicationSpec) -> World:
     verifier.serve("api", MemoryAnswer(), path="/health")
     notifier = MemoryNotifier()
     telemetry = MemoryTelemetry()
-    store = MemoryStore(clock)
+    store = ObservedStore(MemoryStore(clock))
     configuration = [
         Configuration(
             applications={spec.name: spec for spec in specs},
