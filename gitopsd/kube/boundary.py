@@ -185,9 +185,9 @@ def find_foreign(value: Json) -> str:
         if depth > MAX_DEPTH:
             return f"{path[:80]}... is nested deeper than {MAX_DEPTH} levels"
         if isinstance(current, Mapping):
-            odd = next((key for key in current if not isinstance(key, str)), None)
-            if odd is not None:
-                return f"{path or 'the object'} has the key {odd!r}; quote it to make a string"
+            odd = [key for key in current if not isinstance(key, str)]
+            if odd:
+                return f"{path or 'the object'} has the key {odd[0]!r}; quote it to make a string"
             waiting += [
                 (inner, f"{path}.{key}" if path else key, depth + 1)
                 for key, inner in current.items()
