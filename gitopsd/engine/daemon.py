@@ -57,6 +57,11 @@ class Daemon:
         self.worker = Worker(services)
         self.ready = asyncio.Event()
 
+    @property
+    def works(self) -> bool:
+        """Whether this process works on the outbox."""
+        return self._work
+
     async def run(self) -> None:
         """Run until cancelled; a failing part is tried again, it does not end the process."""
         self._started_at = self._services.clock.now()

@@ -41,6 +41,7 @@ class Worker:
         self._runs: dict[str, str] = {}
         self._woken = asyncio.Event()
         self._stopping = False
+        self.ended = asyncio.Event()
 
     async def run(self) -> None:
         """Claim and work until `stop`. Lost rings cost one sweep."""
@@ -57,6 +58,7 @@ class Worker:
             listener.cancel()
             await asyncio.gather(listener, return_exceptions=True)
             await self._finish_tasks()
+            self.ended.set()
 
     def stop(self) -> None:
         """Stop claiming; what is under way gets a slice of time to report."""

@@ -1,0 +1,72 @@
+"""``POST /hooks/{receiver}``: signed deliveries in, one committed row out."""
+
+from __future__ import annotations
+
+import asyncio
+import math
+
+from aiohttp import web
+
+from gitopsd.domain.sources import ReceiverName
+from gitopsd.engine.intake import accept_delivery
+from gitopsd.entrypoints.http.service import SERVICE
+from gitopsd.errors import TemporaryError
+
+LARGEST_BODY = 25 * 1024 * 1024
+"""GitHub and GitLab send no larger payloads."""
+
+READ_SECONDS = 5.0
+"""How long a sender may take for its body."""
+
+_PLAIN = ("", "identity")
+
+
+async def receive(request: web.Request) -> web.Response:
+    """Take one delivery.
+
+    Safe to repeat: the same delivery is stored once; sent again, it rings the look again.
+    """
+    service = request.app[SERVICE]
+    wait = service.buckets.take(request.remote or "")
+    if wait > 0:
+        answer = _answer(429, "Too many requests from this address.", close=True)
+        answer.headers["Retry-After"] = str(math.ceil(wait))
+        return answer
+    name = ReceiverName(request.match_info["receiver"])
+    if name not in service.services.configuration().receivers:
+        return _answer(404, "There is no receiver of that name.", close=True)
+    if request.headers.get("Content-Encoding", "").strip().lower() not in _PLAIN:
+        return _answer(415, "Send the body uncompressed: its bytes are what is signed.", close=True)
+    if request.content_length is not None and request.content_length > LARGEST_BODY:
+        return _answer(413, "The body is larger than 25 MB.", close=True)
+    try:
+        async with asyncio.timeout(READ_SECONDS):
+            body = await _read(request)
+    except TimeoutError:
+        return _answer(408, "The body did not arrive within 5 s.", close=True)
+    if body is None:
+        return _answer(413, "The body is larger than 25 MB.", close=True)
+    headers = {name.lower(): value for name, value in request.headers.items()}
+    try:
+        answered = await accept_delivery(service.services, name, headers, body)
+    except TemporaryError:
+        return _answer(503, "The delivery could not be stored; send it again.")
+    return _answer(answered.status, answered.message)
+
+
+async def _read(request: web.Request) -> bytes | None:
+    chunks, size = [], 0
+    async for chunk in request.content.iter_any():
+        size += len(chunk)
+        if size > LARGEST_BODY:
+            return None
+        chunks.append(chunk)
+    return b"".join(chunks)
+
+
+def _answer(status: int, message: str, *, close: bool = False) -> web.Response:
+    """Answer; ``close`` ends the connection instead of reading the rest of a body from it."""
+    response = web.json_response({"message": message}, status=status)
+    if close:
+        response.force_close()
+    return response

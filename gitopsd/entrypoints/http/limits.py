@@ -1,0 +1,58 @@
+"""How often one source may ask: a token bucket each, asked before a body is read."""
+
+from __future__ import annotations
+
+from collections import OrderedDict
+from dataclasses import dataclass
+
+from gitopsd.ports import Clock
+
+MOST_SOURCES = 10_000
+"""Sources that are remembered; the one that was quiet longest is forgotten first."""
+
+
+@dataclass(frozen=True, slots=True)
+class Rate:
+    """How much one source may ask.
+
+    Attributes:
+        burst: Requests at once.
+        per_second: Requests a second in the long run.
+    """
+
+    burst: float = 60.0
+    per_second: float = 20.0
+
+
+@dataclass(slots=True)
+class _Bucket:
+    left: float
+    at: float
+
+
+class TokenBuckets:
+    """A token bucket for each source.
+
+    Args:
+        clock: Tells how much time passed.
+        rate: What one source may ask.
+    """
+
+    def __init__(self, clock: Clock, rate: Rate | None = None) -> None:
+        self._clock = clock
+        self._rate = rate or Rate()
+        self._buckets: OrderedDict[str, _Bucket] = OrderedDict()
+
+    def take(self, source: str) -> float:
+        """Take one token; returns 0.0, or how many seconds to wait for the next."""
+        now = self._clock.monotonic()
+        bucket = self._buckets.pop(source, None) or _Bucket(self._rate.burst, now)
+        grown = bucket.left + (now - bucket.at) * self._rate.per_second
+        bucket.left, bucket.at = min(self._rate.burst, grown), now
+        self._buckets[source] = bucket
+        if len(self._buckets) > MOST_SOURCES:
+            self._buckets.popitem(last=False)
+        if bucket.left < 1:
+            return (1 - bucket.left) / self._rate.per_second
+        bucket.left -= 1
+        return 0.0

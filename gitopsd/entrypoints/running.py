@@ -1,0 +1,161 @@
+"""Runs one process from its start to a graceful end."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import json
+import logging
+import os
+import signal
+from collections.abc import Callable
+from dataclasses import dataclass
+from datetime import timedelta
+from pathlib import Path
+
+from gitopsd import __version__
+from gitopsd.bootstrap import Process, build
+from gitopsd.entrypoints.http.app import build_app
+from gitopsd.entrypoints.http.limits import TokenBuckets
+from gitopsd.entrypoints.http.metrics import build_metrics_app
+from gitopsd.entrypoints.http.server import Listener, listen
+from gitopsd.entrypoints.http.service import ProcessState, Service
+from gitopsd.entrypoints.tokens import make_first_token
+from gitopsd.settings import Settings
+
+_LOG = logging.getLogger(__name__)
+
+FINISH = timedelta(seconds=20)
+"""How long steps under way may take to report when the process is asked to end."""
+
+INFO_FILE = "info.json"
+"""Where the CLI finds the process of a data directory."""
+
+
+@dataclass(frozen=True, slots=True)
+class Part:
+    """Which part of the product a process is.
+
+    Attributes:
+        serve: Whether it takes requests.
+        work: Whether it works on the outbox.
+        info: File that is written when the process is ready; None for none.
+    """
+
+    serve: bool = True
+    work: bool = True
+    info: Path | None = None
+
+
+async def run_process(settings: Settings, part: Part, say: Callable[[str], None]) -> None:
+    """Run until SIGTERM or SIGINT, then end gracefully.
+
+    Args:
+        settings: How it runs.
+        part: Which part of the product it is.
+        say: Tells the person at the terminal one line.
+
+    Raises:
+        PermanentError: The process cannot start; says why.
+        TemporaryError: The database does not answer.
+    """
+    ending = asyncio.Event()
+    loop = asyncio.get_running_loop()
+    for number in (signal.SIGTERM, signal.SIGINT):
+        loop.add_signal_handler(number, ending.set)
+    try:
+        async with build(settings, work=part.work) as process:
+            await _run(process, part, ending, say)
+    finally:
+        for number in (signal.SIGTERM, signal.SIGINT):
+            loop.remove_signal_handler(number)
+
+
+async def _run(
+    process: Process, part: Part, ending: asyncio.Event, say: Callable[[str], None]
+) -> None:
+    state = ProcessState()
+    daemon = asyncio.create_task(process.daemon.run(), name="daemon")
+    waiting = asyncio.create_task(ending.wait(), name="ending")
+    listeners: list[Listener] = []
+    try:
+        ready = asyncio.create_task(process.daemon.ready.wait())
+        await asyncio.wait((daemon, ready, waiting), return_when=asyncio.FIRST_COMPLETED)
+        ready.cancel()
+        if not daemon.done() and not ending.is_set():
+            await _open(process, part, state, listeners, say)
+            await asyncio.wait((daemon, waiting), return_when=asyncio.FIRST_COMPLETED)
+        await _finish(process, state, daemon)
+    finally:
+        waiting.cancel()
+        for listener in listeners:
+            await listener.close()
+        daemon.cancel()
+        await asyncio.gather(waiting, return_exceptions=True)
+        with contextlib.suppress(asyncio.CancelledError):
+            await daemon
+
+
+async def _open(
+    process: Process,
+    part: Part,
+    state: ProcessState,
+    listeners: list[Listener],
+    say: Callable[[str], None],
+) -> None:
+    settings = process.settings
+    api = ""
+    if part.serve:
+        first = await make_first_token(process.services.store, settings.data_dir)
+        if first is not None:
+            say(f"A first admin token is in {first.absolute()}")
+        service = Service(
+            services=process.services,
+            actions=process.actions,
+            changes=process.changes,
+            state=state,
+            problems=process.problems,
+            buckets=TokenBuckets(process.services.clock),
+            sole=process.sole,
+        )
+        listeners.append(await listen(build_app(service), settings.listen))
+        api = listeners[-1].url
+    metrics = build_metrics_app(process.render_metrics)
+    listeners.append(await listen(metrics, settings.metrics_listen))
+    state.started = True
+    document = {
+        "pid": os.getpid(),
+        "api": api,
+        "metrics": f"{listeners[-1].url}/metrics",
+        "dataDir": str(settings.data_dir.absolute()),
+        "version": __version__,
+    }
+    if part.serve:
+        write_info(settings.data_dir / INFO_FILE, document)
+    if part.info is not None:
+        write_info(part.info, document)
+    say(f"gitopsd {__version__} serves {api}" if api else f"gitopsd {__version__} works")
+
+
+async def _finish(process: Process, state: ProcessState, daemon: asyncio.Task[None]) -> None:
+    """Stop claiming work and give what is under way time to report."""
+    state.ending = True
+    process.changes.close()
+    if daemon.done():
+        return
+    process.daemon.worker.stop()
+    ended = asyncio.create_task(process.daemon.worker.ended.wait())
+    limit = asyncio.create_task(process.services.clock.sleep(FINISH))
+    if process.daemon.works:
+        await asyncio.wait((ended, limit, daemon), return_when=asyncio.FIRST_COMPLETED)
+    ended.cancel()
+    limit.cancel()
+    await asyncio.gather(ended, limit, return_exceptions=True)
+
+
+def write_info(path: Path, document: dict[str, object]) -> None:
+    """Write a JSON file in one piece: a reader finds all of it or nothing."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    draft = path.with_name(f".{path.name}.{os.getpid()}")
+    draft.write_text(json.dumps(document) + "\n")
+    draft.replace(path)
