@@ -15,7 +15,7 @@ from __future__ import annotations
 import base64
 import dataclasses
 import types
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from datetime import UTC, datetime, timedelta
 from enum import Enum
 from functools import cache
@@ -24,6 +24,7 @@ from typing import Generic, TypeVar, Union, cast, get_args, get_origin, get_type
 from gitopsd.domain.manifests import Json, JsonObject
 from gitopsd.errors import PermanentError
 
+K = TypeVar("K")
 T = TypeVar("T")
 
 _TAG = "_type"
@@ -74,6 +75,31 @@ class Codec(Generic[T]):
                 "written it: run that version, or restore the backup from before the upgrade.",
                 reason="UnreadableRecord",
             ) from error
+
+
+class LazyDocuments(Mapping[K, T]):
+    """Values by key, each read from its document when it is first asked for.
+
+    Args:
+        codec: Reads the documents.
+        documents: The documents by key.
+    """
+
+    def __init__(self, codec: Codec[T], documents: Mapping[K, Json]) -> None:
+        self._codec = codec
+        self._documents = documents
+        self._read: dict[K, T] = {}
+
+    def __getitem__(self, key: K) -> T:
+        if key not in self._read:
+            self._read[key] = self._codec.decode(self._documents[key])
+        return self._read[key]
+
+    def __iter__(self) -> Iterator[K]:
+        return iter(self._documents)
+
+    def __len__(self) -> int:
+        return len(self._documents)
 
 
 def codec_of(kind: type[T]) -> Codec[T]:

@@ -8,12 +8,9 @@ from gitopsd.errors import ConflictError, GitopsdError, PermanentError, Temporar
 
 _UNIQUE_VIOLATION = "23505"
 _READ_ONLY = "25006"
-_CODES_TRIED_AGAIN = {
-    "40001": "serialization failure",
-    "40P01": "deadlock",
-    "55P03": "lock not available",
-    _UNIQUE_VIOLATION: "two transactions took the same number or name",
-}
+_SERIALIZATION_FAILURE = "40001"
+_DEADLOCK = "40P01"
+_TRIED_AGAIN = frozenset({_SERIALIZATION_FAILURE, _DEADLOCK, _UNIQUE_VIOLATION})
 _NO_TABLE = frozenset({"42P01", "42703"})
 _DAMAGED = frozenset({"SQLITE_CORRUPT", "SQLITE_NOTADB"})
 
@@ -26,9 +23,12 @@ def code_of(error: sa.exc.DBAPIError) -> str:
 
 
 def is_worth_another_try(error: sa.exc.DBAPIError) -> bool:
-    """Tell whether the same transaction may succeed at once; it was rolled back for certain."""
-    code = code_of(error)
-    return code in _CODES_TRIED_AGAIN or code.startswith(("SQLITE_BUSY", "SQLITE_LOCKED"))
+    """Tell whether the same transaction may succeed at once; it was rolled back for certain.
+
+    A unique key counts: two transactions that append to one list take the same number, and the
+    second finds the next one when it runs again. Locks do not: they were waited for already.
+    """
+    return code_of(error) in _TRIED_AGAIN
 
 
 def translate(error: sa.exc.SQLAlchemyError, place: str, *, reading: bool) -> GitopsdError:

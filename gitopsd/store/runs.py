@@ -13,7 +13,7 @@ from gitopsd.domain.runs import Phase, Run, RunId, RunKind
 from gitopsd.domain.sources import CommitSha
 from gitopsd.domain.work import Evidence, HookRun, Page, RunEvent
 from gitopsd.errors import ConflictError
-from gitopsd.store.codec import codec_of
+from gitopsd.store.codec import LazyDocuments, codec_of
 from gitopsd.store.paging import page_after
 from gitopsd.store.run_log import SqlRunLog
 from gitopsd.store.session import Session, insert_new
@@ -37,7 +37,11 @@ _LAST_OF_EACH = (
     .where(*_OF_STAGE, table.c.kind == RunKind.ROLLOUT.value)
     .group_by(table.c.release)
 )
-_LAST_ROLLOUTS = sa.select(table.c.doc).where(table.c.seq.in_(_LAST_OF_EACH)).order_by(table.c.seq)
+_LAST_ROLLOUTS = (
+    sa.select(table.c.release, table.c.doc)
+    .where(table.c.seq.in_(_LAST_OF_EACH))
+    .order_by(table.c.seq)
+)
 _ROLLBACKS = (
     sa.select(sa.func.count().label("number"))
     .select_from(table)
@@ -121,8 +125,7 @@ class SqlRuns:
     def last_rollouts(self, stage: StageKey) -> Mapping[ReleaseId, Run]:
         """Read each release's last Rollout in a stage."""
         rows = self._session.rows(_LAST_ROLLOUTS, **_names(stage))
-        runs = (_RUN.decode(row.doc) for row in rows)
-        return {run.release: run for run in runs}
+        return LazyDocuments(_RUN, {ReleaseId(row.release): row.doc for row in rows})
 
     def rollbacks_since(self, stage: StageKey, since: datetime) -> int:
         """Count automatic Rollbacks of a stage created since then."""
