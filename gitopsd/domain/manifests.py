@@ -153,6 +153,7 @@ class Inventory:
         entries: Objects that may exist because of us.
         paused: Whether a person stopped every writer with ``gitopsd.io/paused: "true"``.
         resource_version: Version of the ConfigMap this was read from; empty when it does not exist.
+        destination: Where the entries were written; another destination begins a new inventory.
     """
 
     installation: str
@@ -164,6 +165,7 @@ class Inventory:
     entries: tuple[InventoryEntry, ...] = ()
     paused: bool = False
     resource_version: str = ""
+    destination: str = ""
 
 
 class Health(Enum):

@@ -27,7 +27,14 @@ from gitopsd.engine.effects import mark_stalled
 from gitopsd.engine.refusals import raise_if_temporary, sentence
 from gitopsd.engine.step_context import StepContext
 from gitopsd.errors import GitopsdError, LeaseLostError, PermanentError, TemporaryError
-from gitopsd.kube.inventory import decode_inventory, encode_inventory, inventory_name, union
+from gitopsd.kube.inventory import (
+    begin_anew,
+    decode_inventory,
+    encode_inventory,
+    encode_retired,
+    inventory_name,
+    union,
+)
 from gitopsd.ports import ApiRefusal
 from gitopsd.store_ports import Transaction
 
@@ -106,8 +113,9 @@ async def write_permit(
             to another installation (the stage is stalled then).
         LeaseLostError: Another owner swapped its fence in first.
     """
-    found = await _read(context)
-    await _refuse_foreign(context, found)
+    stored = await _read(context)
+    await _refuse_foreign(context, stored)
+    found, left = begin_anew(stored, _destination_words(context))
     begun = context.services.clock.monotonic()
     lease = await _claim(context, found.fence)
     entries = union(found.entries, (InventoryEntry(ref) for ref in adding))
@@ -122,6 +130,8 @@ async def write_permit(
     )
     _NEWEST[wanted.installation, lease.stage] = lease.fence
     permit = WritePermit(context, lease, wanted, begun)
+    if left is not None:
+        await context.own_cluster().create(encode_retired(left, context.inventory_namespace()))
     permit.inventory = await _swap(context, wanted)
     renewal = asyncio.create_task(_renew(permit), name=f"renew {lease.stage}")
     try:
@@ -139,7 +149,15 @@ async def read_inventory(context: StepContext) -> Inventory:
         TemporaryError: The cluster does not answer.
         PermanentError: The server refuses to let gitopsd read its own namespace.
     """
-    return await _read(context)
+    found, _ = begin_anew(await _read(context), _destination_words(context))
+    return found
+
+
+def _destination_words(context: StepContext) -> str:
+    """Say where the stage writes, the way its inventory remembers it."""
+    spec = context.spec
+    places = ",".join((spec.namespace, *sorted(spec.namespaces)))
+    return f"{places} as {spec.service_account}" if spec.service_account else places
 
 
 def _inventory_ref(context: StepContext) -> ObjectRef:

@@ -106,6 +106,8 @@ def encode_inventory(inventory: Inventory, namespace: str) -> dict[str, Json]:
         names.RELEASE_ANNOTATION: inventory.release,
         names.RENDERED_ANNOTATION: inventory.rendered,
     }
+    if inventory.destination:
+        annotations[names.DESTINATION_ANNOTATION] = inventory.destination
     if inventory.paused:
         annotations[names.PAUSED_ANNOTATION] = "true"
     metadata: dict[str, Json] = {
@@ -171,7 +173,36 @@ def decode_inventory(config_map: JsonObject) -> Inventory:
         ),
         paused=names.parse_paused(config_map),
         resource_version=string_at(config_map, "metadata", "resourceVersion"),
+        destination=annotations.get(names.DESTINATION_ANNOTATION, ""),
     )
+
+
+def begin_anew(inventory: Inventory, destination: str) -> tuple[Inventory, Inventory | None]:
+    """Begin a new inventory when a stage writes elsewhere now.
+
+    The objects at the old destination are shown and not touched: their list lives on in a
+    ConfigMap of its own, and nothing prunes by it.
+
+    Args:
+        inventory: The inventory as the cluster has it.
+        destination: Where the stage writes now, in the words of `Inventory.destination`.
+
+    Returns:
+        The inventory to go on with, and the one to keep for people; None when it is the same.
+    """
+    if not inventory.entries or inventory.destination in ("", destination):
+        return replace(inventory, destination=destination), None
+    fresh = replace(inventory, entries=(), destination=destination)
+    return fresh, replace(inventory, resource_version="")
+
+
+def encode_retired(inventory: Inventory, namespace: str) -> dict[str, Json]:
+    """Write the list of a destination that was left, under the stage's name and its last fence."""
+    body = encode_inventory(inventory, namespace)
+    metadata = dict(mapping_at(body, "metadata"))
+    name = inventory_name(inventory.application, f"{inventory.stage}-left-{inventory.fence}")
+    labels = {names.MANAGED_BY_LABEL: names.MANAGED_BY}
+    return {**body, "metadata": {**metadata, "name": name, "labels": labels}}
 
 
 def _decode_entry(config_map: JsonObject, number: int, line: str) -> InventoryEntry:

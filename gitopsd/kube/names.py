@@ -32,6 +32,7 @@ INSTALLATION_ANNOTATION = "gitopsd.io/installation"
 FENCE_ANNOTATION = "gitopsd.io/fence"
 RELEASE_ANNOTATION = "gitopsd.io/release"
 RENDERED_ANNOTATION = "gitopsd.io/rendered"
+DESTINATION_ANNOTATION = "gitopsd.io/destination"
 PAUSED_ANNOTATION = "gitopsd.io/paused"
 
 ADOPT_ANNOTATION = "gitopsd.io/adopt"

@@ -100,6 +100,25 @@ async def test_a_restore_is_judged_by_the_file_it_was_verified_under() -> None:
         assert restored.spec == 1
 
 
+async def test_a_changed_destination_is_no_restore_target() -> None:
+    """A new destination begins a new inventory; what was verified elsewhere is not restored."""
+    async with running_world() as world:
+        await world.push("one", deployment(ONE))
+        await world.until_run(STAGING, RunKind.ROLLOUT, Phase.SUCCEEDED)
+        world.cluster.workloads[TWO] = Workload(None, "CrashLoopBackOff", "x", restarts=3)
+        await world.configure(with_staging(world, "2", namespace="elsewhere"))
+        await world.until_run(STAGING, RunKind.ROLLOUT, Phase.SUCCEEDED, count=2)
+        await world.push("two", deployment(TWO))
+        await world.until_run(STAGING, RunKind.ROLLOUT, Phase.FAILED)
+        await world.until_run(STAGING, RunKind.ROLLBACK, Phase.SUCCEEDED)
+
+        live = world.cluster.live()
+        assert ONE in str(live["Deployment elsewhere/api"])
+        assert ONE in str(live["Deployment shop-staging/api"])
+        left = [key.name for key in world.cluster._objects if "-left-" in key.name]
+        assert len(left) == 1
+
+
 async def test_a_force_push_to_an_older_commit_is_held_until_a_person_lets_it_through() -> None:
     """The older commit is offered as Rewound, waits at its Gate, and goes on after resume."""
     async with running_world() as world:

@@ -417,3 +417,46 @@ def test_no_live_object_makes_planning_raise(obj: JsonObject) -> None:
     made = plan([entry(uid="")], [KEPT], {A: obj})
     assert len(made.delete) + len(made.keep) + len(made.drop) == 1
     assert made.delete == ()
+
+
+def test_the_same_destination_goes_on_with_its_list() -> None:
+    """An inventory of the present destination, or of one that was never named, is kept."""
+    known = Inventory("id", "shop", "production", 4, entries=(entry(),), destination="shop")
+    unnamed = replace(known, destination="")
+
+    assert inventory.begin_anew(known, "shop") == (known, None)
+    assert inventory.begin_anew(unnamed, "shop") == (known, None)
+    assert inventory.begin_anew(replace(known, entries=()), "other") == (
+        replace(known, entries=(), destination="other"),
+        None,
+    )
+
+
+def test_another_destination_begins_a_new_list_and_keeps_the_old_one() -> None:
+    """The old list is written beside the new one, under a name no run uses, never pruned by."""
+    known = Inventory(
+        "id", "shop", "production", 4, entries=(entry(),), resource_version="9", destination="shop"
+    )
+
+    fresh, left = inventory.begin_anew(known, "other")
+
+    assert fresh == replace(known, entries=(), destination="other")
+    assert left == replace(known, resource_version="")
+    assert left is not None
+    body = inventory.encode_retired(left, "gitopsd")
+    assert body["metadata"] == {
+        **inventory.encode_inventory(left, "gitopsd")["metadata"],  # type: ignore[dict-item] # a mapping
+        "name": "gitopsd-shop-production-left-4",
+        "labels": {"app.kubernetes.io/managed-by": "gitopsd"},
+    }
+    assert body["data"] == inventory.encode_inventory(left, "gitopsd")["data"]
+
+
+def test_the_destination_survives_the_way_to_the_cluster_and_back() -> None:
+    """What is written as the destination is what is read."""
+    known = Inventory("id", "shop", "production", 4, destination="shop,extra as deployer")
+
+    assert (
+        inventory.decode_inventory(inventory.encode_inventory(known, "gitopsd")).destination
+        == known.destination
+    )
