@@ -446,7 +446,7 @@ def test_another_destination_begins_a_new_list_and_keeps_the_old_one() -> None:
     body = inventory.encode_retired(left, "gitopsd")
     assert body["metadata"] == {
         **inventory.encode_inventory(left, "gitopsd")["metadata"],  # type: ignore[dict-item] # a mapping
-        "name": "gitopsd-shop-production-left-4",
+        "name": inventory.inventory_name("shop", "production-left-4"),
         "labels": {"app.kubernetes.io/managed-by": "gitopsd"},
     }
     assert body["data"] == inventory.encode_inventory(left, "gitopsd")["data"]
