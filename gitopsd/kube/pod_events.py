@@ -76,12 +76,17 @@ def _about(event: JsonObject) -> JsonObject:
     return mapping_at(event, "involvedObject") or mapping_at(event, "regarding")
 
 
-def select_events(events: Iterable[JsonObject], uid: str) -> tuple[PodEvent, ...]:
-    """Read the events about the object with a uid, oldest first; none for an empty uid."""
-    if not uid:
-        return ()
-    mine = [parse_event(event) for event in events if string_at(_about(event), "uid") == uid]
-    return tuple(sorted(mine, key=_age))
+def group_events(events: Iterable[JsonObject]) -> dict[str, tuple[PodEvent, ...]]:
+    """Read events by the uid of the object they are about, oldest first.
+
+    Events that do not say a uid are left out.
+    """
+    grouped: dict[str, list[PodEvent]] = {}
+    for event in events:
+        uid = string_at(_about(event), "uid")
+        if uid:
+            grouped.setdefault(uid, []).append(parse_event(event))
+    return {uid: tuple(sorted(found, key=_age)) for uid, found in grouped.items()}
 
 
 def _age(event: PodEvent) -> tuple[str, str, str]:

@@ -30,11 +30,11 @@ from gitopsd.kube.objects import (
     time_at,
     uid_of,
 )
-from gitopsd.kube.pod_events import PodEvent, select_events
+from gitopsd.kube.pod_events import PodEvent
 from gitopsd.kube.redaction import redact_clause
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Iterator
+    from collections.abc import Iterator
 
     from gitopsd.domain.manifests import JsonObject
     from gitopsd.kube.findings import HealthSettings
@@ -113,15 +113,17 @@ def judge_grace(
 ) -> tuple[bool, datetime | None]:
     """Tell whether a grace period is over, and when it ends while it runs.
 
-    A begin that is not known counts as now, so that it is never over by mistake.
+    A begin that is not known, or that the cluster's clock puts into the future, counts as now, so
+    that no grace period is over by mistake.
     """
-    until = (now if since is None else since) + grace
+    begin = now if since is None or since > now else since
+    until = begin + grace
     return (True, None) if since is not None and now >= until else (False, until)
 
 
 def find_signals(
     pod: JsonObject,
-    events: Iterable[JsonObject],
+    events: tuple[PodEvent, ...],
     now: datetime,
     settings: HealthSettings,
     *,
@@ -131,7 +133,7 @@ def find_signals(
 
     Args:
         pod: The pod.
-        events: Events, of any object.
+        events: Events about the pod, oldest first.
         now: The time.
         settings: Grace periods.
         retried: Whether somebody else counts its crashes, as a Job does: they are no signs then.
@@ -140,14 +142,13 @@ def find_signals(
         return ()
     if condition_true(pod, "Ready") is not None:
         return ()
-    said = select_events(events, uid_of(pod))
     signals = [
         *_scheduling(pod, now, settings),
-        *_volumes(pod, said, now, settings),
-        *_probes(pod, said, now, settings),
+        *_volumes(pod, events, now, settings),
+        *_probes(pod, events, now, settings),
     ]
     for status, label in container_statuses(pod):
-        signal = _container(_Look(pod, status, label, said, now, settings), retried=retried)
+        signal = _container(_Look(pod, status, label, events, now, settings), retried=retried)
         if signal is not None:
             signals.append(signal)
     return tuple(sorted(signals, key=telling_order))

@@ -30,7 +30,7 @@ from gitopsd.kube.objects import (
     string_at,
     uid_of,
 )
-from gitopsd.kube.pod_events import PodEvent, select_events
+from gitopsd.kube.pod_events import PodEvent, group_events
 from gitopsd.kube.pod_signals import (
     RANK_CRASH,
     RANK_CREATION,
@@ -45,7 +45,7 @@ from gitopsd.kube.redaction import redact_clause
 from gitopsd.kube.revisions import find_new_pods, find_new_replica_set
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Mapping, Sequence
 
     from gitopsd.domain.manifests import JsonObject
 
@@ -140,7 +140,15 @@ def compute_rollout_failure(
     ref = parse_ref(workload)
     if is_terminating(workload) or not _is_observed(workload, applied.generation):
         return RolloutVerdict(ref)
-    facts = _Facts(workload, replica_sets, pods, events, now, settings, applied.at)
+    facts = _Facts(
+        workload=workload,
+        new_replica_set=find_new_replica_set(workload, replica_sets),
+        new_pods=find_new_pods(workload, replica_sets, pods),
+        events=group_events(events),
+        now=now,
+        settings=settings,
+        applied_at=applied.at,
+    )
     signals = sorted(facts.signals(), key=telling_order)
     if not signals:
         return RolloutVerdict(ref)
@@ -153,7 +161,7 @@ def compute_rollout_failure(
         message=f"{ref.key}: {_say(told, workload)}",
         until=None if told.definite else min(untils, default=None),
         rank=told.rank,
-        evidence=_evidence(signals, facts.new_pods()),
+        evidence=_evidence(signals, facts.new_pods),
     )
 
 
@@ -178,23 +186,24 @@ class _Facts:
     """Everything one judgement reads."""
 
     workload: JsonObject
-    replica_sets: Sequence[JsonObject]
-    pods: Sequence[JsonObject]
-    events: Sequence[JsonObject]
+    new_replica_set: JsonObject | None
+    new_pods: tuple[JsonObject, ...]
+    events: Mapping[str, tuple[PodEvent, ...]]
     now: datetime
     settings: HealthSettings
     applied_at: datetime | None
-
-    def new_pods(self) -> tuple[JsonObject, ...]:
-        return find_new_pods(self.workload, self.replica_sets, self.pods)
 
     def signals(self) -> list[Signal]:
         kind = kind_of(self.workload)
         found = [
             signal
-            for pod in self.new_pods()
+            for pod in self.new_pods
             for signal in find_signals(
-                pod, self.events, self.now, self.settings, retried=kind == "Job"
+                pod,
+                self.events.get(uid_of(pod), ()),
+                self.now,
+                self.settings,
+                retried=kind == "Job",
             )
         ]
         if kind == "Deployment":
@@ -208,8 +217,8 @@ class _Facts:
         return found
 
     def _deployment_signals(self) -> list[Signal]:
-        new = find_new_replica_set(self.workload, self.replica_sets)
-        found = self._creation_condition(self.workload if new is None else new)
+        holder = self.workload if self.new_replica_set is None else self.new_replica_set
+        found = self._creation_condition(holder)
         exceeded = deadline_exceeded(self.workload, self.applied_at)
         if exceeded is not None:
             message = f"{DEADLINE_EXCEEDED}: {exceeded}"
@@ -241,11 +250,11 @@ class _Facts:
 
         An event seen last before the apply speaks of an older revision.
         """
-        if len(self.new_pods()) >= self._wanted_pods():
+        if len(self.new_pods) >= self._wanted_pods():
             return []
         failures = [
             event
-            for event in select_events(self.events, uid_of(self.workload))
+            for event in self.events.get(uid_of(self.workload), ())
             if event.reason == "FailedCreate" and self._is_current(event)
         ]
         if not failures:
@@ -278,7 +287,7 @@ class _Facts:
             definite=True,
             since=over.since,
         )
-        ends = [end for pod in self.new_pods() for end in find_ends(pod)]
+        ends = [end for pod in self.new_pods for end in find_ends(pod)]
         if not ends:
             return [signal]
         last = max(ends, key=lambda end: (end.since is not None, str(end.since), end.pod))

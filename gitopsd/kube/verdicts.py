@@ -8,7 +8,7 @@ from enum import Enum
 from typing import TYPE_CHECKING
 
 from gitopsd.domain.manifests import Health, ObjectHealth, PodEvidence
-from gitopsd.kube.pod_events import select_events
+from gitopsd.kube.pod_events import group_events
 from gitopsd.kube.redaction import redact_clause, redact_text
 from gitopsd.kube.rollouts import EvidenceTarget, RolloutState, RolloutVerdict
 
@@ -138,7 +138,7 @@ def make_evidence(
         log_lines: Lines of its log, oldest first; the last `MAX_LOG_LINES` are kept.
         events: Events, of any object; the last `MAX_EVENTS` about the pod are kept.
     """
-    said = select_events(events, target.uid)[-MAX_EVENTS:]
+    said = group_events(events).get(target.uid, ())[-MAX_EVENTS:]
     return PodEvidence(
         pod=target.pod,
         container=target.container,
