@@ -10,10 +10,10 @@ from urllib.parse import urljoin, urlsplit
 
 import aiohttp
 
-from gitopsd.adapters.verify.addresses import (
+from gitopsd.adapters.outgoing_addresses import (
     CheckedResolver,
     RefusedAddressError,
-    find_refusal,
+    check_literal_address,
 )
 from gitopsd.domain.config import HttpCheck
 from gitopsd.errors import PermanentError, TemporaryError
@@ -79,7 +79,7 @@ class DirectClient:
             self._session = None
 
     async def _fetch_one(self, check: HttpCheck, url: str) -> HttpAnswer:
-        self._check_literal(url)
+        check_literal_address(url, allow_loopback=self._allow_loopback)
         headers = {"User-Agent": USER_AGENT, "Accept-Encoding": "identity", **check.headers}
         try:
             async with self._open().request(
@@ -94,17 +94,6 @@ class DirectClient:
             raise _translate(error.cause) from error.cause
         except (aiohttp.ClientError, OSError, ValueError) as error:
             raise PermanentError(_say(error)) from error
-
-    def _check_literal(self, url: str) -> None:
-        """Refuse addresses that are written into the URL: no resolver is asked for them."""
-        try:
-            refusal = find_refusal(
-                urlsplit(url).hostname or "", allow_loopback=self._allow_loopback
-            )
-        except ValueError:
-            return  # a name: the resolver decides
-        if refusal:
-            raise PermanentError(refusal, reason="RefusedAddress")
 
     def _open(self) -> aiohttp.ClientSession:
         if self._session is None:

@@ -6,7 +6,7 @@ import asyncio
 from datetime import timedelta
 
 from gitopsd.adapters.clock import SystemClock
-from gitopsd.adapters.verify.addresses import CheckedResolver
+from gitopsd.adapters.outgoing_addresses import CheckedResolver
 from gitopsd.adapters.verify.direct import DirectClient
 from gitopsd.adapters.verify.expectations import describe_answer, find_mismatch
 from gitopsd.adapters.verify.proxied import ProxiedClient

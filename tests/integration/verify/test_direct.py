@@ -11,7 +11,7 @@ from datetime import timedelta
 
 import pytest
 
-from gitopsd.adapters.verify.addresses import CheckedResolver
+from gitopsd.adapters.outgoing_addresses import CheckedResolver
 from gitopsd.adapters.verify.direct import is_same_host
 from gitopsd.adapters.verify.http import HttpVerifier
 from gitopsd.domain.config import HttpCheck

@@ -1,4 +1,8 @@
-"""Which addresses a check may be sent to, decided after resolution and before the connection."""
+"""Which addresses gitopsd sends requests of its own to, decided after resolution.
+
+A check or a message may go to a name whose owner points it elsewhere: at this machine, or at
+a cloud's metadata service. The connection is made to the address that was checked.
+"""
 
 from __future__ import annotations
 
@@ -7,8 +11,11 @@ import socket
 from collections.abc import Awaitable, Callable, Sequence
 from ipaddress import IPv4Address, IPv6Address, IPv6Network, ip_address
 from typing import TypeAlias
+from urllib.parse import urlsplit
 
 from aiohttp.abc import AbstractResolver, ResolveResult
+
+from gitopsd.errors import PermanentError
 
 Lookup: TypeAlias = Callable[[str, int], Awaitable[Sequence[str]]]
 """Host name and port -> addresses; raises OSError."""
@@ -43,6 +50,20 @@ def find_refusal(text: str, *, allow_loopback: bool) -> str:
     if address.is_unspecified or address.is_multicast or address.is_reserved:
         return f"{text} is no address of a host"
     return ""
+
+
+def check_literal_address(url: str, *, allow_loopback: bool) -> None:
+    """Refuse an address that is written into a URL: no resolver is asked for those.
+
+    Raises:
+        PermanentError: It is refused (``RefusedAddress``).
+    """
+    try:
+        refusal = find_refusal(urlsplit(url).hostname or "", allow_loopback=allow_loopback)
+    except ValueError:
+        return  # a name: the resolver decides
+    if refusal:
+        raise PermanentError(refusal, reason="RefusedAddress")
 
 
 def _unwrap(address: IPv4Address | IPv6Address) -> IPv4Address | IPv6Address:
