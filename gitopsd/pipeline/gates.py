@@ -41,11 +41,9 @@ def first_refusal(states: Iterable[GateState]) -> str | None:
 
 
 def _evaluate(spec: GateSpec, facts: GateFacts) -> tuple[str, GateAnswer]:
-    match spec:
-        case ApprovalGate():
-            return "approval", _approval(spec, facts)
-        case SoakGate():
-            return "soak", _soak(spec, facts)
+    if isinstance(spec, ApprovalGate):
+        return "approval", _approval(spec, facts)
+    return "soak", _soak(spec, facts)
 
 
 def _approval(spec: ApprovalGate, facts: GateFacts) -> GateAnswer:

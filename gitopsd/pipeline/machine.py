@@ -82,6 +82,7 @@ __all__ = ["Transition", "decide"]
 
 _Outcome: TypeAlias = StepSucceeded | StepPending | StepErrored | StepFailed
 _Circumstance: TypeAlias = RunAdmitted | DeadlineReached | GateRefused | AppliedChanged
+_Wish: TypeAlias = Superseded | AbortRequested | RollbackRequested
 
 
 def decide(run: Run, event: Event) -> Transition:
@@ -118,53 +119,41 @@ def decide(run: Run, event: Event) -> Transition:
 def _report(run: Run, event: _Outcome) -> Transition:
     """Go by what the outstanding command came to."""
     step = run.step or first_step(run.kind)
-    match event:
-        case StepSucceeded():
-            return _advance(run, step, event)
-        case StepPending():
-            looked = replace(
-                run,
-                last_look=event.last_look,
-                cursor=event.cursor,
-                waiting_for=event.message,
-            )
-            return _command(looked, step, event.retry_after)
-        case StepErrored():
-            return _retry(run, step, event)
-        case StepFailed():
-            failure = Failure(event.reason, event.message, step)
-            if step is Step.GATE:
-                return _reject(run, event.at, event.message)
-            return fail(run, event.at, failure)
+    if isinstance(event, StepSucceeded):
+        return _advance(run, step, event)
+    if isinstance(event, StepPending):
+        looked = replace(
+            run, last_look=event.last_look, cursor=event.cursor, waiting_for=event.message
+        )
+        return _command(looked, step, event.retry_after)
+    if isinstance(event, StepErrored):
+        return _retry(run, step, event)
+    if step is Step.GATE:
+        return _reject(run, event.at, event.message)
+    return fail(run, event.at, Failure(event.reason, event.message, step))
 
 
 def _meet(run: Run, event: _Circumstance) -> Transition:
     """Go by what is the case, whoever wished it."""
-    match event:
-        case RunAdmitted():
-            timeouts = event.timeouts or run.timeouts
-            admitted = replace(run, phase=Phase.RUNNING, started_at=event.at, timeouts=timeouts)
-            entered = _enter(admitted, first_step(run.kind), event.at)
-            return replace(entered, commands=(*entered.commands, _started(run)))
-        case DeadlineReached():
-            return _expire(run, event.at) if run.step is Step.GATE else _judge(run, event.at)
-        case GateRefused():
-            return _reject(run, event.at, event.reason)
-        case AppliedChanged():
-            return _enter(replace(run, plan=None, plan_empty=False), Step.VALIDATE, event.at)
+    if isinstance(event, RunAdmitted):
+        timeouts = event.timeouts or run.timeouts
+        admitted = replace(run, phase=Phase.RUNNING, started_at=event.at, timeouts=timeouts)
+        entered = _enter(admitted, first_step(run.kind), event.at)
+        return replace(entered, commands=(*entered.commands, _started(run)))
+    if isinstance(event, DeadlineReached):
+        return _expire(run, event.at) if run.step is Step.GATE else _judge(run, event.at)
+    if isinstance(event, GateRefused):
+        return _reject(run, event.at, event.reason)
+    return _enter(replace(run, plan=None, plan_empty=False), Step.VALIDATE, event.at)
 
 
-def _obey(
-    run: Run, event: Superseded | AbortRequested | RollbackRequested, do: Effect
-) -> Transition:
+def _obey(run: Run, event: _Wish, do: Effect) -> Transition:
     """Go by what a person, or a newer release, wants of the run."""
-    match event:
-        case Superseded():
-            return _supersede(run, event, do)
-        case AbortRequested():
-            return _abort(run, event, do)
-        case RollbackRequested():
-            return _redirect(run, event, do)
+    if isinstance(event, Superseded):
+        return _supersede(run, event, do)
+    if isinstance(event, AbortRequested):
+        return _abort(run, event, do)
+    return _redirect(run, event, do)
 
 
 def _enter(run: Run, step: Step, at: datetime) -> Transition:

@@ -54,7 +54,7 @@ from gitopsd.pipeline.rollback import (
     decide_watch_failure,
 )
 from tests.support.pipeline_engine import Engine
-from tests.support.pipeline_state import LINE, SHOP, STAGES, Content
+from tests.support.pipeline_state import LINE, SHOP, STAGES, Content, destination_of
 
 
 class World(Engine):
@@ -73,8 +73,11 @@ class World(Engine):
         self.file = ApplicationSpec(SHOP, {}, source, stages, revision=revision)
         self.files[revision] = self.file
         for spec in stages:
-            key = StageKey(SHOP, spec.name)
-            self.stages.setdefault(key, Stage(key))
+            key, place = StageKey(SHOP, spec.name), destination_of(spec)
+            stage = self.stages.get(key, Stage(key, destination=place))
+            if stage.destination != place:
+                stage = replace(stage, destination=place, applied=None, verified=None)
+            self.put(stage)
         self.settle()
 
     def offer(self, content: Content, kind: OfferKind = OfferKind.ADVANCED) -> ReleaseId:

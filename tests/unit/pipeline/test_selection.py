@@ -8,24 +8,21 @@ from datetime import datetime, timedelta
 import pytest
 
 from gitopsd.domain.config import StageSpec
-from gitopsd.domain.gates import Closed, Decision, GateState, Open, Refused, Vote
+from gitopsd.domain.gates import Decision, Vote
 from gitopsd.domain.manifests import Digest
 from gitopsd.domain.releases import Line, Offer, OfferKind, ReleaseId, StageName
 from gitopsd.domain.runs import AbortReason, Failure, Phase, Run, RunId, RunKind, Step
 from gitopsd.domain.sources import RefName
-from gitopsd.domain.stages import AppliedSet, Condition, Stage, StageRendering
+from gitopsd.domain.stages import Condition, Stage, StageRendering
 from gitopsd.domain.verifications import Quarantine
 from gitopsd.pipeline.facts import SelectionFacts
 from gitopsd.pipeline.selection import (
-    Handover,
     Selection,
-    compute_handover,
-    count_superseded,
     find_obstacle,
     may_admit,
     select,
 )
-from tests.support.runs import KEY, NEWER, NOON, run_at
+from tests.support.runs import KEY, NOON, run_at
 
 A, B, C, D = (ReleaseId(f"r-{letter}") for letter in "abcd")
 LINE = Line(KEY.application, RefName("refs/heads/main"))
@@ -326,68 +323,6 @@ def test_a_release_with_an_obstacle_is_not_admitted() -> None:
     assert find_obstacle(unconfigured, A) == ""
 
 
-def test_a_requested_release_comes_before_newer_ones() -> None:
-    """Older than what runs, it is taken; once it runs or is brought, the newest counts again."""
-    stage = replace(STAGE, requested=A)
-    given = replace(facts(A, B, C, stage=stage), running=B, running_rendered=Digest("b"))
-    assert select(given).release == A
-    running = replace(given, running=A, running_rendered=Digest("a"))
-    assert select(running).release == C
-    brought = replace(given, front_run=rollout(A, Step.APPLY))
-    assert select(brought).release == C
-
-
-def test_a_requested_release_that_is_held_gives_way() -> None:
-    """A quarantine stands against a request; the newest offer is looked at then, each once."""
-    stage = replace(STAGE, requested=A)
-    given = replace(
-        facts(A, B, stage=stage),
-        renderings={A: rendering(A, "a")},
-        quarantines=(held("a"),),
-        last_runs={B: rollout(B, Step.GATE, Phase.ABORTED, "Rejected")},
-    )
-    assert [release for release, _ in select(given).skipped] == [A, B]
-
-
-def test_a_requested_release_is_kept_in_next_against_newer_ones() -> None:
-    """While it waits there, nothing newer takes its place."""
-    stage = replace(STAGE, requested=A)
-    given = replace(facts(A, B, stage=stage), next_run=rollout(A))
-    assert select(given) == Selection(reason="r-a is next already")
-
-
-def test_what_was_verified_last_is_not_brought_back_by_itself() -> None:
-    """Something else was applied over it: whether it comes back is restoring, not selection."""
-    applied = AppliedSet(B, Digest("b"), RunId("run-1"), NOON)
-    failed = rollout(B, Step.VERIFY, Phase.FAILED)
-    given = replace(
-        facts(A, B, stage=replace(STAGE, applied=applied)),
-        running=A,
-        running_rendered=Digest("a"),
-        renderings={B: rendering(B, "b")},
-        quarantines=(held("b"),),
-        last_runs={B: failed},
-    )
-    choice = select(given)
-    assert choice.release is None
-    assert choice.reason == "r-a was verified last; a person decides whether it is brought back"
-
-
-def test_a_rewind_or_a_request_brings_back_what_was_verified_last() -> None:
-    """Somebody wants it, and the cluster has something else."""
-    applied = AppliedSet(B, Digest("b"), RunId("run-1"), NOON)
-    stage = replace(STAGE, applied=applied)
-    given = replace(facts(A, B, stage=stage), running=A, running_rendered=Digest("a"))
-    rewound = replace(given, offers=offers(B, A))
-    assert select(rewound).release == A
-    requested = replace(given, stage=replace(stage, requested=A))
-    assert select(requested).release == A
-    without_offers = replace(requested, offers=())
-    assert select(without_offers).release == A
-    clean = replace(given, stage=replace(STAGE, applied=replace(applied, rendered=Digest("a"))))
-    assert select(replace(clean, offers=offers(B, A))).release is None
-
-
 @pytest.mark.parametrize(
     "given,reason",
     [
@@ -421,98 +356,3 @@ def test_a_held_run_in_next_ends_whatever_else_is_chosen() -> None:
         replace(base, offers=offers(A)),
     ):
         assert select(given).end_next is AbortReason.QUARANTINED
-
-
-# -------------------------------------------------------------------------------- handover
-
-OPEN = GateState("soak", implicit=False, answer=Open())
-SLOT = GateState("slot", implicit=True, answer=Closed("busy", "wait"))
-FRONT = rollout(A, Step.WAIT_HEALTHY)
-WAITING = replace(rollout(B), id=NEWER)
-
-
-def test_next_takes_over_once_all_its_gates_are_open() -> None:
-    """All but the slot itself."""
-    handover = compute_handover(FRONT, WAITING, (OPEN, SLOT), STAGE, failing=False)
-    assert handover == Handover(True, False, "every gate of next is open")
-
-
-@pytest.mark.parametrize("front", [None, rollout(A, Step.CERTIFY, Phase.SUCCEEDED)])
-def test_a_free_slot_needs_no_handover(front: Run | None) -> None:
-    """There is nobody to supersede."""
-    handover = compute_handover(front, WAITING, (OPEN, SLOT), STAGE, failing=True)
-    assert handover == Handover(False, False, "the slot is free")
-
-
-@pytest.mark.parametrize(
-    "waiting",
-    [
-        rollout(B, Step.DIFF),
-        rollout(B, Step.GATE, Phase.ABORTED),
-        replace(rollout(B), phase=Phase.PENDING, step=None),
-    ],
-)
-def test_only_a_run_at_its_gate_takes_over(waiting: Run) -> None:
-    """A release that does not render never takes the watch away from the one that is out."""
-    handover = compute_handover(FRONT, waiting, (OPEN,), STAGE, failing=True)
-    assert handover == Handover(False, False, "next is not at its Gate")
-
-
-def test_a_closed_gate_keeps_next_waiting() -> None:
-    """Neither an approval that lacks nor a refusal lets it take over; nor does knowing nothing."""
-    approval = GateState("approval", implicit=False, answer=Closed("0 of 1", "approve"))
-    freeze = GateState("freeze", implicit=True, answer=Refused("never"))
-    states = (approval, OPEN, SLOT, freeze)
-    handover = compute_handover(FRONT, WAITING, states, STAGE, failing=True)
-    assert handover == Handover(False, False, "next waits for approval, freeze")
-    handover = compute_handover(FRONT, WAITING, (), STAGE, failing=True)
-    assert handover == Handover(False, False, "next waits for gates")
-
-
-def test_a_rollback_is_never_superseded() -> None:
-    """Whatever waits, it ends first."""
-    front = run_at(RunKind.ROLLBACK, Step.WAIT_HEALTHY)
-    stage = replace(STAGE, superseded_waiting=2)
-    handover = compute_handover(front, WAITING, (OPEN,), stage, failing=True)
-    assert handover == Handover(False, False, "a rollback is never superseded")
-
-
-def test_the_front_run_is_told_once() -> None:
-    """One that is aborting, or knows of this successor, is left alone; another one is news."""
-    for front in (replace(FRONT, aborting=True), replace(FRONT, superseded_by=NEWER)):
-        handover = compute_handover(front, WAITING, (OPEN,), STAGE, failing=False)
-        assert handover == Handover(False, False, "the front run ends already")
-    other = replace(FRONT, superseded_by=RunId("run-1"))
-    assert compute_handover(other, WAITING, (OPEN,), STAGE, failing=False).now
-
-
-@pytest.mark.parametrize("count,protected", [(0, False), (1, False), (2, True), (3, True)])
-def test_the_third_in_a_row_is_protected_in_wait_healthy(count: int, protected: bool) -> None:
-    """Unless it fails; in any other step it may be told."""
-    stage = replace(STAGE, superseded_waiting=count)
-    waiting = compute_handover(FRONT, WAITING, (OPEN,), stage, failing=False)
-    assert (waiting.now, waiting.protected) == (not protected, protected)
-    if protected:
-        assert waiting.reason == f"{count} in a row were superseded; this one may finish"
-    failing = compute_handover(FRONT, WAITING, (OPEN,), stage, failing=True)
-    assert (failing.now, failing.protected) == (True, protected)
-    applying = compute_handover(rollout(A, Step.APPLY), WAITING, (OPEN,), stage, failing=False)
-    assert (applying.now, applying.protected) == (True, protected)
-    sync = run_at(RunKind.SYNC, Step.WAIT_HEALTHY)
-    of_sync = compute_handover(sync, WAITING, (OPEN,), stage, failing=False)
-    assert (of_sync.now, of_sync.protected) == (True, False)
-
-
-@pytest.mark.parametrize(
-    "ended,count",
-    [
-        (rollout(A, Step.WAIT_HEALTHY, Phase.ABORTED, "Superseded"), 3),
-        (rollout(A, Step.WAIT_HEALTHY, Phase.ABORTED, "Requested"), 0),
-        (rollout(A, Step.APPLY, Phase.ABORTED, "Superseded"), 0),
-        (rollout(A, Step.CERTIFY, Phase.SUCCEEDED), 0),
-        (rollout(A, Step.GATE, Phase.ABORTED, "Superseded"), 2),
-    ],
-)
-def test_rollouts_superseded_in_wait_healthy_are_counted(ended: Run, count: int) -> None:
-    """Any other that had written starts the count anew; one that had not leaves it."""
-    assert count_superseded(2, ended) == count
