@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import replace
+from functools import cache
 from itertools import product
 
 import pytest
@@ -11,6 +12,7 @@ import pytest
 from gitopsd.domain.runs import Failure, LastLook, Phase, Run, RunKind, Step
 from gitopsd.domain.verifications import StallReason
 from gitopsd.pipeline.commands import ExecuteStep, RecordVerified, StartRollback, StoreQuarantine
+from gitopsd.pipeline.endings import Transition
 from gitopsd.pipeline.events import DeadlineReached, Event, RollbackRequested
 from gitopsd.pipeline.machine import decide
 from gitopsd.pipeline.table import Position
@@ -40,16 +42,19 @@ def variants(kind: RunKind, at: Position) -> Iterator[Run]:
         yield replace(plain, last_look=look, no_restore=reason, **restorable, **mark)  # type: ignore[arg-type] # fields of Run by name
 
 
-def pairs(kind: RunKind, at: Position) -> Iterator[tuple[Run, Event]]:
-    """Every such run with every event."""
-    return product(variants(kind, at), EVENTS.values())
+@cache
+def pairs(kind: RunKind, at: Position) -> tuple[tuple[Run, Event, Transition], ...]:
+    """Every such run with every event, and what comes of it; decided once for all tests."""
+    return tuple(
+        (run, event, decide(run, event))
+        for run, event in product(variants(kind, at), EVENTS.values())
+    )
 
 
 @pytest.mark.parametrize("kind,at", EVERYWHERE)
 def test_deciding_is_total(kind: RunKind, at: Position) -> None:
     """Each pair has an answer: a change with its commands, or the same run with a reason."""
-    for run, event in pairs(kind, at):
-        transition = decide(run, event)
+    for run, _, transition in pairs(kind, at):
         if transition.ignored:
             assert transition.run is run
             assert transition.commands == ()
@@ -62,8 +67,8 @@ def test_deciding_is_total(kind: RunKind, at: Position) -> None:
 def test_steps_come_in_order(kind: RunKind, at: Position) -> None:
     """A run stays, goes one step on, ends, or goes back to Validate for a changed applied set."""
     order = (None, *STEPS[kind])
-    for run, event in pairs(kind, at):
-        after = decide(run, event).run
+    for run, _, transition in pairs(kind, at):
+        after = transition.run
         if after.step is run.step or not after.live:
             assert after.step is run.step
             continue
@@ -75,8 +80,7 @@ def test_steps_come_in_order(kind: RunKind, at: Position) -> None:
 @pytest.mark.parametrize("kind,at", PLACES)
 def test_at_most_one_command_is_outstanding(kind: RunKind, at: Position) -> None:
     """A run that runs knows exactly the command it gave last; one that ended knows none."""
-    for run, event in pairs(kind, at):
-        transition = decide(run, event)
+    for run, _, transition in pairs(kind, at):
         given = [item for item in transition.commands if isinstance(item, ExecuteStep)]
         assert len(given) <= 1
         if given:
@@ -93,8 +97,8 @@ def test_at_most_one_command_is_outstanding(kind: RunKind, at: Position) -> None
 @pytest.mark.parametrize("kind,at", PLACES)
 def test_every_live_state_but_pending_ends_by_its_deadline(kind: RunKind, at: Position) -> None:
     """There is always a deadline, and it ends the run whatever else is marked."""
-    for run, event in pairs(kind, at):
-        after = decide(run, event).run
+    for _, _, transition in pairs(kind, at):
+        after = transition.run
         if after.phase is not Phase.RUNNING:
             continue
         assert after.step_deadline is not None
@@ -104,8 +108,7 @@ def test_every_live_state_but_pending_ends_by_its_deadline(kind: RunKind, at: Po
 @pytest.mark.parametrize("kind,at", PLACES)
 def test_only_a_failed_rollout_quarantines(kind: RunKind, at: Position) -> None:
     """And every Rollout that ends Failed does, once."""
-    for run, event in pairs(kind, at):
-        transition = decide(run, event)
+    for run, _, transition in pairs(kind, at):
         count = sum(isinstance(item, StoreQuarantine) for item in transition.commands)
         failed = transition.run.phase is Phase.FAILED and run.kind is RunKind.ROLLOUT
         assert count == (1 if failed else 0)
@@ -116,8 +119,7 @@ def test_a_rollback_follows_only_a_write_and_never_brings_the_failed_bytes(
     kind: RunKind, at: Position
 ) -> None:
     """A Rollback starts none but its own next attempt, or the one it was redirected to."""
-    for run, event in pairs(kind, at):
-        transition = decide(run, event)
+    for run, event, transition in pairs(kind, at):
         started = [item for item in transition.commands if isinstance(item, StartRollback)]
         assert len(started) <= 1
         for command in started:
@@ -136,8 +138,7 @@ def test_a_rollback_follows_only_a_write_and_never_brings_the_failed_bytes(
 @pytest.mark.parametrize("kind,at", PLACES)
 def test_nothing_is_verified_but_by_success(kind: RunKind, at: Position) -> None:
     """Certify's success, or a plan that changes nothing of what is verified, and no Sync."""
-    for run, event in pairs(kind, at):
-        transition = decide(run, event)
+    for run, _, transition in pairs(kind, at):
         recorded = any(isinstance(item, RecordVerified) for item in transition.commands)
         succeeded = transition.run.phase is Phase.SUCCEEDED and kind is not RunKind.SYNC
         assert recorded is succeeded
@@ -147,8 +148,8 @@ def test_nothing_is_verified_but_by_success(kind: RunKind, at: Position) -> None
 @pytest.mark.parametrize("kind,at", PLACES)
 def test_a_run_has_written_exactly_from_prepare_or_apply_on(kind: RunKind, at: Position) -> None:
     """A crash hides whether a command was carried out, so commanding it counts."""
-    for run, event in pairs(kind, at):
-        after = decide(run, event).run
+    for _, _, transition in pairs(kind, at):
+        after = transition.run
         in_front = after.step in STEPS[RunKind.ROLLBACK]
         assert after.mutated is in_front
 
