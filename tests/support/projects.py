@@ -38,3 +38,16 @@ def run_module(folder: Path, *arguments: str) -> subprocess.CompletedProcess[str
         check=False,
         timeout=50,
     )
+
+
+def run_python(folder: Path, *arguments: str) -> subprocess.CompletedProcess[str]:
+    """Runs Python in a folder whose modules come before the repository's."""
+    return subprocess.run(
+        [sys.executable, *arguments],
+        cwd=folder,
+        env={"PYTHONPATH": str(folder), "PYTHONDONTWRITEBYTECODE": "1", "PATH": "/usr/bin:/bin"},
+        capture_output=True,
+        text=True,
+        check=False,
+        timeout=50,
+    )
