@@ -157,8 +157,8 @@ async def _end(process: asyncio.subprocess.Process) -> None:
     """Kill a child with everything it started, and wait until it is gone."""
     with contextlib.suppress(ProcessLookupError):
         os.killpg(process.pid, signal.SIGKILL)
-    await process.wait()
-    # Closes the pipes now instead of whenever the collector comes by.
+    # asyncio counts a child as ended when its pipes are closed too, and a full one is not read.
     transport = getattr(process, "_transport", None)
     if transport is not None:
         transport.close()
+    await process.wait()

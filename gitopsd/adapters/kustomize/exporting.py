@@ -90,6 +90,8 @@ def export(tree: Tree, inputs: Inputs, kustomization: str, target: Path) -> None
         TemporaryError: The mirror cannot be read now.
     """
     objects = inputs.generated
+    if objects > MAX_OBJECTS:
+        raise too_many_objects(kustomization)
     made: set[str] = set()
     for path, blob in inputs.input_set.files.items():
         content = tree.read(blob)

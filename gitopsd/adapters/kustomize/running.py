@@ -17,7 +17,7 @@ MAX_COMPLAINT_BYTES = 64_000
 _CHUNK_BYTES = 1 << 16
 _CLOCK_TICKS = os.sysconf("SC_CLK_TCK")
 _STAT_USER_TIME = 11  # fields 14 and 15 of proc(5) stat, counted after the command's bracket
-_STARVED = 0.5
+_STARVED = 0.2
 
 
 @dataclass(frozen=True, slots=True)
@@ -135,11 +135,11 @@ async def _end(process: asyncio.subprocess.Process) -> None:
     if process.returncode is None:
         with contextlib.suppress(ProcessLookupError):
             os.killpg(process.pid, signal.SIGKILL)
-    await process.wait()
-    # Closes the pipes now instead of whenever the collector comes by.
+    # asyncio counts a child as ended when its pipes are closed too, and a full one is not read.
     transport = getattr(process, "_transport", None)
     if transport is not None:
         transport.close()
+    await process.wait()
 
 
 def _cpu_seconds(pid: int) -> float:
