@@ -28,6 +28,7 @@ MAX_TEXT = 262_144
 """Longest text that is redacted, in characters; what is beyond is cut off and said so."""
 
 CLAUSE_LENGTH = 300
+_CLAUSE_TAIL = 97
 
 _SECRET_FIELDS = ("data", "stringData")
 _IDENTITY_FIELDS = frozenset({"apiVersion", "kind", "metadata"})
@@ -129,9 +130,15 @@ def _mask_base64(found: re.Match[str]) -> str:
 
 
 def redact_clause(text: str) -> str:
-    """Make one redacted line of at most `CLAUSE_LENGTH` characters from a cluster's message."""
+    """Make one redacted line of at most `CLAUSE_LENGTH` characters from a cluster's message.
+
+    What is too long loses its middle: API servers say what it is about first, then quote a whole
+    value, and say what is wrong with it last.
+    """
     line = " ".join(redact_text(text).split())
-    return line if len(line) <= CLAUSE_LENGTH else f"{line[: CLAUSE_LENGTH - 3]}..."
+    if len(line) <= CLAUSE_LENGTH:
+        return line
+    return f"{line[: CLAUSE_LENGTH - _CLAUSE_TAIL - 3]}...{line[-_CLAUSE_TAIL:]}"
 
 
 def _mask_block_data(text: str) -> str:
