@@ -1,0 +1,202 @@
+"""Releases through the whole product on a real control plane: good ones, bad ones, and their fixes.
+
+Nothing is faked: see tests/support/service_site.py. Pods run on the node agent; what misbehaves
+does so because of its image.
+"""
+
+from __future__ import annotations
+
+from datetime import timedelta
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import pytest
+
+from gitopsd.domain.runs import Phase, RunKind, Step
+from tests.support.images import (
+    crashing_image,
+    never_ready_image,
+    smoke_failing_image,
+    web_image,
+)
+from tests.support.service_site import (
+    DEPLOYMENT,
+    PRODUCTION,
+    SERVICE,
+    STAGING,
+    ServiceSite,
+    config_map,
+    run_site,
+)
+from tests.support.waiting import ask
+
+if TYPE_CHECKING:
+    from tests.support.control_plane import ControlPlane
+    from tests.support.node_agent import Node
+    from tests.support.registry import RegistryServer
+
+
+def deployment(image: str, **extra: str) -> str:
+    """Write the Deployment with an image."""
+    return DEPLOYMENT.format(image=image, **extra)
+
+
+def smoke(service: str = "api") -> str:
+    """Write the check that production is verified by."""
+    return f"- http: {{service: {service}, port: http, path: /smoke, within: 3s}}"
+
+
+class Images:
+    """The images of one test, pushed to the registry."""
+
+    def __init__(self, registry: RegistryServer, name: str) -> None:
+        self.good = registry.push(web_image("1"), f"{name}/api:1").pinned
+        self.fix = registry.push(web_image("3"), f"{name}/api:3").pinned
+        self.crashing = registry.push(crashing_image("2"), f"{name}/api:crash").pinned
+        self.never_ready = registry.push(never_ready_image("2"), f"{name}/api:never").pinned
+        self.smoke = registry.push(smoke_failing_image("2"), f"{name}/api:smoke").pinned
+        self.missing = f"{registry.host}/{name}/api:not-there"
+
+
+def serving(site: ServiceSite, stage: str) -> str:
+    """Ask the stage's own service who serves it: ``<pod> <image digest>``."""
+    path = f"/api/v1/namespaces/{site.namespaces[stage]}/services/api:http/proxy/health"
+    return ask(site.cluster.client, path).headers["X-Served-By"]
+
+
+@pytest.fixture
+def images(cluster_registry: RegistryServer, request: pytest.FixtureRequest) -> Images:
+    """Images under a name of this test's own."""
+    name = f"t{abs(hash(request.node.nodeid)) % 10**8}"
+    return Images(cluster_registry, name)
+
+
+async def test_a_signed_push_goes_through_an_approval_into_production(
+    control_plane: ControlPlane,
+    cluster_registry: RegistryServer,
+    node: Node,
+    images: Images,
+    tmp_path: Path,
+) -> None:
+    """Staging by itself, production after a person said so; the new pods answer."""
+    async with run_site(control_plane, cluster_registry, tmp_path / node.name) as site:
+        await site.push("good", deployment(images.good), SERVICE)
+        await site.until_run(STAGING, RunKind.ROLLOUT, Phase.SUCCEEDED)
+        await site.until_run(PRODUCTION, RunKind.ROLLOUT, Phase.RUNNING, step=Step.GATE)
+        assert site.live("production") == {}
+        await site.approve()
+        await site.until_run(PRODUCTION, RunKind.ROLLOUT, Phase.SUCCEEDED)
+
+        assert images.good.partition("@")[2] in serving(site, "production")
+
+
+@pytest.mark.parametrize(
+    "bad, reason",
+    [
+        ("crashing", "CrashLoopBackOff"),
+        ("missing", "ErrImagePull ImagePullBackOff"),
+        ("never_ready", "DeadlineExceeded"),
+    ],
+)
+async def test_a_bad_release_is_rolled_back_and_its_fix_flows(
+    control_plane: ControlPlane,
+    cluster_registry: RegistryServer,
+    node: Node,
+    images: Images,
+    tmp_path: Path,
+    bad: str,
+    reason: str,
+) -> None:
+    """Every object is restored: changed ones equal, added ones gone, deleted ones back."""
+    site_directory = tmp_path / node.name
+    async with run_site(
+        control_plane, cluster_registry, site_directory, gates="", health="10s"
+    ) as site:
+        await site.push(
+            "good",
+            deployment(images.good),
+            SERVICE,
+            config_map("settings", mode="good"),
+            config_map("kept", value="1"),
+        )
+        await site.until_run(PRODUCTION, RunKind.ROLLOUT, Phase.SUCCEEDED)
+        before, served = site.live("staging"), serving(site, "staging")
+        production = site.live("production")
+        await site.push(
+            "bad",
+            deployment(getattr(images, bad)),
+            SERVICE,
+            config_map("settings", mode="bad"),
+            config_map("added", value="2"),
+        )
+        failed = await site.until_run(STAGING, RunKind.ROLLOUT, Phase.FAILED)
+        await site.until_run(STAGING, RunKind.ROLLBACK, Phase.SUCCEEDED)
+
+        assert failed.failure is not None
+        assert failed.failure.reason in reason.split()
+        assert f"Deployment {site.namespaces['staging']}/api" in failed.failure.message
+        assert site.live("staging") == before
+        assert serving(site, "staging").split()[1] == served.split()[1]
+        assert site.live("production") == production
+
+        await site.push("fix", deployment(images.fix), SERVICE)
+        await site.until_run(PRODUCTION, RunKind.ROLLOUT, Phase.SUCCEEDED, count=2)
+        assert images.fix.partition("@")[2] in serving(site, "production")
+        assert "configmaps/settings" not in site.live("production")
+
+
+async def test_a_failed_smoke_test_restores_production_and_quarantines_the_bytes(
+    control_plane: ControlPlane,
+    cluster_registry: RegistryServer,
+    node: Node,
+    images: Images,
+    tmp_path: Path,
+) -> None:
+    """Production goes back to what it ran; the same bytes are not admitted, a fix is."""
+    async with run_site(
+        control_plane, cluster_registry, tmp_path / node.name, gates="", verify=smoke()
+    ) as site:
+        await site.push("good", deployment(images.good), SERVICE, config_map("a", value="1"))
+        await site.until_run(PRODUCTION, RunKind.ROLLOUT, Phase.SUCCEEDED)
+        before: dict[str, dict[str, Any]] = site.live("production")
+        await site.push("bad", deployment(images.smoke), SERVICE, config_map("b", value="2"))
+        failed = await site.until_run(PRODUCTION, RunKind.ROLLOUT, Phase.FAILED)
+        await site.until_run(PRODUCTION, RunKind.ROLLBACK, Phase.SUCCEEDED)
+
+        assert failed.step is Step.VERIFY
+        assert failed.failure is not None
+        assert "500" in failed.failure.message
+        assert site.live("production") == before
+        quarantined = await site.read(lambda tx: tx.quarantines.in_force(PRODUCTION))
+        assert [item.rendered for item in quarantined] == [failed.rendered]
+
+        await site.push("fix", deployment(images.fix), SERVICE)
+        await site.until_run(PRODUCTION, RunKind.ROLLOUT, Phase.SUCCEEDED, count=2)
+        assert images.fix.partition("@")[2] in serving(site, "production")
+
+
+async def test_a_stuck_release_is_overtaken_by_its_fix(
+    control_plane: ControlPlane,
+    cluster_registry: RegistryServer,
+    node: Node,
+    images: Images,
+    tmp_path: Path,
+) -> None:
+    """With a health timeout of ten minutes the fix does not wait for it; nothing is rolled back."""
+    async with run_site(
+        control_plane, cluster_registry, tmp_path / node.name, gates="", health="10m"
+    ) as site:
+        await site.push("good", deployment(images.good), SERVICE)
+        await site.until_run(STAGING, RunKind.ROLLOUT, Phase.SUCCEEDED)
+        await site.push("stuck", deployment(images.never_ready), SERVICE)
+        await site.until_run(STAGING, RunKind.ROLLOUT, Phase.RUNNING, step=Step.WAIT_HEALTHY)
+        await site.push("fix", deployment(images.fix), SERVICE)
+        await site.until_run(
+            STAGING, RunKind.ROLLOUT, Phase.SUCCEEDED, count=2, within=timedelta(seconds=60)
+        )
+        aborted = await site.until_run(STAGING, RunKind.ROLLOUT, Phase.ABORTED)
+
+        assert aborted.failure is not None
+        assert aborted.failure.reason == "Superseded"
+        assert not [run for run in await site.runs(STAGING) if run.kind is RunKind.ROLLBACK]
+        assert images.fix.partition("@")[2] in serving(site, "staging")
