@@ -210,6 +210,14 @@ def nest(levels: int) -> Json:
     return value
 
 
+def nest_lists(levels: int) -> Json:
+    """Nest a value a number of lists deep."""
+    value: Json = 1
+    for _ in range(levels):
+        value = [value]
+    return value
+
+
 @pytest.mark.parametrize(
     "value, problem",
     [
@@ -221,6 +229,9 @@ def nest(levels: int) -> Json:
         ({"a": b"bytes"}, "a is b'bytes', which JSON does not have"),
         ({"a": {"b": {1, 2}}}, "a.b is {1, 2}, which JSON does not have"),
         ({"a": b"x" * 100}, "a is b'" + "x" * 38 + ", which JSON does not have"),
+        ([[[1]]], ""),
+        (nest_lists(64), ""),
+        (nest_lists(65), "[0]" * 26 + "[0... is nested deeper than 64 levels"),
         (nest(64), ""),
         (nest(65), "x." * 40 + "... is nested deeper than 64 levels"),
     ],

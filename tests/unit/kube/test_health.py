@@ -236,3 +236,45 @@ def test_no_live_object_makes_health_raise(
     assert found.health in Health
     assert len(found.message) <= 400
     assert found.definite is False or found.health is Health.DEGRADED
+
+
+@pytest.mark.parametrize(
+    "kind, api_version",
+    [
+        ("ConfigMap", "v1"),
+        ("Secret", "v1"),
+        ("Service", "v1"),
+        ("CronJob", "batch/v1"),
+        ("PodDisruptionBudget", "policy/v1"),
+        ("Ingress", "networking.k8s.io/v1"),
+    ],
+)
+def test_the_rule_of_a_kind_answers_before_a_ready_condition(kind: str, api_version: str) -> None:
+    """What others write into such objects decides nothing."""
+    unready: Json = {"conditions": [{"type": "Ready", "status": "False"}]}
+    found = compute_health({**make(kind, api_version), "status": unready}, NOW, SETTINGS)
+    assert found.health is Health.HEALTHY
+
+
+def test_findings_say_since_when() -> None:
+    """Where the condition does."""
+
+    def condition(kind: str, api_version: str, type_: str, status: str, reason: str) -> JsonObject:
+        item = {"type": type_, "status": status, "reason": reason}
+        item["lastTransitionTime"] = "2026-05-01T11:00:00Z"
+        return {**make(kind, api_version), "status": {"conditions": [item]}}
+
+    hpa = ("HorizontalPodAutoscaler", "autoscaling/v2")
+    crd = ("CustomResourceDefinition", "apiextensions.k8s.io/v1")
+    for obj in (
+        condition(*hpa, "AbleToScale", "False", "FailedGetScale"),
+        condition(*crd, "NamesAccepted", "False", "Taken"),
+        condition(*crd, "Established", "False", "Taken"),
+        condition("Job", "batch/v1", "Failed", "True", "DeadlineExceeded"),
+        condition("Certificate", "cert-manager.io/v1", "Issuing", "True", "Renewing"),
+        condition("Widget", "example.com/v1", "Ready", "False", "Working"),
+        condition("Widget", "example.com/v1", "Reconciling", "True", "Working"),
+        condition("Widget", "example.com/v1", "Stalled", "True", "Broken"),
+    ):
+        found = compute_health(obj, NOW, SETTINGS)
+        assert found.since == NOW.replace(hour=11), obj

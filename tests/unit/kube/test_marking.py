@@ -127,6 +127,10 @@ def test_pinning_ends_where_the_search_for_images_ends() -> None:
     assert find_images([pin_images(nest(64), pins)]) == (f"nginx@{A}",)
     assert pin_images(nest(70), pins) == nest(70)
     pin_images(nest(50_000), pins)
+    listed: Json = {"containers": [{"image": "nginx"}]}
+    for _ in range(80):
+        listed = [listed]
+    assert pin_images({"x": listed}, pins) == {"x": listed}
 
 
 @given(HOSTILE_OBJECTS)

@@ -170,6 +170,8 @@ def test_a_kind_of_another_group_is_not_the_built_in_one() -> None:
         "k",
     )
     assert ordering.compute_order_key(rancher)[0] == 3
+    ranks = [ordering.compute_order_key(make(kind))[2] for kind in APPLY_ORDER[0]]
+    assert ranks == [0, 1, 5]
     assert ordering.compute_order_key(make("Service"))[2] == 14
     assert ordering.compute_order_key(make("DaemonSet"))[2] == 16
 

@@ -137,6 +137,8 @@ def test_patience_is_read_and_bounded(header: str, body: Json, patience: timedel
         (Status(408), StatusKind.UNAVAILABLE, True),
         (Status(409, "Conflict"), StatusKind.CONFLICT, False),
         (Status(409, "Conflict", causes=(Cause(), CONFLICT)), StatusKind.FIELD_CONFLICT, False),
+        (Status(409, causes=(CONFLICT,)), StatusKind.FIELD_CONFLICT, False),
+        (Status(409, causes=(Cause(),)), StatusKind.CONFLICT, False),
         (Status(409, "AlreadyExists"), StatusKind.ALREADY_EXISTS, False),
         (Status(410, "Expired"), StatusKind.EXPIRED, False),
         (Status(413), StatusKind.TOO_LARGE, False),
@@ -181,3 +183,30 @@ def test_refusals_are_classified(status: Status, kind: StatusKind, *, retryable:
 def test_no_answer_makes_the_parser_raise(code: int, body: Json, header: str) -> None:
     """Whatever a server answers, it is of some kind."""
     assert classify(parse_status(code, body, header)) in StatusKind
+
+
+def test_the_kinds_have_stable_names() -> None:
+    """They are stored, shown and counted."""
+    assert [kind.value for kind in StatusKind] == [
+        "Unauthorized",
+        "Forbidden",
+        "Denied",
+        "QuotaExceeded",
+        "NamespaceTerminating",
+        "NamespaceMissing",
+        "NoSuchKind",
+        "NotFound",
+        "FieldConflict",
+        "AlreadyExists",
+        "Conflict",
+        "Expired",
+        "Invalid",
+        "UnknownField",
+        "StaleManagedFields",
+        "TooLarge",
+        "BadRequest",
+        "Throttled",
+        "WebhookUnreachable",
+        "Unavailable",
+        "Refused",
+    ]
