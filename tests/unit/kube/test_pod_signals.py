@@ -488,7 +488,8 @@ def test_signals_are_sorted_by_how_much_they_tell() -> None:
         Signal(2, "A", "", pod="a", container="a", definite=True),
         Signal(1, "A", "", pod="a", container="a"),
     ]
-    assert sorted(signals[::-1], key=telling_order) == signals
+    backwards = list(reversed(signals))
+    assert sorted(backwards, key=telling_order) == signals
     early = waiting("CreateContainerConfigError", name="b")
     late = waiting("InvalidImageName", name="a")
     found = look(pod(early, late, waiting("ErrOdd", name="c"), created=1))
