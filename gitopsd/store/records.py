@@ -41,6 +41,7 @@ _NOTIFICATIONS = (
     .order_by(notifications.c.number)
     .limit(sa.bindparam("at_most"))
 )
+_LAST_NOTIFICATION = sa.select(sa.func.max(notifications.c.number).label("last"))
 _HEARTBEAT = upsert(replicas, "id")
 _REPLICAS = sa.select(replicas).order_by(replicas.c.id)
 _ANSWER = sa.select(answers.c.answer).where(answers.c.key == sa.bindparam("of"))
@@ -168,6 +169,11 @@ class SqlRecords:
         """
         rows = self._session.rows(_NOTIFICATIONS, after=rowid, at_most=limit)
         return [(row.number, _NOTIFICATION.decode(row.doc)) for row in rows]
+
+    def last_notification(self) -> int:
+        """Read the row number of the newest notification; 0 when there is none."""
+        row = self._session.first(_LAST_NOTIFICATION)
+        return int(row.last or 0) if row is not None else 0
 
     def heartbeat(self, replica: Replica) -> None:
         """Insert or renew a replica's heartbeat."""

@@ -14,10 +14,19 @@ from gitopsd.store.tables import evidence as evidences
 from gitopsd.store.tables import hook_runs as hooks
 from gitopsd.store.tables import run_events as events
 
-_LAST = sa.select(sa.func.max(events.c.sequence).label("last")).where(
-    events.c.run == sa.bindparam("of")
+_NAMES = ("at", "name", "step", "phase", "message", "details")
+_APPEND = (
+    sa.insert(events)
+    .from_select(
+        ["run", "sequence", *_NAMES],
+        sa.select(
+            sa.bindparam("of", type_=events.c.run.type),
+            sa.func.coalesce(sa.func.max(events.c.sequence), 0) + 1,
+            *(sa.bindparam(f"new_{name}", type_=events.c[name].type) for name in _NAMES),
+        ).where(events.c.run == sa.bindparam("of")),
+    )
+    .returning(events.c.sequence)
 )
-_ADD_EVENT = sa.insert(events)
 _EVENTS = sa.select(events).where(events.c.run == sa.bindparam("of")).order_by(events.c.sequence)
 _APPEND_EVIDENCE = sa.insert(evidences).inline()
 _PUT_EVIDENCE = per_dialect(
@@ -50,21 +59,17 @@ class SqlRunLog:
         Two transactions that append to one run at once take the same number; the second one fails
         on it and is run again by the store.
         """
-        row = self._session.first(_LAST, of=event.run)
-        last = 0 if row is None or row.last is None else int(row.last)
-        stored = replace(event, sequence=last + 1)
-        self._session.run(
-            _ADD_EVENT,
-            run=stored.run,
-            sequence=stored.sequence,
-            at=stored.at,
-            name=stored.name,
-            step=None if stored.step is None else stored.step.value,
-            phase=stored.phase,
-            message=stored.message,
-            details=stored.details,
+        rows = self._session.rows(
+            _APPEND,
+            of=event.run,
+            new_at=event.at,
+            new_name=event.name,
+            new_step=None if event.step is None else event.step.value,
+            new_phase=event.phase,
+            new_message=event.message,
+            new_details=event.details,
         )
-        return stored
+        return replace(event, sequence=rows[0].sequence)
 
     def events(self, run: RunId) -> Sequence[RunEvent]:
         """Read a run's log, oldest first."""

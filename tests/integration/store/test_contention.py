@@ -111,12 +111,12 @@ async def test_asking_again_while_claimed_is_never_lost(writers: list[SqlStore])
 
     async def work() -> None:
         nonlocal done
-        while True:
-            items = await store.transact(lambda tx: tx.work.claim("replica", 5, MINUTE))
-            if not items and all(task.done() for task in asking):
-                return
-            done = asked if items else done
-            await each(store, items, lambda tx, one: tx.work.finish(one))
+        over = False
+        while not over:
+            over = all(task.done() for task in asking)
+            while items := await store.transact(lambda tx: tx.work.claim("replica", 5, MINUTE)):
+                done = asked
+                await each(store, items, lambda tx, one: tx.work.finish(one))
 
     asking = [asyncio.create_task(ask(asker)) for asker in askers]
     await work()
