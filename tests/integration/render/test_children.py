@@ -19,6 +19,7 @@ from gitopsd.errors import PermanentError, TemporaryError
 from gitopsd.ports import Rejection, RenderRequest
 from tests.integration.render.test_hostile_overlays import BOMB
 from tests.support.overlays import SERVICE
+from tests.support.processes import wait_until
 from tests.support.rendering import LABELS, URL, Workshop, find_kubectl
 
 FILES = {"overlay/kustomization.yaml": "resources: [s.yaml]\n", "overlay/s.yaml": SERVICE}
@@ -55,11 +56,24 @@ def _pids(directory: Path) -> list[int]:
 
 
 def _is_running(pid: int) -> bool:
+    """Whether a process runs; one that ended and waits for init to take note of it does not."""
     try:
-        os.kill(pid, 0)
-    except ProcessLookupError:
+        stat = Path(f"/proc/{pid}/stat").read_text(encoding="utf-8")
+    except (FileNotFoundError, ProcessLookupError):
         return False
-    return True
+    return stat.rpartition(")")[2].split()[0] != "Z"
+
+
+async def _wait_until_gone(directory: Path) -> None:
+    """Wait for the end of every process that made an entry in a directory; there must be one."""
+    pids = _pids(directory)
+    assert pids
+    await asyncio.to_thread(
+        wait_until,
+        lambda: not any(_is_running(pid) for pid in pids),
+        what="the renderer's children to be gone",
+        within=timedelta(seconds=5),
+    )
 
 
 async def test_environment_is_built_from_nothing(render_with: RenderWith) -> None:
@@ -115,7 +129,7 @@ async def test_starved_child_is_no_verdict(render_with: RenderWith, tmp_path: Pa
         await render_with(f"mkdir {pids}/$$; sleep 60", seconds=0.5)
 
     assert caught.value.reason == "RendererStarved"
-    assert [pid for pid in _pids(pids) if _is_running(pid)] == []
+    await _wait_until_gone(pids)
 
 
 async def test_endless_child_is_a_verdict(render_with: RenderWith, tmp_path: Path) -> None:
@@ -130,7 +144,7 @@ async def test_endless_child_is_a_verdict(render_with: RenderWith, tmp_path: Pat
     assert isinstance(rejection, Rejection)
     assert rejection.reason == "RenderTimeout"
     assert rejection.message.startswith("overlay/kustomization.yaml:1: ")
-    assert [pid for pid in _pids(pids) if _is_running(pid)] == []
+    await _wait_until_gone(pids)
 
 
 async def test_killed_child_is_no_verdict(render_with: RenderWith) -> None:
@@ -157,7 +171,7 @@ async def test_cancelled_render_leaves_no_child(render_with: RenderWith, tmp_pat
     with pytest.raises(asyncio.CancelledError):
         await rendering
 
-    assert [pid for pid in _pids(pids) if _is_running(pid)] == []
+    await _wait_until_gone(pids)
 
 
 async def test_complaints_without_end_are_cut(render_with: RenderWith) -> None:
