@@ -153,13 +153,13 @@ def compute_rollout_failure(
     if not signals:
         return RolloutVerdict(ref)
     told = signals[0]
-    untils = [signal.until for signal in signals if signal.until is not None]
+    grace_ends = [signal.until for signal in signals if signal.until is not None]
     return RolloutVerdict(
         ref=ref,
         state=RolloutState.FAILED if told.definite else RolloutState.PENDING,
         reason=told.reason,
         message=f"{ref.key}: {_say(told, workload)}",
-        until=None if told.definite else min(untils, default=None),
+        until=None if told.definite else min(grace_ends, default=None),
         rank=told.rank,
         evidence=_evidence(signals, facts.new_pods),
     )

@@ -237,9 +237,9 @@ def test_very_long_text_is_cut() -> None:
 def test_hostile_text_costs_linear_time(unit: str) -> None:
     """A quarter of a megabyte of any shape is redacted in well under a second."""
     text = "kind: Secret " + unit * (redaction.MAX_TEXT // len(unit))
-    began = time.perf_counter()
+    began = time.process_time()
     redaction.redact_text(text)
-    assert time.perf_counter() - began < 1.5
+    assert time.process_time() - began < 1.5
 
 
 @given(st.text(alphabet=string.printable, max_size=300))
