@@ -4,19 +4,20 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import AsyncIterator, Mapping, Sequence
+from contextlib import aclosing
 from typing import Any
 from urllib.parse import quote
-
-import orjson
 
 from gitopsd.adapters.cluster.discovery import Discovery
 from gitopsd.adapters.cluster.requests import (
     APPLY_TYPE,
     JSON_PATCH_TYPE,
+    NOT_SERVED,
     Answer,
     ApiServer,
+    parse_json,
 )
-from gitopsd.adapters.cluster.watching import watch_collection
+from gitopsd.adapters.cluster.watching import WatchPace, watch_collection
 from gitopsd.domain.manifests import Json, JsonObject, ObjectKey, ObjectRef
 from gitopsd.errors import TemporaryError
 from gitopsd.kube.objects import parse_ref, string_at
@@ -33,7 +34,11 @@ _CREATED = 201
 _NOT_FOUND = 404
 _UNAUTHORIZED = 401
 _TOO_MANY = 429
+_EXPIRED = 410
+_ERRORS = 400
 _PAGE = "500"
+_OWN_HEADERS = ("authorization", "impersonate-")
+"""Headers that speak to the API server itself: a check must not bring them."""
 
 
 class KubernetesCluster:
@@ -43,11 +48,19 @@ class KubernetesCluster:
         server: The pooled session.
         discovery: The server's kinds, shared between identities.
         impersonate: User to act as; empty for the connection's own identity.
+        pace: How patient watches are.
     """
 
-    def __init__(self, server: ApiServer, discovery: Discovery, impersonate: str = "") -> None:
+    def __init__(
+        self,
+        server: ApiServer,
+        discovery: Discovery,
+        impersonate: str = "",
+        pace: WatchPace | None = None,
+    ) -> None:
         self._server = server
         self._discovery = discovery
+        self._pace = pace or WatchPace()
         self._identity = {"Impersonate-User": impersonate} if impersonate else {}
 
     async def fetch_kind(self, ref: ObjectRef) -> KindInfo | None:
@@ -66,7 +79,7 @@ class KubernetesCluster:
         answer = await self._request("GET", path)
         if isinstance(answer, ApiRefusal):
             return None if answer.code == _NOT_FOUND else answer
-        return _object(answer)
+        return answer.body
 
     async def fetch_list(
         self, api_version: str, kind: str, namespace: str, *, label_selector: str = ""
@@ -75,20 +88,28 @@ class KubernetesCluster:
         path = await self._collection(api_version, kind, namespace)
         if path is None:
             return ()
-        query = {"limit": _PAGE}
-        if label_selector:
-            query["labelSelector"] = label_selector
+        query = {"limit": _PAGE, "labelSelector": label_selector}
+        found = await self._pages(path, api_version, kind, query)
+        if isinstance(found, ApiRefusal) and found.code == _EXPIRED:
+            # The list grew old between two pages; in one piece it cannot.
+            query["limit"] = "0"
+            found = await self._pages(path, api_version, kind, query)
+        return found
+
+    async def _pages(
+        self, path: str, api_version: str, kind: str, query: Mapping[str, str]
+    ) -> tuple[JsonObject, ...] | ApiRefusal:
+        asked = {key: value for key, value in query.items() if value}
         items: list[JsonObject] = []
         while True:
-            answer = await self._request("GET", path, query=query)
+            answer = await self._request("GET", path, query=asked)
             if isinstance(answer, ApiRefusal):
                 return answer
-            body = _object(answer)
-            items += [_named(item, api_version, kind) for item in _items(body)]
-            more = string_at(body, "metadata", "continue")
+            items += [_named(item, api_version, kind) for item in _items(answer.body)]
+            more = string_at(answer.body, "metadata", "continue")
             if not more:
                 return tuple(items)
-            query["continue"] = more
+            asked["continue"] = more
 
     async def apply(
         self, obj: JsonObject, *, manager: str, force: bool, dry_run: bool = False
@@ -167,8 +188,8 @@ class KubernetesCluster:
         status, headers, content = await self._server.fetch(
             "GET", path, query=query, headers=self._identity
         )
-        if status >= 400:  # noqa: PLR2004 - HTTP's errors begin here
-            return self._server.refusal("GET", path, status, _parse(content), headers)
+        if status >= _ERRORS:
+            return self._server.refusal("GET", path, status, parse_json(content), headers)
         return tuple(content.decode(errors="replace").splitlines()[-tail_lines:])
 
     async def send(self, request: ProxiedRequest) -> HttpAnswer | ApiRefusal:
@@ -184,11 +205,11 @@ class KubernetesCluster:
         status, headers, content = await self._server.fetch(
             request.method,
             full,
-            headers={**request.headers, **self._identity},
+            headers={**_of_the_service(request.headers), **self._identity},
             timeout=request.timeout,
             largest=request.max_body_bytes,
         )
-        body = _parse(content) if status >= 400 else None  # noqa: PLR2004 - as above
+        body = parse_json(content) if status >= _ERRORS else None
         own = isinstance(body, Mapping) and body.get("kind") == "Status"
         if own and status in (_UNAUTHORIZED, _TOO_MANY):
             return self._server.refusal(request.method, full, status, body, headers)
@@ -207,17 +228,23 @@ class KubernetesCluster:
         path = await self._collection(api_version, kind, namespace)
         if path is None:
             raise TemporaryError(f"{self._server.spec.name} serves no {api_version} {kind}")
-        async for signal in watch_collection(self._server, path, self._identity):
-            yield signal
+        watching = watch_collection(self._server, path, self._identity, self._pace)
+        async with aclosing(watching) as signals:
+            async for signal in signals:
+                yield signal
 
     async def fetch_schema(self, ref: ObjectRef) -> JsonObject | None:
         """See `gitopsd.ports.Cluster.fetch_schema`."""
         group = f"apis/{ref.key.group}" if ref.key.group else "api"
-        answer = await self._request("GET", f"/openapi/v3/{group}/{ref.version}")
+        try:
+            answer = await self._request("GET", f"/openapi/v3/{group}/{ref.version}")
+        except TemporaryError as error:
+            if error.reason == NOT_SERVED:
+                return None
+            raise
         if isinstance(answer, ApiRefusal):
             return None
-        document = _object(answer)
-        return await asyncio.to_thread(_find_schema, document, ref)
+        return await asyncio.to_thread(_find_schema, answer.body, ref)
 
     async def close(self) -> None:
         """See `gitopsd.ports.Cluster.close`."""
@@ -232,14 +259,19 @@ class KubernetesCluster:
         body: Json = None,
         content_type: str = "application/json",
     ) -> Answer | ApiRefusal:
-        return await self._server.request(
-            method,
-            path,
-            query=query,
-            body=body,
-            content_type=content_type,
-            headers=self._identity,
-        )
+        try:
+            return await self._server.request(
+                method,
+                path,
+                query=query,
+                body=body,
+                content_type=content_type,
+                headers=self._identity,
+            )
+        except TemporaryError as error:
+            if error.reason == NOT_SERVED:  # its definition went: do not go by memory any more
+                self._discovery.forget()
+            raise
 
     async def _path(self, ref: ObjectRef) -> str | None:
         collection = await self._collection(ref.api_version, ref.key.kind, ref.key.namespace)
@@ -259,14 +291,13 @@ class KubernetesCluster:
 def _applied(answer: Answer | ApiRefusal) -> AppliedObject | ApiRefusal:
     if isinstance(answer, ApiRefusal):
         return answer
-    return AppliedObject(_object(answer), created=answer.status == _CREATED)
+    return AppliedObject(answer.body, created=answer.status == _CREATED)
 
 
-def _object(answer: Answer) -> JsonObject:
-    if not isinstance(answer.body, dict):
-        message = "the API server answered with something that is no JSON object"
-        raise TemporaryError(message, reason="BadAnswer")
-    return answer.body
+def _of_the_service(headers: Mapping[str, str]) -> dict[str, str]:
+    return {
+        name: value for name, value in headers.items() if not name.lower().startswith(_OWN_HEADERS)
+    }
 
 
 def _items(body: JsonObject) -> Sequence[dict[str, Any]]:
@@ -285,13 +316,6 @@ def _named(item: dict[str, Any], api_version: str, kind: str) -> JsonObject:
 def _unknown_kind(ref: ObjectRef) -> ApiRefusal:
     message = f"the server serves no {ref.api_version} {ref.key.kind}"
     return ApiRefusal(_NOT_FOUND, "NotFound", message)
-
-
-def _parse(content: bytes) -> Any:
-    try:
-        return orjson.loads(content)
-    except orjson.JSONDecodeError:
-        return None
 
 
 def _find_schema(document: Mapping[str, Any], ref: ObjectRef) -> JsonObject | None:

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Callable, Mapping
+from datetime import timedelta
 
 from gitopsd.adapters.cluster.client import KubernetesCluster
 from gitopsd.adapters.cluster.discovery import Discovery
-from gitopsd.adapters.cluster.requests import ApiServer
+from gitopsd.adapters.cluster.requests import REQUEST_TIMEOUT, ApiServer
 from gitopsd.domain.config import ClusterSpec
 from gitopsd.errors import PermanentError
 from gitopsd.ports import Telemetry
@@ -18,27 +20,36 @@ class ConfiguredClusters:
     Args:
         specs: The configured clusters now.
         telemetry: Where requests are counted.
+        timeout: Bound of one request.
     """
 
     def __init__(
-        self, specs: Callable[[], Mapping[str, ClusterSpec]], telemetry: Telemetry
+        self,
+        specs: Callable[[], Mapping[str, ClusterSpec]],
+        telemetry: Telemetry,
+        timeout: timedelta = REQUEST_TIMEOUT,
     ) -> None:
         self._specs = specs
         self._telemetry = telemetry
+        self._timeout = timeout
         self._open: dict[str, tuple[ClusterSpec, ApiServer, Discovery]] = {}
-        self._left: list[ApiServer] = []
+        self._closing: set[asyncio.Task[None]] = set()
 
     def get(
         self, name: str, *, service_account: str = "", namespace: str = ""
     ) -> KubernetesCluster:
         """See `gitopsd.ports.Clusters.get`.
 
+        A cluster whose file changed gets a new session; requests under way on the old one end in
+        peace.
+
         Raises:
             PermanentError: No cluster of that name is configured.
         """
-        spec = self._specs().get(name)
+        specs = self._specs()
+        spec = specs.get(name)
         if spec is None:
-            known = ", ".join(sorted(self._specs())) or "none"
+            known = ", ".join(sorted(specs)) or "none"
             raise PermanentError(
                 f"cluster {name} is not configured (configured: {known}); "
                 f"add clusters/{name}.yaml to the configuration folder",
@@ -46,16 +57,22 @@ class ConfiguredClusters:
             )
         held = self._open.get(name)
         if held is None or held[0] != spec:
+            server = ApiServer(spec, self._telemetry, self._timeout)
+            self._open[name] = (spec, server, Discovery(server))
             if held is not None:
-                self._left.append(held[1])
-            server = ApiServer(spec, self._telemetry)
-            held = (spec, server, Discovery(server))
-            self._open[name] = held
+                self._retire(held[1])
+        _, server, discovery = self._open[name]
         identity = f"system:serviceaccount:{namespace}:{service_account}" if service_account else ""
-        return KubernetesCluster(held[1], held[2], identity)
+        return KubernetesCluster(server, discovery, identity)
+
+    def _retire(self, server: ApiServer) -> None:
+        task = asyncio.ensure_future(server.close())
+        self._closing.add(task)
+        task.add_done_callback(self._closing.discard)
 
     async def close(self) -> None:
         """Close every session."""
-        for server in (*self._left, *(held[1] for held in self._open.values())):
+        await asyncio.gather(*self._closing)
+        for _, server, _ in self._open.values():
             await server.close()
-        self._left, self._open = [], {}
+        self._open = {}

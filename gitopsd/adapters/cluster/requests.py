@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import ssl
 from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import timedelta
@@ -11,26 +12,33 @@ from typing import Any
 import aiohttp
 import orjson
 
-from gitopsd.adapters.cluster.connections import Connection, load_connection
+from gitopsd.adapters.cluster.local_files import clause_of
+from gitopsd.adapters.cluster.sessions import Held, Sessions
 from gitopsd.domain.config import ClusterSpec
 from gitopsd.domain.manifests import Json
 from gitopsd.errors import TemporaryError
 from gitopsd.kube.redaction import redact_clause
-from gitopsd.kube.statuses import StatusKind, classify, is_retryable, parse_status
+from gitopsd.kube.statuses import Status, StatusKind, classify, is_retryable, parse_status
 from gitopsd.ports import ApiRefusal, Telemetry
 
 REQUEST_TIMEOUT = timedelta(seconds=10)
 CONNECT_TIMEOUT = timedelta(seconds=5)
 LARGEST_ANSWER = 64 * 1024 * 1024
 CREDENTIAL_RETRY = timedelta(seconds=60)
-CONNECTIONS = 32
-_READ_BUFFER = 2 * 1024 * 1024
 _OK = range(200, 300)
+_REFUSED = range(400, 500)
+_NOT_FOUND = 404
+_PATIENCE = (408, 429)
+_SAID_WITH_500 = (StatusKind.UNKNOWN_FIELD, StatusKind.STALE_FIELDS)
+"""Server-side apply answers 500 when it cannot read the fields of a manifest."""
 
 JSON_TYPE = "application/json"
 APPLY_TYPE = "application/apply-patch+yaml"
 """JSON is YAML: bodies are orjson's, which costs a fifth of the generated client."""
 JSON_PATCH_TYPE = "application/json-patch+json"
+
+NOT_SERVED = "NotServed"
+"""Reason of the error for a path that the server does not know at all."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -39,60 +47,31 @@ class Answer:
 
     Attributes:
         status: HTTP status.
-        body: Parsed JSON; None for an empty body.
-        headers: Response headers.
+        body: Parsed JSON object.
+        headers: Response headers, lower case.
     """
 
     status: int
-    body: Any
+    body: dict[str, Any]
     headers: Mapping[str, str]
 
 
 class ApiServer:
-    """One pooled session to one API server, rebuilt when its files change.
+    """Requests to one API server, each bounded.
 
     Args:
         spec: How to reach it.
         telemetry: Where requests are counted.
-        timeout: Bound of one request.
+        timeout: Bound of one request, from the wait for a free connection to the last byte.
     """
 
     def __init__(
         self, spec: ClusterSpec, telemetry: Telemetry, timeout: timedelta = REQUEST_TIMEOUT
     ) -> None:
         self.spec = spec
+        self.sessions = Sessions(spec)
         self._telemetry = telemetry
         self._timeout = timeout
-        self._connection: Connection | None = None
-        self._signature: tuple[tuple[int, int], ...] = ()
-        self._session: aiohttp.ClientSession | None = None
-        self._opening = asyncio.Lock()
-
-    async def open(self) -> tuple[Connection, aiohttp.ClientSession]:
-        """Find the session, connecting anew when a file it was made from changed.
-
-        Raises:
-            PermanentError: The cluster's file cannot be used.
-        """
-        async with self._opening:
-            connection, session = self._connection, self._session
-            if connection is not None and session is not None:
-                if connection.signature() == self._signature:
-                    return connection, session
-                await session.close()
-            connection = await load_connection(self.spec)
-            self._signature = connection.signature()
-            connector = aiohttp.TCPConnector(
-                limit=CONNECTIONS, ssl=connection.tls if connection.tls is not None else True
-            )
-            session = aiohttp.ClientSession(
-                connector=connector,
-                trust_env=False,
-                read_bufsize=_READ_BUFFER,
-                auto_decompress=True,
-            )
-            self._connection, self._session = connection, session
-            return connection, session
 
     async def request(
         self,
@@ -104,20 +83,29 @@ class ApiServer:
         content_type: str = JSON_TYPE,
         headers: Mapping[str, str] | None = None,
     ) -> Answer | ApiRefusal:
-        """Send one request.
+        """Send one request of Kubernetes' own API.
 
         Raises:
-            TemporaryError: No answer in time, 5xx, 408, 429, or a refused credential (401).
+            TemporaryError: No answer in time, 5xx, 408, 429, a refused credential (401), or an
+                answer that no API server gives: something else stands in its place.
         """
         data = orjson.dumps(body) if body is not None else None
         sent = {"Content-Type": content_type} if data is not None else {}
         status, answered, content = await self.fetch(
             method, path, query=query, data=data, headers={**sent, **(headers or {})}
         )
-        parsed = _parse(content)
-        if status in _OK:
-            return Answer(status, parsed, answered)
-        return self.refusal(method, path, status, parsed, answered)
+        parsed = parse_json(content)
+        if status not in _OK:
+            return self.refusal(method, path, status, parsed, answered)
+        if not isinstance(parsed, dict):
+            said = (
+                f"more than {LARGEST_ANSWER} bytes"
+                if len(content) > LARGEST_ANSWER
+                else f"{answered.get('content-type', 'nothing')} instead of JSON"
+            )
+            message = f"{self._where(method, path)}: HTTP {status} with {said}"
+            raise TemporaryError(message, reason="BadAnswer")
+        return Answer(status, parsed, answered)
 
     async def fetch(
         self,
@@ -135,66 +123,111 @@ class ApiServer:
         Raises:
             TemporaryError: No complete answer in time.
         """
-        connection, session = await self.open()
         bound = (timeout or self._timeout).total_seconds()
-        where = f"{method} {self.spec.name}:{path.partition('?')[0]}"
+        where = self._where(method, path)
         try:
-            async with asyncio.timeout(bound):
-                async with session.request(
-                    method,
-                    connection.server + path,
-                    params=query,
-                    data=data,
-                    headers={**connection.authorization(), **(headers or {})},
-                    allow_redirects=False,
-                    timeout=aiohttp.ClientTimeout(
-                        total=None, sock_connect=CONNECT_TIMEOUT.total_seconds()
-                    ),
-                ) as response:
-                    content = await _read_bounded(response, largest)
-                    self._count(str(response.status))
-                    lowered = {name.lower(): value for name, value in response.headers.items()}
-                    return response.status, lowered, content
+            async with asyncio.timeout(bound), self.sessions.lend() as held:
+                try:
+                    return await self._send(held, method, path, query, data, headers, largest)
+                except aiohttp.ServerDisconnectedError:
+                    # The server closed an idle connection just as it was used again. aiohttp
+                    # itself repeats all but POST and PATCH; an apply may be sent twice as well.
+                    if dict(headers or {}).get("Content-Type") != APPLY_TYPE:
+                        raise
+                    return await self._send(held, method, path, query, data, headers, largest)
         except TimeoutError as error:
             self._count("timeout")
             raise TemporaryError(f"{where}: no answer within {bound:g} s") from error
-        except aiohttp.ClientError as error:
+        except aiohttp.ClientConnectorCertificateError as error:
             self._count("error")
-            raise TemporaryError(f"{where}: {_said(error)}") from error
-        except OSError as error:
+            raise TemporaryError(f"{where}: {await self._distrust(error)}", reason="Tls") from error
+        except (aiohttp.ClientError, OSError) as error:
             self._count("error")
-            raise TemporaryError(f"{where}: {_said(error)}") from error
+            raise TemporaryError(f"{where}: {clause_of(error)}") from error
+
+    async def _send(
+        self,
+        held: Held,
+        method: str,
+        path: str,
+        query: Mapping[str, str] | None,
+        data: bytes | None,
+        headers: Mapping[str, str] | None,
+        largest: int,
+    ) -> tuple[int, Mapping[str, str], bytes]:
+        connection = held.connection
+        async with held.session.request(
+            method,
+            connection.server + path,
+            params=query,
+            data=data,
+            headers={**(headers or {}), **connection.authorization()},
+            allow_redirects=False,
+            proxy=connection.proxy or None,
+            server_hostname=connection.server_name or None,
+            timeout=aiohttp.ClientTimeout(total=None, sock_connect=CONNECT_TIMEOUT.total_seconds()),
+        ) as response:
+            content = await _read_bounded(response, largest)
+            self._count(str(response.status))
+            lowered = {name.lower(): value for name, value in response.headers.items()}
+            return response.status, lowered, content
 
     def refusal(
         self, method: str, path: str, status: int, body: Any, headers: Mapping[str, str]
     ) -> ApiRefusal:
         """Read a refusal; one that is no verdict is raised.
 
+        Only what an API server itself says, as a ``Status``, is believed: a 404 of a load balancer
+        in front of it does not mean that an object is gone.
+
         Raises:
             TemporaryError: The same request may succeed later.
         """
         parsed = parse_status(status, body, headers.get("retry-after", ""))
         message = redact_clause(parsed.message) or f"HTTP {status}"
-        where = f"{method} {self.spec.name}:{path.partition('?')[0]}"
-        if classify(parsed) is StatusKind.UNAUTHORIZED:
+        where = self._where(method, path)
+        kind = classify(parsed)
+        if kind is StatusKind.UNAUTHORIZED or _is_anonymous(parsed):
             raise TemporaryError(
                 f"{where}: the cluster refuses our credential: {message}",
                 retry_after=CREDENTIAL_RETRY,
                 reason="Credential",
             )
-        if is_retryable(parsed) or status >= 500 or status in (408, 429):  # noqa: PLR2004 - HTTP
+        genuine = isinstance(body, Mapping) and body.get("kind") == "Status"
+        definite = status in _REFUSED and status not in _PATIENCE
+        if is_retryable(parsed) or not (definite or kind in _SAID_WITH_500):
             raise TemporaryError(f"{where}: {message}", retry_after=parsed.retry_after)
-        causes = tuple((cause.reason, cause.field, cause.message) for cause in parsed.causes)
+        if not genuine:
+            reason = NOT_SERVED if status == _NOT_FOUND else "BadAnswer"
+            said = f"HTTP {status} with {headers.get('content-type', 'nothing')}"
+            raise TemporaryError(f"{where}: {said} instead of a Status", reason=reason)
+        causes = tuple((cause.field, cause.reason, cause.message) for cause in parsed.causes)
         return ApiRefusal(status, parsed.reason, message, causes)
+
+    async def _distrust(self, error: aiohttp.ClientConnectorCertificateError) -> str:
+        async with self.sessions.lend() as held:
+            trust = held.connection.trust
+        cause = error.certificate_error
+        said = cause.verify_message if isinstance(cause, ssl.SSLCertVerificationError) else cause
+        return (
+            f"the certificate of {error.host}:{error.port} is not trusted: {said} (checked "
+            f"against {trust}). Give the CA that signed it, or the name that is in it"
+        )
+
+    def _where(self, method: str, path: str) -> str:
+        return f"{method} {self.spec.name}:{path.partition('?')[0]}"
 
     def _count(self, code: str) -> None:
         self._telemetry.count("gitopsd_cluster_requests_total", code=code)
 
     async def close(self) -> None:
         """Close the session."""
-        if self._session is not None:
-            await self._session.close()
-        self._session = self._connection = None
+        await self.sessions.close()
+
+
+def _is_anonymous(status: Status) -> bool:
+    """Whether the server did not see any credential: its refusal is not about the request."""
+    return status.code == 403 and 'User "system:anonymous"' in status.message  # noqa: PLR2004 - HTTP
 
 
 async def _read_bounded(response: aiohttp.ClientResponse, largest: int) -> bytes:
@@ -208,14 +241,9 @@ async def _read_bounded(response: aiohttp.ClientResponse, largest: int) -> bytes
     return b"".join(chunks)
 
 
-def _parse(content: bytes) -> Any:
-    if not content:
-        return None
+def parse_json(content: bytes) -> Any:
+    """Parse JSON; None for anything else."""
     try:
         return orjson.loads(content)
     except orjson.JSONDecodeError:
         return None
-
-
-def _said(error: BaseException) -> str:
-    return redact_clause((str(error) or type(error).__name__).splitlines()[0][:200])
