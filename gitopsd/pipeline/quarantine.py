@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Mapping
 from datetime import datetime
 
 from gitopsd.domain.manifests import Digest, Json, RenderedSet
@@ -59,7 +59,7 @@ def compute_quarantined_images(failed: RenderedSet, restored: RenderedSet) -> tu
         image references differs, for then the images may be innocent.
     """
     new = set(failed.images.values()) - set(restored.images.values())
-    if not new or not _differ_in_images_only(failed.objects, restored.objects):
+    if not _differ_in_images_only(failed.objects, restored.objects):
         return ()
     return tuple(sorted(new))
 
@@ -85,15 +85,12 @@ def is_quarantined(
 
 def _differ_in_images_only(one: Json, other: Json, key: str = "") -> bool:
     """Compare two JSON values, taking any two strings under a key ``image`` as equal."""
-    if isinstance(one, str) or isinstance(other, str):
-        both = isinstance(one, str) and isinstance(other, str)
-        return one == other or (both and key == "image")
     if isinstance(one, Mapping) and isinstance(other, Mapping):
         return one.keys() == other.keys() and all(
             _differ_in_images_only(one[name], other[name], name) for name in one
         )
-    if isinstance(one, Sequence) and isinstance(other, Sequence):
-        return len(one) == len(other) and all(
-            _differ_in_images_only(left, right) for left, right in zip(one, other, strict=True)
-        )
+    if isinstance(one, list | tuple) and isinstance(other, list | tuple):
+        return len(one) == len(other) and all(map(_differ_in_images_only, one, other))
+    if key == "image" and isinstance(one, str) and isinstance(other, str):
+        return True
     return type(one) is type(other) and one == other

@@ -6,7 +6,7 @@ changes nothing. The order of releases is the order of their last offers, never 
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import KW_ONLY, dataclass
 from datetime import datetime
 
 from gitopsd.domain.gates import GateState, Open
@@ -34,16 +34,18 @@ class Selection:
 
     Attributes:
         release: Release to create a Rollout for; None when there is nothing to do.
-        supersede_next: The run in *next* brings an older release and ends first.
         reason: Why, in one clause.
+        supersede_next: The run in *next* brings an older release and ends first.
         not_before: When to select again at the latest; None when nothing waits for time.
         skipped: Newer releases that may not be taken, each with the reason.
-        end_next: The run in *next* may not stay, for this reason; None when it may.
+        end_next: The run in *next* may not stay and ends first, for this reason; then nothing is
+            chosen, and ``reason`` says what is the matter with it. None when it may stay.
     """
 
     release: ReleaseId | None = None
+    _: KW_ONLY
+    reason: str
     supersede_next: bool = False
-    reason: str = ""
     not_before: datetime | None = None
     skipped: tuple[tuple[ReleaseId, str], ...] = ()
     end_next: AbortReason | None = None
@@ -71,22 +73,25 @@ def select(facts: SelectionFacts) -> Selection:
     its way already, and at a release that only waits for its next attempt: nothing older is
     taken instead of these. A release that a person asked for comes before all offers.
     """
-    end_next = _end_next(facts)
-    closed = _closed(facts)
+    closed, waiting = _closed(facts), facts.next_run
+    if waiting is not None and waiting.live:
+        held = _quarantine_of(facts, waiting.release)
+        if _is_gone(facts):
+            return Selection(reason=closed, end_next=AbortReason.STAGE_REMOVED)
+        if held is not None:
+            return Selection(reason=_say_held(held), end_next=AbortReason.QUARANTINED)
     if closed:
-        return Selection(reason=closed, end_next=end_next)
+        return Selection(reason=closed)
     skipped: list[tuple[ReleaseId, str]] = []
     for release in _candidates(facts):
         settled = _settled(facts, release)
         if settled:
-            return Selection(reason=settled, skipped=tuple(skipped), end_next=end_next)
+            return Selection(reason=settled, skipped=tuple(skipped))
         obstacle = find_obstacle(facts, release)
-        if obstacle:
-            skipped.append((release, obstacle))
-            continue
-        return _take(facts, release, tuple(skipped), end_next)
-    reason = "nothing is offered that may go here"
-    return Selection(reason=reason, skipped=tuple(skipped), end_next=end_next)
+        if not obstacle:
+            return _take(facts, release, tuple(skipped))
+        skipped.append((release, obstacle))
+    return Selection(reason="nothing is offered that may go here", skipped=tuple(skipped))
 
 
 def may_admit(facts: SelectionFacts, release: ReleaseId) -> bool:
@@ -102,7 +107,7 @@ def find_obstacle(facts: SelectionFacts, release: ReleaseId) -> str:
         return f"not verified in {', '.join(missing)}"
     quarantine = _quarantine_of(facts, release)
     if quarantine is not None:
-        return f"quarantined here ({quarantine.id}): {quarantine.reason}"
+        return _say_held(quarantine)
     last = facts.last_runs.get(release)
     if last is None or facts.stage.requested == release:
         return ""
@@ -166,9 +171,13 @@ def count_superseded(before: int, ended: Run) -> int:
     return 0 if ended.mutated else before
 
 
+def _is_gone(facts: SelectionFacts) -> bool:
+    return facts.spec is None or facts.stage.retired_at is not None
+
+
 def _closed(facts: SelectionFacts) -> str:
     stage = facts.stage
-    if facts.spec is None or stage.retired_at is not None:
+    if _is_gone(facts):
         return f"{stage.key} is not configured any more"
     if stage.suspended is not None:
         return f"suspended by {stage.suspended.by}: {stage.suspended.reason}"
@@ -218,8 +227,9 @@ def _is_wanted(facts: SelectionFacts, release: ReleaseId) -> bool:
 
 
 def _brings(run: Run | None, release: ReleaseId) -> bool:
-    rollout = run is not None and run.live and run.kind is RunKind.ROLLOUT
-    return rollout and run is not None and run.release == release
+    if run is None or not run.live or run.kind is not RunKind.ROLLOUT:
+        return False
+    return run.release == release
 
 
 def _quarantine_of(facts: SelectionFacts, release: ReleaseId) -> Quarantine | None:
@@ -233,36 +243,24 @@ def _quarantine_of(facts: SelectionFacts, release: ReleaseId) -> Quarantine | No
     return is_quarantined(rendered, images, facts.quarantines)
 
 
-def _end_next(facts: SelectionFacts) -> AbortReason | None:
-    waiting = facts.next_run
-    if waiting is None or not waiting.live:
-        return None
-    if facts.spec is None or facts.stage.retired_at is not None:
-        return AbortReason.STAGE_REMOVED
-    if _quarantine_of(facts, waiting.release) is not None:
-        return AbortReason.QUARANTINED
-    return None
+def _say_held(quarantine: Quarantine) -> str:
+    return f"quarantined here ({quarantine.id}): {quarantine.reason}"
 
 
 def _take(
-    facts: SelectionFacts,
-    release: ReleaseId,
-    skipped: tuple[tuple[ReleaseId, str], ...],
-    end_next: AbortReason | None,
+    facts: SelectionFacts, release: ReleaseId, skipped: tuple[tuple[ReleaseId, str], ...]
 ) -> Selection:
     last = facts.last_runs.get(release)
     if last is not None and last.phase is Phase.ERRORED and last.ended_at is not None:
         again = last.ended_at + retry_delay(last.attempt_number)
         if facts.now < again:
             reason = f"{release} is tried again later"
-            return Selection(None, reason=reason, not_before=again, skipped=skipped)
+            return Selection(reason=reason, not_before=again, skipped=skipped)
     waiting = facts.next_run
     if waiting is None or not waiting.live:
         return Selection(release, reason=f"{release} is the newest", skipped=skipped)
     if any(vote.void_at is None and vote.plan == waiting.plan for vote in facts.next_votes):
         reason = f"a vote has been given for {waiting.release}"
-        return Selection(None, reason=reason, skipped=skipped, end_next=end_next)
+        return Selection(reason=reason, skipped=skipped)
     reason = f"{release} is newer than {waiting.release}"
-    return Selection(
-        release, supersede_next=True, reason=reason, skipped=skipped, end_next=end_next
-    )
+    return Selection(release, supersede_next=True, reason=reason, skipped=skipped)

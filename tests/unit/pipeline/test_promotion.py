@@ -6,7 +6,7 @@ from datetime import timedelta
 
 import pytest
 
-from gitopsd.domain.config import ApplicationSpec, GitSource, SoakGate, StageSpec
+from gitopsd.domain.config import ApplicationSpec, ApprovalGate, GitSource, SoakGate, StageSpec
 from gitopsd.domain.releases import ApplicationName, ReleaseId, StageName
 from gitopsd.domain.sources import RefName, RepoURL
 from gitopsd.pipeline.promotion import (
@@ -29,7 +29,10 @@ def stage(name: str, *after: str, ref: str | None = None, soaks: tuple[str, ...]
         name,
         after=tuple(StageName(other) for other in after),
         ref=RefName(ref) if ref else None,
-        gates=tuple(SoakGate(StageName(other), HOUR) for other in soaks),
+        gates=(
+            *(SoakGate(StageName(other), HOUR) for other in soaks),
+            ApprovalGate(("group:managers",)),
+        ),
     )
 
 

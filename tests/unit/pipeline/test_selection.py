@@ -270,7 +270,7 @@ def test_skipped_releases_are_named_with_every_answer() -> None:
 def test_an_older_release_in_next_is_superseded() -> None:
     """The newer one takes its place."""
     given = replace(facts(A, B), next_run=rollout(A))
-    assert select(given) == Selection(B, True, "r-b is newer than r-a")
+    assert select(given) == Selection(B, supersede_next=True, reason="r-b is newer than r-a")
 
 
 def test_a_run_in_next_that_ended_is_nothing_to_supersede() -> None:
@@ -323,36 +323,45 @@ def test_a_release_with_an_obstacle_is_not_admitted() -> None:
     assert find_obstacle(unconfigured, A) == ""
 
 
+GONE = "shop/production is not configured any more"
+HELD = "quarantined here (q-1): it crashes"
+
+
 @pytest.mark.parametrize(
-    "given,reason",
+    "given,choice",
     [
-        (replace(facts(A), spec=None), AbortReason.STAGE_REMOVED),
-        (facts(A, stage=replace(STAGE, retired_at=NOON)), AbortReason.STAGE_REMOVED),
+        (replace(facts(A), spec=None), Selection(reason=GONE, end_next=AbortReason.STAGE_REMOVED)),
+        (
+            facts(A, stage=replace(STAGE, retired_at=NOON)),
+            Selection(reason=GONE, end_next=AbortReason.STAGE_REMOVED),
+        ),
         (
             replace(facts(A), renderings={A: rendering(A, "a")}, quarantines=(held("a"),)),
-            AbortReason.QUARANTINED,
+            Selection(reason=HELD, end_next=AbortReason.QUARANTINED),
         ),
-        (facts(A), None),
-        (facts(A, stage=replace(STAGE, suspended=condition("inventory"))), None),
+        (
+            replace(
+                facts(A, B, stage=replace(STAGE, suspended=condition("inventory"))),
+                renderings={A: rendering(A, "a")},
+                quarantines=(held("a"),),
+                next_votes=(vote(),),
+            ),
+            Selection(reason=HELD, end_next=AbortReason.QUARANTINED),
+        ),
     ],
 )
-def test_a_run_in_next_that_may_not_stay_is_ended(
-    given: SelectionFacts, reason: AbortReason | None
+def test_a_run_in_next_that_may_not_stay_ends_first(
+    given: SelectionFacts, choice: Selection
 ) -> None:
-    """A removed stage, or bytes that were held meanwhile, end what waits."""
-    assert select(replace(given, next_run=rollout(A))).end_next is reason
+    """A removed stage, or bytes that were held meanwhile, end what waits, voted for or not."""
+    assert select(replace(given, next_run=rollout(A))) == choice
     ended = rollout(A, Step.GATE, Phase.ABORTED)
     assert select(replace(given, next_run=ended)).end_next is None
+    assert select(given).end_next is None
 
 
-def test_a_held_run_in_next_ends_whatever_else_is_chosen() -> None:
-    """The reason to end it comes with every answer that concerns it."""
-    base = replace(facts(A, B), renderings={A: rendering(A, "a")}, quarantines=(held("a"),))
-    base = replace(base, next_run=rollout(A))
-    for given in (
-        base,
-        replace(base, next_votes=(vote(),)),
-        replace(base, running=B),
-        replace(base, offers=offers(A)),
-    ):
-        assert select(given).end_next is AbortReason.QUARANTINED
+def test_a_suspended_stage_keeps_what_is_next() -> None:
+    """It waits at its Gate; nothing is wrong with it."""
+    given = facts(A, stage=replace(STAGE, suspended=condition("inventory")))
+    choice = select(replace(given, next_run=rollout(A)))
+    assert choice == Selection(reason="suspended by maria: inventory")

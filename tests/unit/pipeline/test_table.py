@@ -14,6 +14,7 @@ from gitopsd.pipeline.machine import decide
 from gitopsd.pipeline.table import (
     ROWS,
     Effect,
+    Follow,
     Position,
     find_row,
     is_closing,
@@ -46,6 +47,12 @@ def test_every_change_leads_where_its_row_says(kind: RunKind, at: Position) -> N
 def test_every_effect_has_a_row() -> None:
     """Nothing the machine can do is out of reach."""
     assert {row.effect for row in ROWS} == set(Effect)
+
+
+@pytest.mark.parametrize("word", [*Effect, *Follow])
+def test_words_are_pascal_case(word: Effect | Follow) -> None:
+    """As all enum values are."""
+    assert word.value == word.name.title().replace("_", "")
 
 
 def test_a_live_run_stands_in_its_step_or_nowhere_yet() -> None:
