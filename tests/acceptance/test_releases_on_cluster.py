@@ -167,7 +167,7 @@ async def test_a_failed_smoke_test_restores_production_and_quarantines_the_bytes
         assert failed.failure is not None
         assert "500" in failed.failure.message
         assert site.live("production") == before
-        quarantined = await site.read(lambda tx: tx.quarantines.in_force(PRODUCTION))
+        quarantined = await site.read(lambda tx: tx.quarantines.in_force(site.key(PRODUCTION)))
         assert [item.rendered for item in quarantined] == [failed.rendered]
 
         await site.push("fix", deployment(images.fix), SERVICE)

@@ -17,6 +17,7 @@ from collections.abc import AsyncIterator, Callable, Mapping
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 from datetime import timedelta
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
 
@@ -38,9 +39,7 @@ if TYPE_CHECKING:
 T = TypeVar("T")
 
 ROOT = Path(__file__).resolve().parents[2]
-APPLICATION = ApplicationName("shop")
-STAGING = StageKey(APPLICATION, StageName("staging"))
-PRODUCTION = StageKey(APPLICATION, StageName("production"))
+STAGING, PRODUCTION = "staging", "production"
 REPOSITORY = "shop-deploy.git"
 LOOK = 0.1
 
@@ -101,6 +100,15 @@ class ServiceSite:
     store: SqlStore
     service: ServerProcess | None = None
     addresses: dict[str, Any] = field(default_factory=dict)
+
+    @property
+    def application(self) -> ApplicationName:
+        """Its application; sites of one cluster must not share one, or its inventories meet."""
+        return ApplicationName(f"shop-{self.suffix}")
+
+    def key(self, stage: str) -> StageKey:
+        """Name one of its stages."""
+        return StageKey(self.application, StageName(stage))
 
     @property
     def namespaces(self) -> Mapping[str, str]:
@@ -191,8 +199,9 @@ class ServiceSite:
         """Read the service's database."""
         return await self.store.read(work)
 
-    async def runs(self, key: StageKey) -> list[Run]:
+    async def runs(self, stage: str) -> list[Run]:
         """Read a stage's runs, oldest first."""
+        key = self.key(stage)
         return list(reversed(await self.read(lambda tx: tx.runs.page(Page(200), stage=key))))
 
     async def until(
@@ -215,7 +224,7 @@ class ServiceSite:
 
     async def until_run(
         self,
-        key: StageKey,
+        stage: str,
         kind: RunKind,
         phase: Phase,
         *,
@@ -229,12 +238,12 @@ class ServiceSite:
         async def there() -> bool:
             found[:] = [
                 run
-                for run in await self.runs(key)
+                for run in await self.runs(stage)
                 if run.kind is kind and run.phase is phase and (step is None or run.step is step)
             ]
             return len(found) >= count
 
-        await self.until(there, f"{count} {kind.value} {phase.value} in {key}", within)
+        await self.until(there, f"{count} {kind.value} {phase.value} in {stage}", within)
         return found[-1]
 
     def live(self, stage: str) -> dict[str, dict[str, Any]]:
@@ -255,13 +264,20 @@ class ServiceSite:
     async def story(self) -> str:
         """Say what happened, for a failing test."""
         lines = []
-        for key in (STAGING, PRODUCTION):
-            for run in await self.runs(key):
+        for name in (STAGING, PRODUCTION):
+            key = self.key(name)
+            lines.append(await self.read(partial(_stall_of, key)))
+            for run in await self.runs(name):
                 failure = run.failure.message if run.failure is not None else ""
                 lines.append(f"{run.id} {run.kind.value} {run.phase.value} {run.step} {failure}")
         log = self.directory / "gitopsd.log"
         tail = log.read_text().splitlines()[-25:] if log.exists() else []
         return "\n".join([*lines, *tail])
+
+
+def _stall_of(key: StageKey, tx: Transaction) -> str:
+    stage = tx.stages.get(key)
+    return f"{key}: {stage.stall if stage is not None else 'not stored'}"
 
 
 def canonical(item: Mapping[str, Any]) -> dict[str, Any]:
@@ -354,7 +370,7 @@ def write_configuration(
     (config / "applications" / "shop.yaml").write_text(f"""\
 apiVersion: gitopsd.io/v1
 kind: Application
-metadata: {{name: shop}}
+metadata: {{name: shop-{suffix}}}
 spec:
   source: {{repoURL: {host.address(REPOSITORY)}, branch: main}}
   stages:
