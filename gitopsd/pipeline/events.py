@@ -64,6 +64,8 @@ class StepPending:
         last_look: What this look said.
         cursor: Where to go on.
         message: What it waits for.
+        failing: Whether this look saw a failing signal (a crash in its grace period, say), which
+            is more than not being healthy yet.
     """
 
     at: datetime
@@ -72,6 +74,7 @@ class StepPending:
     last_look: LastLook = LastLook.NONE
     cursor: str = ""
     message: str = ""
+    failing: bool = False
 
 
 @dataclass(frozen=True, slots=True)

@@ -123,7 +123,11 @@ def _report(run: Run, event: _Outcome) -> Transition:
         return _advance(run, step, event)
     if isinstance(event, StepPending):
         looked = replace(
-            run, last_look=event.last_look, cursor=event.cursor, waiting_for=event.message
+            run,
+            last_look=event.last_look,
+            failing=event.failing,
+            cursor=event.cursor,
+            waiting_for=event.message,
         )
         return _command(looked, step, event.retry_after)
     if isinstance(event, StepErrored):
@@ -164,6 +168,7 @@ def _enter(run: Run, step: Step, at: datetime) -> Transition:
         step_deadline=at + timeout_of(run, step),
         mutated=run.mutated or step in MUTATING_STEPS,
         last_look=LastLook.NONE,
+        failing=False,
         cursor="",
         waiting_for="",
     )
@@ -198,6 +203,7 @@ def _retry(run: Run, step: Step, event: StepErrored) -> Transition:
         run,
         attempt=run.attempt + 1,
         last_look=LastLook.UNKNOWN,
+        failing=False,
         cursor=event.cursor or run.cursor,
         waiting_for=event.message,
     )

@@ -136,7 +136,8 @@ def compute_handover(
         next_run: The Rollout in *next*.
         gates: What its gates answer, ``slot`` among them.
         stage: Stored state of the stage.
-        failing: Whether the front run shows a failing signal (progressing is none).
+        failing: Whether the front run shows a failing signal (`Run.failing`; that it is not
+            healthy yet is none).
     """
     if front is None or not front.live:
         return Handover(now=False, protected=False, reason="the slot is free")

@@ -268,7 +268,7 @@ class Engine(State):
                 event = replace(event, no_restore=choice)
             return not self._advance(run.id, event).ignored
         front = self.front_of(run.stage)
-        failing = front is not None and front.cursor == "failing"
+        failing = front is not None and front.failing
         handover = compute_handover(front, run, states, self.stages[run.stage], failing)
         if front is None or not handover.now:
             return False

@@ -169,10 +169,10 @@ class PipelineRules(RuleBasedStateMachine):
         self._bring(key, until)
 
     @precondition(lambda self: self._working())
-    @rule(number=_NUMBERS, look=st.sampled_from(LastLook))
-    def wait(self, number: int, look: LastLook) -> None:
+    @rule(number=_NUMBERS, look=st.sampled_from(LastLook), failing=st.booleans())
+    def wait(self, number: int, look: LastLook, failing: bool) -> None:
         """A step goes on later."""
-        self.world.wait(self._worker(number), look)
+        self.world.wait(self._worker(number), look, failing=failing)
 
     @precondition(lambda self: self._working())
     @rule(number=_NUMBERS, last=st.booleans())

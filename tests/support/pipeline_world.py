@@ -238,10 +238,18 @@ class World(Engine):
             self.succeed(ready[0])
         raise AssertionError("the work does not end")
 
-    def wait(self, run: Run, look: LastLook = LastLook.NOT_HEALTHY) -> Transition:
+    def wait(
+        self, run: Run, look: LastLook = LastLook.NOT_HEALTHY, *, failing: bool = False
+    ) -> Transition:
         """The step goes on later."""
-        command = run.command or CommandId("none")
-        return self.apply(run.id, StepPending(self.now, command, timedelta(seconds=5), look))
+        event = StepPending(
+            self.now,
+            run.command or CommandId("none"),
+            timedelta(seconds=5),
+            look,
+            failing=failing,
+        )
+        return self.apply(run.id, event)
 
     def fail(self, run: Run, command: CommandId | None = None) -> Transition:
         """A definite verdict."""

@@ -111,6 +111,7 @@ def test_a_step_begins_with_nothing_seen_and_a_deadline_of_its_own(
         run_at(ROLLOUT, step),
         attempt=4,
         last_look=LastLook.NOT_HEALTHY,
+        failing=True,
         cursor="3/4",
         waiting_for="Deployment api",
     )
@@ -118,7 +119,7 @@ def test_a_step_begins_with_nothing_seen_and_a_deadline_of_its_own(
     after = transition.run
     assert after.step is following
     assert (after.attempt, after.cursor, after.waiting_for) == (1, "", "")
-    assert after.last_look is LastLook.NONE
+    assert (after.last_look, after.failing) == (LastLook.NONE, False)
     assert after.step_deadline == NOON + timeout
     assert after.mutated is (following not in (Step.VALIDATE, Step.DIFF, Step.GATE))
     assert (after.command, after.version) == (NEXT_COMMAND, 4)
@@ -177,6 +178,7 @@ def test_a_pending_step_goes_on_later_under_a_new_command() -> None:
         last_look=LastLook.NOT_HEALTHY,
         cursor="2/4",
         message="Deployment api has 1 of 3 pods",
+        failing=True,
     )
     transition = decide(run, event)
     assert transition == Transition(
@@ -184,6 +186,7 @@ def test_a_pending_step_goes_on_later_under_a_new_command() -> None:
             run,
             command=NEXT_COMMAND,
             last_look=LastLook.NOT_HEALTHY,
+            failing=True,
             cursor="2/4",
             waiting_for="Deployment api has 1 of 3 pods",
             version=4,
@@ -195,6 +198,7 @@ def test_a_pending_step_goes_on_later_under_a_new_command() -> None:
 def test_an_errored_attempt_counts_as_a_look_that_saw_nothing() -> None:
     """The next attempt waits, goes on where it was, and cannot blame the release."""
     run = replace(run_at(ROLLOUT, Step.WAIT_HEALTHY), last_look=LastLook.NOT_HEALTHY, cursor="2/4")
+    run = replace(run, failing=True)
     transition = decide(run, StepErrored(NOON, COMMAND, "Unavailable", "no answer"))
     assert transition == Transition(
         replace(
@@ -202,6 +206,7 @@ def test_an_errored_attempt_counts_as_a_look_that_saw_nothing() -> None:
             attempt=2,
             command=NEXT_COMMAND,
             last_look=LastLook.UNKNOWN,
+            failing=False,
             waiting_for="no answer",
             version=4,
         ),

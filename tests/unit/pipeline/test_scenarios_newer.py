@@ -138,12 +138,31 @@ def test_continuous_pushes_cannot_starve_verification() -> None:
     last = world.offer(Content(5, 5))
     bring_to_gate(world, STAGING)
     assert world.runs[third.id].phase is Phase.RUNNING
+    world.wait(front(world, STAGING))
+    assert world.runs[third.id].phase is Phase.RUNNING, "that it is not healthy yet is no signal"
     world.succeed(front(world, STAGING))
     assert front(world, STAGING).step is Step.VERIFY
     world.work(STAGING)
     assert world.runs[third.id].phase is Phase.SUCCEEDED
     assert live_release(world, STAGING) == last
     assert world.stages[STAGING].superseded_waiting == 0
+
+
+def test_a_protected_release_that_fails_makes_room_for_its_fix() -> None:
+    """The third in a row is superseded after all, as soon as it shows a failing signal."""
+    world = world_with(Content(1, 1))
+    for number in (2, 3, 4):
+        world.offer(Content(number, number))
+        bring_to_gate(world, STAGING)
+        world.succeed(front(world, STAGING))
+        world.succeed(front(world, STAGING))
+    third = front(world, STAGING)
+    fix = world.offer(Content(5, 5))
+    bring_to_gate(world, STAGING)
+    world.wait(front(world, STAGING), failing=True)
+    assert why(world.runs[third.id]) == "Superseded"
+    world.work(STAGING)
+    assert live_release(world, STAGING) == fix
 
 
 def test_newer_releases_replace_what_waits_for_an_approval() -> None:
