@@ -31,6 +31,11 @@ def is_worth_another_try(error: sa.exc.DBAPIError) -> bool:
     return code_of(error) in _TRIED_AGAIN
 
 
+def is_refusal(error: sa.exc.DBAPIError) -> bool:
+    """Tell whether a failed COMMIT was answered: the server rolled back, and said why."""
+    return code_of(error).startswith(("23", "40"))  # integrity, transaction rollback
+
+
 def translate(error: sa.exc.SQLAlchemyError, place: str, *, reading: bool) -> GitopsdError:
     """Choose the error of ours that says what this one means.
 
@@ -40,7 +45,9 @@ def translate(error: sa.exc.SQLAlchemyError, place: str, *, reading: bool) -> Gi
         reading: Whether the transaction was one that must not write.
     """
     if not isinstance(error, sa.exc.DBAPIError):
-        return PermanentError(f"The database {place} cannot be used: {_line(error)}.")
+        return PermanentError(
+            f"The database {place} was given what it cannot store: {_line(error)}."
+        )
     code, said = code_of(error), _line(error.orig or error)
     if reading and (code == _READ_ONLY or code.startswith("SQLITE_READONLY")):
         return PermanentError(
@@ -65,14 +72,15 @@ def translate(error: sa.exc.SQLAlchemyError, place: str, *, reading: bool) -> Gi
     return TemporaryError(f"The database {place} does not answer: {said}. It is asked again.")
 
 
-def outcome_unknown(error: Exception, place: str) -> TemporaryError:
+def outcome_unknown(error: sa.exc.DBAPIError, place: str) -> TemporaryError:
     """Say that the answer to a COMMIT was lost: it may have been done or not.
 
     Whoever gets this reads again by key before writing again. Conditional saves, unique keys and
     commands that may run twice make the second write harmless.
     """
     return TemporaryError(
-        f"The database {place} did not say whether a transaction was committed: {_line(error)}. "
+        f"The database {place} did not say whether a transaction was committed: "
+        f"{_line(error.orig or error)}. "
         "What it wrote is read again before anything is written again.",
         reason="OutcomeUnknown",
     )

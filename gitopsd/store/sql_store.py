@@ -18,7 +18,7 @@ from gitopsd.errors import GitopsdError, PermanentError, TemporaryError
 from gitopsd.store.clock import StoreClock, process_time, server_time
 from gitopsd.store.encryption import Cipher, load_cipher
 from gitopsd.store.engines import Database, open_database, parse_database_url
-from gitopsd.store.failures import is_worth_another_try, outcome_unknown, translate
+from gitopsd.store.failures import is_refusal, is_worth_another_try, outcome_unknown, translate
 from gitopsd.store.session import Session
 from gitopsd.store.tables import FORMAT, installation
 from gitopsd.store.transaction import SqlTransaction
@@ -125,10 +125,10 @@ class SqlStore:
                 answer = self._do(connection, work)
                 try:
                     doing.commit()
-                except sa.exc.SQLAlchemyError as error:
-                    if isinstance(error, sa.exc.DBAPIError) and is_worth_another_try(error):
+                except sa.exc.DBAPIError as error:
+                    if is_refusal(error):
                         raise
-                    raise outcome_unknown(getattr(error, "orig", None) or error, place) from error
+                    raise outcome_unknown(error, place) from error
                 return answer
         except sa.exc.SQLAlchemyError as error:
             meaning = translate(error, place, reading=False)

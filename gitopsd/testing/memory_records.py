@@ -105,6 +105,10 @@ class MemoryRecords:
         """Read notifications stored after a row number, oldest first."""
         return [row for row in self._notifications if row[0] > rowid][:limit]
 
+    def last_notification(self) -> int:
+        """Read the row number of the newest notification; 0 when there is none."""
+        return max((row[0] for row in self._notifications), default=0)
+
     def heartbeat(self, replica: Replica) -> None:
         """Insert or renew a replica's heartbeat."""
         self._replicas.put(replica.id, replica)

@@ -4,8 +4,11 @@ from __future__ import annotations
 
 from dataclasses import replace
 
+import pytest
+
 from gitopsd.domain.sources import DeliveryId, DeliveryState, ReceiverName
 from gitopsd.domain.work import Page
+from gitopsd.errors import ConflictError
 from gitopsd.store_ports import Store, Transaction
 from tests.support.store_steps import each
 from tests.support.store_values import delivery
@@ -38,6 +41,16 @@ async def test_the_same_delivery_is_stored_once(store: Store) -> None:
         ]
 
     assert await store.transact(add_variants) == [True, False, True, True, True]
+
+
+async def test_a_delivery_id_is_used_once(store: Store) -> None:
+    """The id of another delivery conflicts and changes nothing."""
+    await store.transact(lambda tx: tx.deliveries.add(delivery("d-1")))
+
+    with pytest.raises(ConflictError):
+        await store.transact(lambda tx: tx.deliveries.add(delivery("d-1", key="other")))
+
+    assert await store.read(lambda tx: tx.deliveries.page(Page())) == [delivery("d-1")]
 
 
 async def test_a_delivery_is_found_by_its_identity(store: Store) -> None:

@@ -122,6 +122,12 @@ async def test_notifications_are_followed_by_row_number(store: Store) -> None:
     assert [one.id for _, one in (*first, *rest)] == ["n-1", "n-2", "n-3"]
     last = rest[-1][0]
     assert await store.read(lambda tx: tx.records.notifications_after(last, 2)) == []
+    assert await store.read(lambda tx: tx.records.last_notification()) == last
+
+
+async def test_without_notifications_the_last_number_is_zero(store: Store) -> None:
+    """A follower of an empty stream begins at its beginning."""
+    assert await store.read(lambda tx: tx.records.last_notification()) == 0
 
 
 async def test_a_heartbeat_is_renewed(store: Store) -> None:

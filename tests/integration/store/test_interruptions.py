@@ -14,7 +14,7 @@ from psycopg import sql
 
 from gitopsd.domain.releases import ReleaseId
 from gitopsd.domain.runs import RunId
-from gitopsd.errors import TemporaryError
+from gitopsd.errors import ConflictError, TemporaryError
 from gitopsd.store.migrate import migrate
 from gitopsd.store.sql_store import open_store
 from gitopsd.store_ports import Transaction
@@ -186,6 +186,21 @@ async def test_connections_that_died_idle_are_noticed(postgres_url: str, opened:
     assert ended
     assert await store.transact(count_one) == 1
     assert await store.read(lambda tx: tx.runs.live())
+
+
+async def test_a_refused_commit_is_no_lost_answer(postgres_url: str, opened: OpenStore) -> None:
+    """What the server refuses at COMMIT did not happen, and is said to be a conflict."""
+    with psycopg.connect(postgres_url, autocommit=True) as connection:
+        connection.execute(
+            "ALTER TABLE runs ADD FOREIGN KEY (release) REFERENCES releases (id)"
+            " DEFERRABLE INITIALLY DEFERRED"
+        )
+    store = opened(postgres_url)
+
+    with pytest.raises(ConflictError):
+        await store.transact(lambda tx: tx.runs.add(run("run-1")))
+
+    assert await store.read(lambda tx: tx.runs.live()) == []
 
 
 async def test_a_lost_answer_to_a_commit_is_said(postgres_url: str, opened: OpenStore) -> None:

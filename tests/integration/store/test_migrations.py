@@ -14,7 +14,7 @@ import sqlalchemy as sa
 from alembic.autogenerate import compare_metadata
 from alembic.runtime.migration import MigrationContext
 
-from gitopsd.errors import PermanentError
+from gitopsd.errors import PermanentError, TemporaryError
 from gitopsd.store.engines import open_for_migration, parse_database_url
 from gitopsd.store.migrate import migrate
 from gitopsd.store.tables import FORMAT, METADATA
@@ -149,6 +149,14 @@ def test_a_url_that_cannot_be_used_is_not_repeated(url: str) -> None:
     """The sentence says what to write instead, without the URL, which may hold a password."""
     with pytest.raises(PermanentError, match="postgresql://user:password@host/database") as caught:
         migrate(url)
+
+    assert "hunter2" not in caught.value.message
+
+
+def test_a_server_that_does_not_answer_is_said() -> None:
+    """The sentence names the place, without the password."""
+    with pytest.raises(TemporaryError, match=r"shop on 127\.0\.0\.1:1 ") as caught:
+        migrate("postgres://ana:hunter2@127.0.0.1:1/shop")
 
     assert "hunter2" not in caught.value.message
 

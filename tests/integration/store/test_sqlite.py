@@ -16,7 +16,7 @@ from gitopsd.store_ports import Transaction
 from gitopsd.testing.clock import ManualClock
 from tests.integration.store.conftest import OpenStore
 from tests.support.store_child import begin_counting, count_one
-from tests.support.store_values import delivery, run
+from tests.support.store_values import delivery, item, run
 
 
 def _pragma(store: SqlStore, name: str) -> object:
@@ -145,6 +145,9 @@ async def test_text_that_a_database_cannot_hold_is_refused(
 async def test_naive_times_are_refused(database_url: str, opened: OpenStore) -> None:
     """A time without zone never reaches the database."""
     store = opened(database_url)
+    naive = datetime(2026, 1, 1)  # noqa: DTZ001 - that is what is refused
 
     with pytest.raises(TypeError, match="time zone"):
-        await store.transact(lambda tx: tx.runs.add(run("run-1", at=datetime(2026, 1, 1))))  # noqa: DTZ001 - that is what is refused
+        await store.transact(lambda tx: tx.runs.add(run("run-1", at=naive)))
+    with pytest.raises(PermanentError, match="time zone"):
+        await store.transact(lambda tx: tx.work.add(item("a", due=naive)))
