@@ -23,6 +23,7 @@ from typing import Generic, TypeVar, Union, cast, get_args, get_origin, get_type
 
 from gitopsd.domain.manifests import Json, JsonObject
 from gitopsd.errors import PermanentError
+from gitopsd.store.json_text import load_json
 
 K = TypeVar("K")
 T = TypeVar("T")
@@ -82,24 +83,24 @@ class LazyDocuments(Mapping[K, T]):
 
     Args:
         codec: Reads the documents.
-        documents: The documents by key.
+        texts: The documents as JSON text, by key.
     """
 
-    def __init__(self, codec: Codec[T], documents: Mapping[K, Json]) -> None:
+    def __init__(self, codec: Codec[T], texts: Mapping[K, str]) -> None:
         self._codec = codec
-        self._documents = documents
+        self._texts = texts
         self._read: dict[K, T] = {}
 
     def __getitem__(self, key: K) -> T:
         if key not in self._read:
-            self._read[key] = self._codec.decode(self._documents[key])
+            self._read[key] = self._codec.decode(load_json(self._texts[key]))
         return self._read[key]
 
     def __iter__(self) -> Iterator[K]:
-        return iter(self._documents)
+        return iter(self._texts)
 
     def __len__(self) -> int:
-        return len(self._documents)
+        return len(self._texts)
 
 
 def codec_of(kind: type[T]) -> Codec[T]:

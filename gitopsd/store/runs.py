@@ -38,7 +38,7 @@ _LAST_OF_EACH = (
     .group_by(table.c.release)
 )
 _LAST_ROLLOUTS = (
-    sa.select(table.c.release, table.c.doc)
+    sa.select(table.c.release, sa.cast(table.c.doc, sa.Text).label("doc"))
     .where(table.c.seq.in_(_LAST_OF_EACH))
     .order_by(table.c.seq)
 )
