@@ -68,12 +68,18 @@ def database_url(settings: Settings) -> str:
 
 
 @asynccontextmanager
-async def build(settings: Settings, *, work: bool = True) -> AsyncIterator[Process]:
+async def build(
+    settings: Settings,
+    *,
+    work: bool = True,
+    wrap: Callable[[Services], Services] = lambda services: services,
+) -> AsyncIterator[Process]:
     """Build a process and take it apart again at the end.
 
     Args:
         settings: How it runs.
         work: Whether it works on the outbox, or only serves.
+        wrap: Puts something around the ports before anything uses them, e.g. a recorder.
 
     Raises:
         PermanentError: The data directory is taken, a file cannot be used, the database is newer.
@@ -96,7 +102,7 @@ async def build(settings: Settings, *, work: bool = True) -> AsyncIterator[Proce
         _log_problems(files.current.errors)
         doorbell = AnnouncingDoorbell(MemoryDoorbell(clock), changes)
         stack.push_async_callback(doorbell.close)
-        services = _services(settings, store, files, telemetry, clock, doorbell, stack)
+        services = wrap(_services(settings, store, files, telemetry, clock, doorbell, stack))
         sole = url.startswith("sqlite")
         daemon = Daemon(services, _changes(files, clock), sole=sole, work=work)
         yield Process(

@@ -13,6 +13,7 @@ from gitopsd.domain.work import WorkItem
 from gitopsd.engine.admission import apply_event, settle
 from gitopsd.engine.facts import load_gate_facts
 from gitopsd.engine.outcomes import Done, Outcome, Quarantined, Verdict, Waiting
+from gitopsd.engine.scope import Scope, scope
 from gitopsd.engine.services import Services
 from gitopsd.engine.step_context import StepContext
 from gitopsd.engine.step_handlers import HANDLERS
@@ -48,12 +49,22 @@ async def execute_step(services: Services, item: WorkItem) -> None:
     if context is None:
         await services.store.transact(lambda tx: tx.work.finish(item))
         return
-    if context.step is Step.GATE:
-        await _wait_at_gate(services, item, context.run)
-        return
-    event = await _outcome_event(context)
-    await _report(services, item, context.run.id, event)
-    await services.doorbell.ring()
+    run = context.run
+    entered = Scope(
+        work=item.kind.value,
+        run=run.id,
+        kind=run.kind.value,
+        step=context.step.value,
+        stage=str(run.stage),
+        attempt=run.attempt,
+    )
+    with scope(entered):
+        if context.step is Step.GATE:
+            await _wait_at_gate(services, item, run)
+            return
+        event = await _outcome_event(context)
+        await _report(services, item, run.id, event)
+        await services.doorbell.ring()
 
 
 def load_context(tx: Transaction, services: Services, item: WorkItem) -> StepContext | None:

@@ -18,6 +18,7 @@ from gitopsd.engine.intake import process_delivery
 from gitopsd.engine.looks import run_look
 from gitopsd.engine.notifications import send_notification
 from gitopsd.engine.observation import watch_run
+from gitopsd.engine.scope import Scope, scope
 from gitopsd.engine.services import Services
 from gitopsd.engine.slots import parse_stage_key
 from gitopsd.engine.transactions import retry_conflicts
@@ -115,7 +116,8 @@ class Worker:
 
     async def _do(self, item: WorkItem) -> None:
         try:
-            await self._handler(item.kind)(item)
+            with scope(Scope(work=item.kind.value)):
+                await self._handler(item.kind)(item)
         except asyncio.CancelledError:
             await asyncio.shield(self._give_back(item, timedelta(0)))
             raise

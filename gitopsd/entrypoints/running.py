@@ -21,6 +21,7 @@ from gitopsd.entrypoints.http.metrics import build_metrics_app
 from gitopsd.entrypoints.http.server import Listener, listen
 from gitopsd.entrypoints.http.service import ProcessState, Service
 from gitopsd.entrypoints.tokens import make_first_token
+from gitopsd.engine.services import Services
 from gitopsd.settings import Settings
 
 _LOG = logging.getLogger(__name__)
@@ -47,13 +48,19 @@ class Part:
     info: Path | None = None
 
 
-async def run_process(settings: Settings, part: Part, say: Callable[[str], None]) -> None:
+async def run_process(
+    settings: Settings,
+    part: Part,
+    say: Callable[[str], None],
+    wrap: Callable[[Services], Services] = lambda services: services,
+) -> None:
     """Run until SIGTERM or SIGINT, then end gracefully.
 
     Args:
         settings: How it runs.
         part: Which part of the product it is.
         say: Tells the person at the terminal one line.
+        wrap: See `gitopsd.bootstrap.build`.
 
     Raises:
         PermanentError: The process cannot start; says why.
@@ -64,7 +71,7 @@ async def run_process(settings: Settings, part: Part, say: Callable[[str], None]
     for number in (signal.SIGTERM, signal.SIGINT):
         loop.add_signal_handler(number, ending.set)
     try:
-        async with build(settings, work=part.work) as process:
+        async with build(settings, work=part.work, wrap=wrap) as process:
             await _run(process, part, ending, say)
     finally:
         for number in (signal.SIGTERM, signal.SIGINT):
