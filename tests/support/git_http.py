@@ -13,6 +13,9 @@ import contextlib
 import hashlib
 import hmac
 import json
+import os
+import signal
+import ssl
 import uuid
 from collections.abc import AsyncIterator, Callable
 from dataclasses import dataclass, field
@@ -70,6 +73,7 @@ class GitHost:
         requests: Method, path with query, and Authorization header of each request, in order.
         sent: Deliveries of push webhooks, in order.
         answer: Answers a request instead of Git when it returns a response.
+        protocol: Git protocol to speak whatever the client asks for; None for what it asks for.
     """
 
     root: Path
@@ -79,6 +83,7 @@ class GitHost:
     requests: list[tuple[str, str, str]] = field(default_factory=list)
     sent: list[SentHook] = field(default_factory=list)
     answer: Callable[[web.Request], web.StreamResponse | None] | None = None
+    protocol: str | None = None
     _session: aiohttp.ClientSession | None = None
     _backend: str = ""
 
@@ -116,7 +121,8 @@ class GitHost:
         response = await self._run_backend(request)
         if pushes:
             await self._report(repository, before)
-        await response.write_eof()
+        with contextlib.suppress(ConnectionError):
+            await response.write_eof()
         return response
 
     def _is_admitted(self, authorization: str) -> bool:
@@ -151,8 +157,9 @@ class GitHost:
         finally:
             feeding.cancel()
             if process.returncode is None:
+                # Not process.kill(): it would take note of an end that the loop then misses.
                 with contextlib.suppress(ProcessLookupError):
-                    process.kill()
+                    os.kill(process.pid, signal.SIGKILL)
             await process.wait()
         return response
 
@@ -170,7 +177,9 @@ class GitHost:
             "REMOTE_ADDR": request.remote or "",
             "CONTENT_TYPE": request.headers.get("Content-Type", ""),
             "CONTENT_LENGTH": str(length),
-            "GIT_PROTOCOL": request.headers.get("Git-Protocol", ""),
+            "GIT_PROTOCOL": request.headers.get("Git-Protocol", "")
+            if self.protocol is None
+            else self.protocol,
         }
 
     @staticmethod
@@ -264,6 +273,7 @@ async def run_git_http(
     push_hook: PushHook | None = None,
     host: str = "127.0.0.1",
     port: int = 0,
+    tls: ssl.SSLContext | None = None,
 ) -> AsyncIterator[GitHost]:
     """Run a Git host over HTTP for as long as the block lasts.
 
@@ -273,6 +283,7 @@ async def run_git_http(
         push_hook: Where pushes are reported.
         host: Address to listen on.
         port: Port to listen on; 0 for a free one.
+        tls: Certificate to serve HTTPS with.
     """
     git_host = GitHost(root, login=login, push_hook=push_hook)
     git_host._backend = await _find_backend()
@@ -281,10 +292,10 @@ async def run_git_http(
     runner = web.AppRunner(application, access_log=None, shutdown_timeout=1)
     await runner.setup()
     try:
-        site = web.TCPSite(runner, host, port)
+        site = web.TCPSite(runner, host, port, ssl_context=tls)
         await site.start()
         bound = runner.addresses[0][1]
-        git_host.url = f"http://{host}:{bound}"
+        git_host.url = f"{'https' if tls else 'http'}://{host}:{bound}"
         async with aiohttp.ClientSession(timeout=_HOOK_TIMEOUT) as session:
             git_host._session = session
             yield git_host

@@ -16,6 +16,8 @@ from gitopsd.adapters.git.credentials import Login, load_login
 from gitopsd.adapters.git.failures import DAMAGED, damage_error, deadline_error, transfer_error
 from gitopsd.adapters.git.known_hosts import host_key_error
 from gitopsd.adapters.git.mirrors import Mirror, local_head, place_home, place_mirror
+from gitopsd.adapters.git.protocol import UnusualError
+from gitopsd.adapters.git.quick_fetch import QuickFetcher, find_haves, move_ref, store_objects
 from gitopsd.domain.config import RepositorySpec
 from gitopsd.domain.sources import Commit, CommitSha, RefName, RepoURL
 from gitopsd.errors import TemporaryError
@@ -23,6 +25,8 @@ from gitopsd.ports import SourceHead
 
 DEADLINE = timedelta(seconds=60)
 RENEWAL_DEADLINE = timedelta(minutes=15)
+UNUSUAL_SECONDS = 600.0
+"""How long a remote that speaks otherwise is left to the children."""
 CHILDREN = 2
 CHILD_IDLE_SECONDS = 20.0
 
@@ -38,6 +42,7 @@ class GitRepositories:
         allow_local: Accept paths and ``file://`` as addresses, for tests and demonstrations.
         deadline: When a fetch is ended, waiting for its turn included.
         children: How many transfers run at once.
+        quick: Fetch small pushes over HTTP without a child.
         child_idle_seconds: How long an unused child is kept.
     """
 
@@ -50,12 +55,15 @@ class GitRepositories:
         deadline: timedelta = DEADLINE,
         children: int = CHILDREN,
         child_idle_seconds: float = CHILD_IDLE_SECONDS,
+        quick: bool = True,
     ) -> None:
         self._root = root
         self._repositories = repositories
         self._allow_local = allow_local
         self._deadline_seconds = deadline.total_seconds()
         self._children = Children(size=children, idle_seconds=child_idle_seconds)
+        self._quick = QuickFetcher() if quick else None
+        self._child_until: dict[RepoURL, float] = {}
         self._locks: dict[RepoURL, asyncio.Lock] = {}
         self._clean: set[RepoURL] = set()
         self._damaged: set[RepoURL] = set()
@@ -87,7 +95,7 @@ class GitRepositories:
             login = await asyncio.to_thread(self._prepare, address, mirror)
             try:
                 renew = address.url in self._damaged
-                update = self._renew if renew else self._transfer
+                update = self._renew if renew else self._update
                 target = await update(address, mirror, ref, login)
                 history = await self._describe(mirror, target, previous)
             except TemporaryError as error:
@@ -108,6 +116,45 @@ class GitRepositories:
         if address.url not in self._clean and mirrors.remove_leftovers(mirror):
             self._clean.add(address.url)
         return login
+
+    async def _update(
+        self, address: Address, mirror: Mirror, ref: RefName, login: Login
+    ) -> str | None:
+        """Fetch a ref the quick way where that is possible, else by a child."""
+        now = asyncio.get_running_loop().time()
+        if (
+            self._quick is not None
+            and address.over_http
+            and now >= self._child_until.get(address.url, 0)
+            and await asyncio.to_thread(mirror.path.is_dir)
+        ):
+            try:
+                return await self._update_quickly(self._quick, address, mirror, ref, login)
+            except UnusualError:
+                self._child_until[address.url] = now + UNUSUAL_SECONDS
+            except reading.DamageError as error:
+                raise TemporaryError(str(error), reason=DAMAGED) from error
+        return await self._transfer(address, mirror, ref, login)
+
+    async def _update_quickly(
+        self, quick: QuickFetcher, address: Address, mirror: Mirror, ref: RefName, login: Login
+    ) -> str | None:
+        local = local_head(ref)
+        haves = await asyncio.to_thread(find_haves, mirror, local)
+        target = await quick.find_target(address, ref, login)
+        if target is None or target in haves.all:
+            if target != haves.own:
+                await asyncio.to_thread(move_ref, mirror, local, target)
+            return target
+        if not haves.all:
+            return await self._transfer(address, mirror, ref, login)
+        try:
+            pack = await quick.fetch_objects(address, ref, login, target, haves.all)
+            await asyncio.to_thread(store_objects, mirror, local, target, pack)
+        except UnusualError:
+            # A large push, or a rewritten history: no reason to ask the child the next time.
+            return await self._transfer(address, mirror, ref, login)
+        return target
 
     async def _transfer(
         self,
@@ -225,6 +272,8 @@ class GitRepositories:
             task.cancel()
         await asyncio.gather(*self._renewals.values(), return_exceptions=True)
         await self._children.close()
+        if self._quick is not None:
+            await self._quick.close()
 
 
 def _read_answer(

@@ -137,8 +137,10 @@ async def _end(process: asyncio.subprocess.Process) -> None:
             os.killpg(process.pid, signal.SIGKILL)
     # asyncio counts a child as ended when its pipes are closed too, and a full one is not read.
     transport = getattr(process, "_transport", None)
-    if transport is not None:
-        transport.close()
+    for number in range(3):
+        pipe = transport.get_pipe_transport(number) if transport is not None else None
+        if pipe is not None:
+            pipe.close()
     await process.wait()
 
 

@@ -1,0 +1,23 @@
+"""Finds the adapter's Git children among the processes of this machine."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+
+_MODULE = b"gitopsd.adapters.git.child"
+
+
+def list_git_children(parent: int | None = None) -> list[int]:
+    """List the living Git children of a process, of this one when left out."""
+    wanted = os.getpid() if parent is None else parent
+    found = []
+    for directory in Path("/proc").glob("[0-9]*"):
+        try:
+            arguments = (directory / "cmdline").read_bytes().split(b"\0")
+            stat = (directory / "stat").read_text(encoding="utf-8").rpartition(")")[2].split()
+        except (FileNotFoundError, ProcessLookupError):
+            continue
+        if _MODULE in arguments and int(stat[1]) == wanted and stat[0] != "Z":
+            found.append(int(directory.name))
+    return found
