@@ -32,12 +32,13 @@ class MemoryDoorbell:
         limit = asyncio.ensure_future(self._pass(timeout))
         try:
             await asyncio.wait((ring, limit), return_when=asyncio.FIRST_COMPLETED)
+            rung = ring.done() or self._rung.is_set()
         finally:
             ring.cancel()
             limit.cancel()
             await asyncio.gather(ring, limit, return_exceptions=True)
-        rung = self._rung.is_set()
-        self._rung.clear()
+        if rung:
+            self._rung.clear()
         return rung
 
     async def close(self) -> None:

@@ -10,6 +10,7 @@ import asyncio
 import logging
 import re
 import secrets
+from collections.abc import Sequence
 from contextlib import suppress
 from datetime import timedelta
 from typing import Any
@@ -29,7 +30,7 @@ SOCKET_TIMEOUT = timedelta(seconds=2)
 """Longest wait for Redis to connect or to answer; a Redis that hangs is as good as none."""
 
 POLL_DELAY = timedelta(milliseconds=200)
-REGISTRATION = timedelta(seconds=15)
+REGISTRATION = timedelta(seconds=8)
 """A listener that did not renew its registration for this long is not rung any more."""
 
 LISTENERS = "arq:gitopsd:listeners"
@@ -41,8 +42,10 @@ _JOB_ID = re.compile(rb"[0-9a-f]{32}")
 _JOB_KEY = "arq:job:"
 _MOST_LISTENERS = 64
 _JOB_EXPIRY = timedelta(seconds=60)
-_RENEWAL = timedelta(seconds=5)
+_RENEWAL = timedelta(seconds=2)
 _PAUSE = timedelta(milliseconds=500)
+_CANCELLATIONS = 5
+_CANCELLATION_PAUSE = timedelta(milliseconds=20)
 _LONGEST_PAUSE = timedelta(seconds=5)
 
 _LOG = logging.getLogger(__name__)
@@ -98,9 +101,7 @@ class ArqDoorbell:
         """Stop listening. Takes two seconds at most, however Redis is."""
         self._closed = True
         tasks = [task for task in (self._publisher, self._listener) if task is not None]
-        for task in tasks:
-            task.cancel()
-        await asyncio.gather(*tasks, return_exceptions=True)
+        await _end(tasks, SOCKET_TIMEOUT / _CANCELLATIONS)
         with suppress(Exception):
             async with asyncio.timeout(SOCKET_TIMEOUT.total_seconds()):
                 if self._queue:
@@ -146,11 +147,16 @@ class ArqDoorbell:
         # A new queue for each worker: what broke the last one is not met again.
         self._queue = f"{_QUEUE_PREFIX}{secrets.token_hex(8)}"
         worker = _BellWorker(self._hear, self._pool, self._queue)
+        tasks = [
+            asyncio.create_task(self._stay_registered(self._queue), name="doorbell-registration"),
+            asyncio.create_task(worker.main(), name="doorbell-worker"),
+        ]
         try:
-            async with asyncio.TaskGroup() as group:
-                group.create_task(self._stay_registered(self._queue))
-                group.create_task(worker.main())
+            done, _ = await asyncio.wait(tasks, return_when=asyncio.FIRST_COMPLETED)
+            for task in done:
+                task.result()
         finally:
+            await _end(tasks)
             await worker.end_jobs()
 
     async def _hear(self, _context: dict[Any, Any], _sender: str) -> None:
@@ -237,9 +243,7 @@ class _BellWorker(Worker):
     async def end_jobs(self) -> None:
         """End what runs, without speaking to Redis."""
         running = [*self.job_tasks.values(), *self.tasks.values()]
-        for task in running:
-            task.cancel()
-        await asyncio.gather(*running, return_exceptions=True)
+        await _end(running)
 
     async def _measure(self, job_ids: list[bytes]) -> list[Any]:
         """Tell the size of each job's body; something else than a number for what is no job."""
@@ -255,7 +259,19 @@ class _BellWorker(Worker):
         return sizes
 
 
+async def _end(tasks: Sequence[asyncio.Task[Any]], pause: timedelta = _CANCELLATION_PAUSE) -> None:
+    """Cancel tasks, and again those that go on: the driver loses one while it connects."""
+    for _ in range(_CANCELLATIONS):
+        running = [task for task in tasks if not task.done()]
+        if not running:
+            break
+        for task in running:
+            task.cancel()
+        await asyncio.wait(running, timeout=pause.total_seconds())
+    for task in tasks:
+        if task.done() and not task.cancelled():
+            task.exception()  # it was seen, or comes too late to matter
+
+
 def _say(error: BaseException) -> str:
-    if isinstance(error, BaseExceptionGroup):
-        return _say(error.exceptions[0])
     return f"{type(error).__name__}: {error}"

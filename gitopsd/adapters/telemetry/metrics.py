@@ -8,7 +8,13 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from prometheus_client import CollectorRegistry, Counter, Histogram, ProcessCollector
+from prometheus_client import (
+    CollectorRegistry,
+    Counter,
+    Histogram,
+    ProcessCollector,
+    disable_created_metrics,
+)
 from prometheus_client.core import GaugeMetricFamily
 from prometheus_client.exposition import generate_latest
 
@@ -68,6 +74,8 @@ class PrometheusTelemetry:
     """Counts and measures into a registry of its own."""
 
     def __init__(self) -> None:
+        # Otherwise each counter has a second series that tells when it began.
+        disable_created_metrics()  # type: ignore[no-untyped-call] # the package leaves it untyped
         self._registry = CollectorRegistry()
         ProcessCollector(registry=self._registry)
         self._applications = _ApplicationCollector()
