@@ -474,6 +474,10 @@ class Records(Protocol):
         """Read notifications stored after a row number, oldest first (the event stream)."""
         ...
 
+    def last_notification(self) -> int:
+        """Read the row number of the newest notification; 0 when there is none."""
+        ...
+
     def heartbeat(self, replica: Replica) -> None:
         """Insert or renew a replica's heartbeat."""
         ...

@@ -8,67 +8,24 @@ from __future__ import annotations
 
 import secrets
 from collections.abc import Callable
-from dataclasses import dataclass, replace
-from typing import TypeVar
+from dataclasses import replace
 
-from gitopsd.domain.config import ApprovalGate, Configuration
-from gitopsd.domain.gates import Decision, Vote
+from gitopsd.domain.config import Configuration
+from gitopsd.domain.gates import Decision
 from gitopsd.domain.releases import Line, OfferKind, ReleaseId, StageKey
-from gitopsd.domain.runs import Phase, Run, RunId, RunKind, Step
+from gitopsd.domain.runs import Run, RunId, RunKind
 from gitopsd.domain.stages import Condition, Stage
 from gitopsd.domain.verifications import RestoreTarget
-from gitopsd.domain.work import AuditEntry
+from gitopsd.engine.actors import ActionDone, ActionRefused, ActionResult, Actor, do_audited
 from gitopsd.engine.admission import admit, apply_event, settle
 from gitopsd.engine.facts import restore_facts
 from gitopsd.engine.services import Services
-from gitopsd.engine.transactions import retry_conflicts
+from gitopsd.engine.voting import cast_vote
 from gitopsd.pipeline.events import AbortRequested, GateRefused, RollbackRequested
 from gitopsd.pipeline.rollback import choose_manual_target
 from gitopsd.store_ports import Transaction
 
-T = TypeVar("T")
-
-
-@dataclass(frozen=True, slots=True)
-class Actor:
-    """Who acts.
-
-    Attributes:
-        subject: Stable name.
-        groups: Groups the person is in.
-    """
-
-    subject: str
-    groups: tuple[str, ...] = ()
-
-
-@dataclass(frozen=True, slots=True)
-class ActionRefused:
-    """The action cannot be done now.
-
-    Attributes:
-        status: HTTP status that fits: 404, 409 or 422.
-        message: Why, and what to do instead.
-    """
-
-    status: int
-    message: str
-
-
-@dataclass(frozen=True, slots=True)
-class ActionDone:
-    """The action was done.
-
-    Attributes:
-        message: One sentence.
-        run: The run it concerns or created; None when there is none.
-    """
-
-    message: str
-    run: RunId | None = None
-
-
-ActionResult = ActionDone | ActionRefused
+__all__ = ["ActionDone", "ActionRefused", "ActionResult", "Actions", "Actor"]
 
 
 class Actions:
@@ -85,7 +42,7 @@ class Actions:
         """Vote for a run's plan; ``plan`` is what the person saw (empty: the present one)."""
 
         def work(tx: Transaction) -> ActionResult:
-            done = _vote(tx, actor, run, plan, reason, Decision.APPROVE)
+            done = cast_vote(tx, actor, run, plan, reason, Decision.APPROVE)
             found = tx.runs.get(run)
             if found is not None and isinstance(done, ActionDone):
                 settle(tx, (found.stage,), self._config)
@@ -97,7 +54,7 @@ class Actions:
         """Vote against a run's plan; it ends Aborted (Rejected)."""
 
         def work(tx: Transaction) -> ActionResult:
-            done = _vote(tx, actor, run, plan, reason, Decision.REJECT)
+            done = cast_vote(tx, actor, run, plan, reason, Decision.REJECT)
             found = tx.runs.get(run)
             if isinstance(done, ActionDone) and found is not None:
                 why = f": {reason}" if reason else ""
@@ -241,17 +198,7 @@ class Actions:
         target: object,
         work: Callable[[Transaction], ActionResult],
     ) -> ActionResult:
-        def audited(tx: Transaction) -> ActionResult:
-            done = work(tx)
-            outcome = "done" if isinstance(done, ActionDone) else f"refused: {done.message}"
-            tx.records.append_audit(
-                AuditEntry(0, tx.now, actor.subject, action, str(target), outcome)
-            )
-            return done
-
-        result = await retry_conflicts(self._services.store, audited)
-        await self._services.doorbell.ring()
-        return result
+        return await do_audited(self._services, actor, action, target, work)
 
     async def _change(
         self, actor: Actor, action: str, key: StageKey, change: Callable[[Stage], Stage]
@@ -354,48 +301,3 @@ def _is_older(tx: Transaction, key: StageKey, release: ReleaseId) -> bool:
     asked = tx.releases.last_offer(line, release)
     running = tx.releases.last_offer(line, stage.applied.release)
     return asked is not None and running is not None and asked.number < running.number
-
-
-def _vote(
-    tx: Transaction, actor: Actor, run_id: RunId, plan: str, reason: str, decision: Decision
-) -> ActionResult:
-    run = tx.runs.get(run_id)
-    if run is None:
-        return ActionRefused(404, f"there is no run {run_id}")
-    if run.phase is not Phase.RUNNING or run.step is not Step.GATE or run.plan is None:
-        return ActionRefused(409, f"{run_id} does not stand at its Gate")
-    if plan and plan != run.plan:
-        message = (
-            f"the plan changed since you saw it (now {run.plan}); look at it again: "
-            f"gitopsd diff {run_id}"
-        )
-        return ActionRefused(409, message)
-    refusal = _may_vote(tx, actor, run)
-    if refusal is not None:
-        return refusal
-    vote = Vote(
-        id=f"vote-{secrets.token_hex(6)}",
-        run=run_id,
-        plan=run.plan,
-        subject=actor.subject,
-        groups=actor.groups,
-        decision=decision,
-        reason=reason,
-        at=tx.now,
-    )
-    tx.votes.add(vote)
-    if run.command is not None:
-        tx.work.hasten(run.command, tx.now)
-    word = "approved" if decision is Decision.APPROVE else "rejected"
-    return ActionDone(f"{actor.subject} {word} {run_id} (plan {run.plan})", run_id)
-
-
-def _may_vote(tx: Transaction, actor: Actor, run: Run) -> ActionRefused | None:
-    application = tx.specs.current(run.stage.application)
-    spec = application.stage(run.stage.stage) if application is not None else None
-    gates = [gate for gate in spec.gates if isinstance(gate, ApprovalGate)] if spec else []
-    mine = {f"user:{actor.subject}", *(f"group:{group}" for group in actor.groups)}
-    if gates and not any(mine & set(gate.subjects) for gate in gates):
-        allowed = ", ".join(sorted({subject for gate in gates for subject in gate.subjects}))
-        return ActionRefused(403, f"{actor.subject} may not vote here; {allowed} may")
-    return None

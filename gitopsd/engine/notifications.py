@@ -5,7 +5,7 @@ from __future__ import annotations
 from datetime import timedelta
 
 from gitopsd.domain.config import ChannelSpec, Configuration
-from gitopsd.domain.releases import StageKey
+from gitopsd.domain.releases import ApplicationName, StageKey
 from gitopsd.domain.runs import Run
 from gitopsd.domain.work import Notification, WorkItem, WorkKind
 from gitopsd.engine.services import Services
@@ -44,9 +44,17 @@ def notify(
         at=tx.now,
         details=_details(tx, run),
     )
+    publish(tx, notification, config)
+
+
+def publish(tx: Transaction, notification: Notification, config: Configuration) -> None:
+    """Store a notification and queue it for each subscribed channel.
+
+    Safe to repeat: a notification whose id is there already is not queued again.
+    """
     if not tx.records.add_notification(notification):
         return
-    spec = config.applications.get(key.application)
+    spec = config.applications.get(ApplicationName(notification.application))
     labels = spec.labels if spec is not None else {}
     for channel in config.channels.values():
         if concerns(channel, notification, labels):

@@ -2,15 +2,18 @@
 
 from __future__ import annotations
 
+import re
+from collections.abc import Mapping
 from dataclasses import replace
 from datetime import timedelta
 
 from gitopsd.domain.config import ApplicationSpec, StageSpec
 from gitopsd.domain.gates import Closed, GateState, Open, Refused
-from gitopsd.domain.manifests import Json
-from gitopsd.domain.releases import Line, Release, ReleaseId, StageKey
+from gitopsd.domain.manifests import Digest, Json
+from gitopsd.domain.releases import Line, Release, ReleaseId, StageKey, StageName
 from gitopsd.domain.runs import Run
-from gitopsd.domain.sources import CommitSha, RepoURL
+from gitopsd.domain.sources import CommitSha, RefName, RepoURL
+from gitopsd.domain.verifications import Verification
 from gitopsd.domain.work import EvidenceKind, Page
 from gitopsd.engine.effects import destination_of
 from gitopsd.engine.facts import newest_verification
@@ -21,6 +24,7 @@ from gitopsd.pipeline.commit_status import (
     CommitFacts,
     CommitState,
     CommitStatus,
+    compute_after_upstream,
     compute_commit_status,
     followed_by_rollback,
 )
@@ -30,109 +34,227 @@ from gitopsd.store_ports import Transaction
 FRESH = timedelta(seconds=60)
 """``Live`` is said from a look at most this old."""
 
+_SHA = re.compile(r"[0-9a-f]{40}|[0-9a-f]{64}")
+_DIGEST = re.compile(r"sha256:[0-9a-f]{64}")
+_TAG = re.compile(r"[A-Za-z0-9][A-Za-z0-9._/+-]{0,200}")
+_HISTORY = Page(limit=50)
+
 
 async def fetch_commit_statuses(
-    services: Services, sha: CommitSha, *, application: str = "", stage: str = ""
+    services: Services, wanted: str, *, application: str = "", stage: str = ""
 ) -> tuple[CommitStatus, ...]:
     """Tell where a commit stands in every stage it could concern.
 
     Looks at live objects when the last look is too old to say ``Live`` from it.
+
+    Args:
+        services: The ports.
+        wanted: Full commit id, tag, or image digest.
+        application: Only this application; empty for all.
+        stage: Only stages of this name; empty for all.
     """
-    wanted = await services.store.read(lambda tx: _stages(tx, application, stage))
-    statuses = []
-    for spec, stage_spec in wanted:
-        key = StageKey(spec.name, stage_spec.name)
-        facts = await _facts(services, sha, key, spec, stage_spec)
-        status = compute_commit_status(facts)
-        if _wants_look(facts, status, services):
-            seen = await observe(services, key)
-            fresh = is_fresh(seen, services.clock.now(), FRESH)
-            status = compute_commit_status(replace(facts, observation=seen, fresh=fresh))
-        statuses.append(status)
+    specs = await services.store.read(lambda tx: tuple(tx.specs.currents()))
+    commits: dict[RepoURL, CommitSha | None] = {}
+    statuses: list[CommitStatus] = []
+    for spec in specs:
+        if application and spec.name != application:
+            continue
+        repo = spec.source.repo
+        if repo not in commits:
+            commits[repo] = await _resolve(services, repo, wanted)
+        asked = _Asked(services, spec, commits[repo], _digest(wanted))
+        statuses += await asked.fetch(stage)
     return tuple(statuses)
 
 
-def _wants_look(facts: CommitFacts, status: CommitStatus, services: Services) -> bool:
-    out = status.state is CommitState.RUNNING and facts.stage is not None
-    idle = facts.stage is not None and facts.stage.front is None
-    return out and idle and not is_fresh(facts.observation, services.clock.now(), FRESH)
+def _digest(wanted: str) -> Digest | None:
+    return Digest(wanted) if _DIGEST.fullmatch(wanted) else None
 
 
-def _stages(
-    tx: Transaction, application: str, stage: str
-) -> tuple[tuple[ApplicationSpec, StageSpec], ...]:
-    return tuple(
-        (spec, stage_spec)
-        for spec in tx.specs.currents()
-        if not application or spec.name == application
-        for stage_spec in spec.stages
-        if not stage or stage_spec.name == stage
-    )
-
-
-async def _facts(
-    services: Services, sha: CommitSha, key: StageKey, spec: ApplicationSpec, stage: StageSpec
-) -> CommitFacts:
-    facts, running = await services.store.read(lambda tx: _stored(tx, sha, key, spec, stage))
-    if running is None or running.id == facts.release:
-        return facts
-    contained = await _contains(services, spec.source.repo, running.commit.sha, sha)
-    return replace(facts, contained=contained)
-
-
-async def _contains(
-    services: Services, repo: RepoURL, descendant: CommitSha, ancestor: CommitSha
-) -> bool:
+async def _resolve(services: Services, repo: RepoURL, wanted: str) -> CommitSha | None:
+    """Find the commit that is meant; asks the remote for a tag."""
+    if _SHA.fullmatch(wanted):
+        return CommitSha(wanted)
+    if _digest(wanted) is not None or not _TAG.fullmatch(wanted):
+        return None
     try:
-        return await services.repositories.contains(repo, descendant, ancestor)
+        head = await services.repositories.fetch_head(repo, RefName(f"refs/tags/{wanted}"))
     except GitopsdError:
+        return None
+    return head.commit.sha if head is not None else None
+
+
+class _Asked:
+    """One question about one application.
+
+    Args:
+        services: The ports.
+        spec: The application.
+        sha: The commit that is asked for; None for a digest, or when there is none.
+        digest: The image digest that is asked for; None for a commit.
+    """
+
+    def __init__(
+        self,
+        services: Services,
+        spec: ApplicationSpec,
+        sha: CommitSha | None,
+        digest: Digest | None,
+    ) -> None:
+        self._services = services
+        self._spec = spec
+        self._sha = sha
+        self._digest = digest
+        self._found: dict[StageName, CommitStatus] = {}
+
+    async def fetch(self, stage: str) -> list[CommitStatus]:
+        """Answer for one stage, or for all in file order."""
+        wanted = [spec for spec in self._spec.stages if not stage or spec.name == stage]
+        return [await self._status(spec) for spec in wanted]
+
+    async def _status(self, stage: StageSpec) -> CommitStatus:
+        if stage.name in self._found:
+            return self._found[stage.name]
+        status = await self._of_release(stage, through=None)
+        if status.overtaken:
+            carrier = await self._carrier(stage, status.release)
+            if carrier is not None:
+                status = await self._of_release(stage, through=carrier)
+        if status.state is CommitState.WAITING and status.run is None:
+            upstream = [
+                await self._status(spec) for spec in self._spec.stages if spec.name in stage.after
+            ]
+            status = compute_after_upstream(status, tuple(upstream))
+        self._found[stage.name] = status
+        return status
+
+    async def _of_release(self, stage: StageSpec, through: ReleaseId | None) -> CommitStatus:
+        key = StageKey(self._spec.name, stage.name)
+        facts, running = await self._services.store.read(
+            lambda tx: self._stored(tx, key, stage, through)
+        )
+        if self._sha is not None and running is not None and running.id != facts.release:
+            contained = await self._contains(running.commit.sha, self._sha)
+            facts = replace(facts, contained=contained)
+        status = compute_commit_status(facts)
+        if self._wants_look(facts, status):
+            seen = await observe(self._services, key)
+            fresh = is_fresh(seen, self._services.clock.now(), FRESH)
+            status = compute_commit_status(replace(facts, observation=seen, fresh=fresh))
+        return status
+
+    async def _carrier(self, stage: StageSpec, own: ReleaseId | None) -> ReleaseId | None:
+        """Find the newest release of the line when it has the commit in its history."""
+        line = Line(self._spec.name, self._spec.ref_of(stage))
+
+        def work(tx: Transaction) -> Release | None:
+            head = tx.releases.head(line)
+            return tx.releases.get(head.release) if head is not None else None
+
+        newest = await self._services.store.read(work)
+        if newest is None or newest.id == own or self._sha is None:
+            return None
+        return newest.id if await self._contains(newest.commit.sha, self._sha) else None
+
+    async def _contains(self, descendant: CommitSha, ancestor: CommitSha) -> bool:
+        repo = self._spec.source.repo
+        try:
+            return await self._services.repositories.contains(repo, descendant, ancestor)
+        except GitopsdError:
+            return False
+
+    def _wants_look(self, facts: CommitFacts, status: CommitStatus) -> bool:
+        out = status.state is CommitState.RUNNING and facts.stage is not None
+        idle = facts.stage is not None and facts.stage.front is None
+        fresh = is_fresh(facts.observation, self._services.clock.now(), FRESH)
+        return out and idle and not fresh
+
+    def _stored(
+        self, tx: Transaction, key: StageKey, stage: StageSpec, through: ReleaseId | None
+    ) -> tuple[CommitFacts, Release | None]:
+        line = Line(self._spec.name, self._spec.ref_of(stage))
+        stored = tx.stages.get(key)
+        newest = newest_verification(tx, key, destination_of(stage))
+        running = newest if newest is not None and stored and stored.verified == newest.id else None
+        release, concerned = self._release(tx, key, line, running)
+        release = through or release
+        run = _last_run(tx, key, release)
+        mine = tx.releases.renderings(key).get(release) if release is not None else None
+        head = tx.releases.head(line)
+        observation = stored.observation if stored is not None else None
+        facts = CommitFacts(
+            key=key,
+            release=release,
+            stage=stored,
+            running=running.release if running is not None else None,
+            running_is_newer=_is_newer(tx, line, running.release if running else None, release),
+            newest=head is None or head.release == release,
+            through=through is not None,
+            same_bytes=bool(mine and running and mine.rendered == running.rendered),
+            run=run,
+            rolled_back=run is not None and _was_rolled_back(tx, run),
+            quarantine=is_quarantined(
+                mine.rendered if mine is not None else None,
+                mine.images if mine is not None else (),
+                tx.quarantines.in_force(key),
+            ),
+            gates=load_gates(tx, run) if run is not None else (),
+            observation=observation,
+            fresh=is_fresh(observation, tx.now, FRESH),
+            live_since=running.recorded_at if running is not None else None,
+            reads_nothing=not concerned and through is None,
+        )
+        return facts, tx.releases.get(running.release) if running is not None else None
+
+    def _release(
+        self, tx: Transaction, key: StageKey, line: Line, running: Verification | None
+    ) -> tuple[ReleaseId | None, bool]:
+        """Find the release that carries what is asked for, and whether it concerns any stage."""
+        if self._digest is not None:
+            return self._release_with_image(tx, key, line, self._digest, running), True
+        if self._sha is None:
+            return None, True
+        for item in tx.releases.seen(self._sha):
+            if item.line == line:
+                return item.release, item.concerned
+        return None, True
+
+    def _release_with_image(
+        self,
+        tx: Transaction,
+        key: StageKey,
+        line: Line,
+        digest: Digest,
+        running: Verification | None,
+    ) -> ReleaseId | None:
+        """Find what runs if it carries the image, else the newest release that does."""
+        rendered = tx.releases.renderings(key)
+        carrying = [release.id for release in tx.releases.find(self._spec.name, digest)]
+        carrying += [release for release, one in rendered.items() if digest in one.images]
+        if running is not None and running.release in carrying:
+            return running.release
+        numbers: Mapping[ReleaseId, int] = {
+            offer.release: offer.number for offer in tx.releases.offers(line)
+        }
+        return max(carrying, key=lambda release: numbers.get(release, 0), default=None)
+
+
+def _last_run(tx: Transaction, key: StageKey, release: ReleaseId | None) -> Run | None:
+    if release is None:
+        return None
+    rows = tx.runs.page(_HISTORY, release=release)
+    return next((run for run in rows if run.stage == key), None)
+
+
+def _was_rolled_back(tx: Transaction, run: Run) -> bool:
+    if run.live or not run.mutated:
         return False
-
-
-def _stored(
-    tx: Transaction, sha: CommitSha, key: StageKey, spec: ApplicationSpec, stage: StageSpec
-) -> tuple[CommitFacts, Release | None]:
-    line = Line(spec.name, spec.ref_of(stage))
-    seen = next((item for item in tx.releases.seen(sha) if item.line == line), None)
-    stored = tx.stages.get(key)
-    newest = newest_verification(tx, key, destination_of(stage))
-    running = newest if newest is not None and stored and stored.verified == newest.id else None
-    release = seen.release if seen is not None else None
-    runs = tuple(reversed(tx.runs.page(Page(200), stage=key)))
-    run = _last_of(runs, release)
-    renderings = tx.releases.renderings(key)
-    mine = renderings.get(release) if release is not None else None
-    observation = stored.observation if stored is not None else None
-    facts = CommitFacts(
-        key=key,
-        release=release,
-        stage=stored,
-        running=running.release if running is not None else None,
-        running_is_newer=_is_newer(tx, line, running.release if running else None, release),
-        same_bytes=mine is not None and running is not None and mine.rendered == running.rendered,
-        run=run,
-        rolled_back=run is not None and followed_by_rollback(run, _after(runs, run)),
-        quarantine=is_quarantined(
-            mine.rendered if mine is not None else None,
-            mine.images if mine is not None else (),
-            tx.quarantines.in_force(key),
-        ),
-        gates=load_gates(tx, run) if run is not None else (),
-        observation=observation,
-        fresh=is_fresh(observation, tx.now, FRESH),
-        live_since=running.recorded_at if running is not None else None,
-        reads_nothing=seen is not None and not seen.concerned,
-    )
-    return facts, tx.releases.get(running.release) if running is not None else None
-
-
-def _last_of(runs: tuple[Run, ...], release: ReleaseId | None) -> Run | None:
-    return next((run for run in reversed(runs) if run.release == release), None)
-
-
-def _after(runs: tuple[Run, ...], run: Run) -> tuple[Run, ...]:
-    position = next(index for index, found in enumerate(runs) if found.id == run.id)
-    return runs[position + 1 :]
+    later = []
+    for other in tx.runs.page(_HISTORY, stage=run.stage):
+        if other.id == run.id:
+            break
+        later.append(other)
+    return followed_by_rollback(tuple(later))
 
 
 def _is_newer(

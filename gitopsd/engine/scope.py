@@ -29,7 +29,8 @@ class Scope:
     attempt: int = 0
 
 
-_CURRENT: ContextVar[Scope] = ContextVar("scope", default=Scope())
+_NOTHING = Scope()
+_CURRENT: ContextVar[Scope] = ContextVar("scope", default=_NOTHING)
 
 
 def current_scope() -> Scope:

@@ -15,13 +15,13 @@ from pathlib import Path
 
 from gitopsd import __version__
 from gitopsd.bootstrap import Process, build
+from gitopsd.engine.services import Services
 from gitopsd.entrypoints.http.app import build_app
 from gitopsd.entrypoints.http.limits import TokenBuckets
 from gitopsd.entrypoints.http.metrics import build_metrics_app
 from gitopsd.entrypoints.http.server import Listener, listen
 from gitopsd.entrypoints.http.service import ProcessState, Service
 from gitopsd.entrypoints.tokens import make_first_token
-from gitopsd.engine.services import Services
 from gitopsd.settings import Settings
 
 _LOG = logging.getLogger(__name__)

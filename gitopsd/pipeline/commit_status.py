@@ -6,7 +6,7 @@ or renders the same bytes, and a look at its objects that is recent enough agree
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import datetime
 from enum import Enum
 
@@ -54,6 +54,8 @@ class CommitFacts:
         stage: The stage as stored; None before it was.
         running: Release that the stage runs verified; None when it runs nothing verified.
         running_is_newer: Whether that release was offered after the commit's own.
+        newest: Whether the release is the line's newest, or the line has none.
+        through: Whether the release is a newer one that has the commit in its history.
         contained: Whether that release's commit has this one in its history.
         same_bytes: Whether both releases rendered to the same set here.
         run: The last run of the commit's release here; None when there was none.
@@ -71,6 +73,8 @@ class CommitFacts:
     stage: Stage | None
     running: ReleaseId | None = None
     running_is_newer: bool = False
+    newest: bool = True
+    through: bool = False
     contained: bool = False
     same_bytes: bool = False
     run: Run | None = None
@@ -97,6 +101,8 @@ class CommitStatus:
         reason: One sentence.
         waiting_for: What must happen next; empty when nothing.
         run: The run it is about; None when there is none.
+        overtaken: Whether another release took this one's place, so that what becomes of the
+            commit is decided by the newest release that contains it.
     """
 
     key: StageKey
@@ -108,32 +114,64 @@ class CommitStatus:
     reason: str = ""
     waiting_for: str = ""
     run: Run | None = None
+    overtaken: bool = False
 
 
 def compute_commit_status(facts: CommitFacts) -> CommitStatus:
     """Compute where a commit stands in a stage."""
+    status = _compute(facts)
+    if not facts.reads_nothing or not status.state.terminal or status.state is CommitState.LIVE:
+        return status
+    reason = f"the commit changes nothing that a stage reads; before it: {status.reason}"
+    return replace(status, state=CommitState.NOT_CONCERNED, reason=reason, waiting_for="")
+
+
+def _compute(facts: CommitFacts) -> CommitStatus:
     if facts.stage is None or (facts.release is None and not facts.contained):
         reason = "gitopsd has not seen this commit on the stage's line"
-        return _answer(facts, CommitState.NOT_SEEN, reason)
+        return _answer(facts, CommitState.NOT_SEEN, reason, overtaken=facts.stage is not None)
     if _is_out(facts):
         return _live(facts)
     run = facts.run
     if run is not None and run.live:
         return _under_way(facts, run)
+    if facts.rolled_back and run is not None:
+        return _rolled_back(facts, run)
     if facts.quarantine is not None:
-        lift = f"gitopsd quarantine lift {facts.quarantine.id}"
+        lift = f"a fix, or: gitopsd quarantine lift {facts.quarantine.id}"
         reason = facts.quarantine.reason
-        state = CommitState.ROLLED_BACK if facts.rolled_back else CommitState.QUARANTINED
-        return _answer(facts, state, reason, waiting_for=f"a fix, or: {lift}")
-    if run is not None and run.phase.terminal and run.phase is not Phase.SUCCEEDED:
+        return _answer(facts, CommitState.QUARANTINED, reason, waiting_for=lift)
+    if run is not None and run.phase is not Phase.SUCCEEDED:
         return _ended(facts, run)
-    if facts.running_is_newer:
-        reason = "a newer release took over before it came here"
-        return _answer(facts, CommitState.SUPERSEDED, reason)
-    if run is not None and run.phase is Phase.SUCCEEDED:
+    if run is not None or facts.running_is_newer:
         reason = "it was live here; another release is now"
-        return _answer(facts, CommitState.SUPERSEDED, reason)
-    return _answer(facts, CommitState.WAITING, "it waits for its turn", waiting_for=_turn(facts))
+        if run is None:
+            reason = "a newer release took over before it came here"
+        return _answer(facts, CommitState.SUPERSEDED, reason, overtaken=True)
+    reason, overtaken = "it waits for its turn", not facts.newest
+    return _answer(facts, CommitState.WAITING, reason, _turn(facts), overtaken=overtaken)
+
+
+def compute_after_upstream(
+    status: CommitStatus, upstream: tuple[CommitStatus, ...]
+) -> CommitStatus:
+    """Say what became of a commit that waits for stages before this one, when it ended there.
+
+    Args:
+        status: Where it stands in the stage: it waits.
+        upstream: Where it stands in the stages before.
+    """
+    lost = (CommitState.FAILED, CommitState.ROLLED_BACK, CommitState.QUARANTINED)
+    for before in upstream:
+        if before.state in lost:
+            reason = f"it did not pass {before.key.stage}: {before.reason}"
+            return replace(
+                status, state=CommitState.FAILED, reason=reason, waiting_for=before.waiting_for
+            )
+        if before.state is CommitState.SUPERSEDED:
+            reason = f"{before.key.stage}: {before.reason}"
+            return replace(status, state=CommitState.SUPERSEDED, reason=reason, waiting_for="")
+    return status
 
 
 def _is_out(facts: CommitFacts) -> bool:
@@ -145,18 +183,32 @@ def _is_out(facts: CommitFacts) -> bool:
 def _live(facts: CommitFacts) -> CommitStatus:
     """Say Live only when a fresh look agreed with what was verified."""
     seen = facts.observation
-    if facts.reads_nothing and facts.running == facts.release and not facts.contained:
-        reason = "the commit changes nothing that this stage reads; what it stands on is live"
-        return _answer(facts, CommitState.LIVE, reason, since=facts.live_since)
     if seen is None or not facts.fresh:
         reason = "it is verified; its live objects could not be looked at within the last minute"
-        return _answer(facts, CommitState.RUNNING, reason, waiting_for="a look at the cluster")
+        return _answer(facts, CommitState.RUNNING, reason, "a look at the cluster")
     if seen.health is not Health.HEALTHY or seen.synced is False:
         reason = f"it is verified, but the last look disagrees: {seen.message or seen.health.value}"
-        return _answer(facts, CommitState.RUNNING, reason, waiting_for="healthy objects")
-    exact = facts.running == facts.release and not facts.reads_nothing
-    reason = "" if exact else "through a release that contains it or renders the same"
-    return _answer(facts, CommitState.LIVE, reason, since=facts.live_since, exact=exact)
+        return _answer(facts, CommitState.RUNNING, reason, "healthy objects")
+    own = facts.running == facts.release
+    exact = own and not facts.reads_nothing and not facts.through
+    reason = ""
+    if facts.reads_nothing and own:
+        reason = "the commit changes nothing that a stage reads; what it stands on is live"
+    elif not exact:
+        reason = "through a release that contains it or renders the same"
+    status = _answer(facts, CommitState.LIVE, reason)
+    return replace(status, exact=exact, since=facts.live_since)
+
+
+def _rolled_back(facts: CommitFacts, run: Run) -> CommitStatus:
+    said = facts.quarantine.reason if facts.quarantine is not None else ""
+    if run.failure is not None:
+        said = run.failure.message
+    fix = "a fix"
+    if facts.quarantine is not None:
+        fix = f"a fix, or: gitopsd quarantine lift {facts.quarantine.id}"
+    reason = said or "it was live here and was rolled back"
+    return _answer(facts, CommitState.ROLLED_BACK, reason, fix, run=run)
 
 
 def _under_way(facts: CommitFacts, run: Run) -> CommitStatus:
@@ -175,17 +227,15 @@ def _ended(facts: CommitFacts, run: Run) -> CommitStatus:
     reason = run.failure.message if run.failure is not None else run.phase.value
     word = run.failure.reason if run.failure is not None else ""
     if run.phase is Phase.FAILED:
-        state = CommitState.ROLLED_BACK if facts.rolled_back else CommitState.FAILED
-        return _answer(facts, state, reason, waiting_for="a fix", run=run)
+        return _answer(facts, CommitState.FAILED, reason, "a fix", run=run)
     if run.phase is Phase.ABORTED and word == AbortReason.SUPERSEDED.value:
-        return _answer(facts, CommitState.SUPERSEDED, reason, run=run)
+        return _answer(facts, CommitState.SUPERSEDED, reason, run=run, overtaken=True)
     if run.phase is Phase.ABORTED and word == AbortReason.QUARANTINED.value:
-        return _answer(facts, CommitState.QUARANTINED, reason, waiting_for="a fix", run=run)
+        return _answer(facts, CommitState.QUARANTINED, reason, "a fix", run=run)
     if run.phase is Phase.ABORTED:
-        retry = f"gitopsd retry {run.id}"
-        return _answer(facts, CommitState.FAILED, reason, waiting_for=retry, run=run)
+        return _answer(facts, CommitState.FAILED, reason, f"gitopsd retry {run.id}", run=run)
     waiting = "the next attempt, by itself"
-    return _answer(facts, CommitState.WAITING, reason, waiting_for=waiting, run=run)
+    return _answer(facts, CommitState.WAITING, reason, waiting, run=run, overtaken=True)
 
 
 def _turn(facts: CommitFacts) -> str:
@@ -201,28 +251,41 @@ def _answer(
     reason: str,
     waiting_for: str = "",
     *,
-    since: datetime | None = None,
-    exact: bool = False,
     run: Run | None = None,
+    overtaken: bool = False,
 ) -> CommitStatus:
     seen = facts.observation
     told = run if run is not None else facts.run
-    began = since
-    if began is None and told is not None:
-        began = told.ended_at or told.started_at
     return CommitStatus(
         key=facts.key,
         state=state,
         release=facts.running if state is CommitState.LIVE else facts.release,
-        exact=exact,
-        since=began,
+        since=(told.ended_at or told.started_at) if told is not None else None,
         observed_at=seen.at if seen is not None else None,
         reason=reason,
         waiting_for=waiting_for,
         run=told,
+        overtaken=overtaken,
     )
 
 
-def followed_by_rollback(run: Run, later: tuple[Run, ...]) -> bool:
-    """Tell whether a Rollback came right after a run; ``later`` are younger runs, oldest first."""
-    return bool(later) and run.phase is Phase.FAILED and later[0].kind is RunKind.ROLLBACK
+def followed_by_rollback(later: tuple[Run, ...]) -> bool:
+    """Tell whether the next run that wrote to a stage was a Rollback.
+
+    Args:
+        later: Runs of the stage that were created after the run in question, in any order. They
+            wrote in the order in which they ended: only one holds the front at a time.
+    """
+    wrote = [
+        run
+        for run in later
+        if run.kind is RunKind.ROLLBACK or (run.kind is RunKind.ROLLOUT and run.mutated)
+    ]
+    if not wrote:
+        return False
+    return min(wrote, key=_ended_when).kind is RunKind.ROLLBACK
+
+
+def _ended_when(run: Run) -> str:
+    """Say when a run ended so that it sorts: a live one ends after all others."""
+    return run.ended_at.isoformat() if run.ended_at is not None else "~"

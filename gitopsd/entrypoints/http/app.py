@@ -5,18 +5,46 @@ from __future__ import annotations
 from aiohttp import web
 
 from gitopsd.entrypoints.http import hooks, probes
+from gitopsd.entrypoints.http.api.all_routes import ROUTES
+from gitopsd.entrypoints.http.api.openapi import PREFIX
+from gitopsd.entrypoints.http.permissions import Access
+from gitopsd.entrypoints.http.routes import (
+    add_routes,
+    declare,
+    refuse_undeclared,
+    tell_problems,
+)
 from gitopsd.entrypoints.http.service import SERVICE, Service
+
+PUBLIC = (
+    ("POST", "/hooks/{receiver}", hooks.receive),
+    ("GET", "/health", probes.tell_health),
+    ("GET", "/health/live", probes.tell_live),
+    ("GET", "/livez", probes.tell_live),
+    ("GET", "/healthz", probes.tell_live),
+    ("GET", "/health/ready", probes.tell_ready),
+    ("GET", "/readyz", probes.tell_ready),
+    ("GET", "/version", probes.tell_version),
+)
+"""What needs no credential: hooks are signed, probes and the version tell nothing."""
 
 
 def build_app(service: Service) -> web.Application:
-    """Put the application together."""
-    app = web.Application()
+    """Put the application together.
+
+    Raises:
+        PermanentError: A route declares no access.
+    """
+    app = web.Application(middlewares=[tell_problems])
     app[SERVICE] = service
-    app.router.add_post("/hooks/{receiver}", hooks.receive)
-    for path in ("/health/live", "/livez", "/healthz"):
-        app.router.add_get(path, probes.tell_live)
-    for path in ("/health/ready", "/readyz"):
-        app.router.add_get(path, probes.tell_ready)
-    app.router.add_get("/health", probes.tell_health)
-    app.router.add_get("/version", probes.tell_version)
+    for method, path, handler in PUBLIC:
+        app.router.add_route(method, path, declare(handler, Access.PUBLIC))
+    add_routes(app, PREFIX, ROUTES)
+    refuse_undeclared(app)
+    app.on_response_prepare.append(_hide_server)
     return app
+
+
+async def _hide_server(_: web.Request, response: web.StreamResponse) -> None:
+    response.headers["Server"] = "gitopsd"
+    response.headers["X-Content-Type-Options"] = "nosniff"

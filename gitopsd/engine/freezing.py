@@ -1,0 +1,105 @@
+"""The stop button: freezes, and their end."""
+
+from __future__ import annotations
+
+import secrets
+from datetime import datetime
+
+from gitopsd.domain.config import Configuration
+from gitopsd.domain.stages import Freeze
+from gitopsd.domain.work import Notification
+from gitopsd.engine.actors import ActionDone, ActionRefused, ActionResult, Actor, do_audited
+from gitopsd.engine.admission import settle
+from gitopsd.engine.notifications import publish
+from gitopsd.engine.services import Services
+from gitopsd.pipeline.commands import Trigger
+from gitopsd.store_ports import Transaction
+
+EVERYTHING = "*"
+
+
+async def freeze(
+    services: Services, actor: Actor, scope: str, reason: str, until: datetime | None
+) -> ActionResult:
+    """Stop Prepare and Apply in a scope; rollbacks still run.
+
+    Args:
+        services: The ports.
+        actor: Who freezes.
+        scope: ``*``, ``application:NAME``, ``project:NAME`` or ``cluster:NAME``.
+        reason: In their words.
+        until: When it ends by itself; None when a person ends it.
+    """
+    config = services.configuration()
+    problem = find_scope_problem(scope, config)
+
+    def work(tx: Transaction) -> ActionResult:
+        if problem is not None:
+            return problem
+        if until is not None and until <= tx.now:
+            return ActionRefused(422, "the freeze would end in the past; give a later time")
+        made = Freeze(f"f-{secrets.token_hex(6)}", scope, actor.subject, reason, tx.now, until)
+        tx.records.add_freeze(made)
+        _announce(tx, made, config)
+        settle(tx, [stage.key for stage in tx.stages.page()], config)
+        return ActionDone(f"{scope} is frozen; end it: gitopsd thaw {made.id}", made=made.id)
+
+    return await do_audited(services, actor, "freeze", scope, work)
+
+
+async def thaw(services: Services, actor: Actor, freeze_id: str) -> ActionResult:
+    """End a freeze."""
+    config = services.configuration()
+
+    def work(tx: Transaction) -> ActionResult:
+        if find_freeze(tx, freeze_id) is None:
+            return ActionRefused(404, f"there is no freeze {freeze_id}")
+        tx.records.thaw(freeze_id, tx.now)
+        settle(tx, [stage.key for stage in tx.stages.page()], config)
+        return ActionDone(f"freeze {freeze_id} ended", made=freeze_id)
+
+    return await do_audited(services, actor, "thaw", freeze_id, work)
+
+
+def find_freeze(tx: Transaction, freeze_id: str) -> Freeze | None:
+    """Read one freeze, ended ones too."""
+    return next((one for one in tx.records.freezes(in_force=False) if one.id == freeze_id), None)
+
+
+def find_scope_problem(scope: str, config: Configuration) -> ActionRefused | None:
+    """Say what is wrong with a freeze's scope; None when it names something that is there."""
+    if scope == EVERYTHING:
+        return None
+    kind, _, name = scope.partition(":")
+    names: dict[str, list[str]] = {
+        "application": [str(application) for application in config.applications],
+        "project": [project.name for project in config.projects],
+        "cluster": list(config.clusters),
+    }
+    known = names.get(kind)
+    if known is None or not name:
+        message = f"{scope!r} is no scope; write *, application:NAME, project:NAME or cluster:NAME"
+        return ActionRefused(422, message)
+    if name not in known:
+        listed = ", ".join(sorted(known)) or "none"
+        return ActionRefused(422, f"there is no {kind} {name} to freeze; configured: {listed}")
+    return None
+
+
+def _announce(tx: Transaction, made: Freeze, config: Configuration) -> None:
+    kind, _, name = made.scope.partition(":")
+    application = name if kind == "application" else ""
+    why = f": {made.reason}" if made.reason else ""
+    publish(
+        tx,
+        Notification(
+            id=f"{made.id}.{Trigger.FROZEN.value}",
+            trigger=Trigger.FROZEN.value,
+            application=application,
+            stage="",
+            message=f"{made.by} froze {made.scope}{why}",
+            at=tx.now,
+            details={"freeze": made.id, "scope": made.scope},
+        ),
+        config,
+    )

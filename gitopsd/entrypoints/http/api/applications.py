@@ -1,0 +1,202 @@
+"""Applications with their stages."""
+
+from __future__ import annotations
+
+from pydantic import Field
+
+from gitopsd.domain.config import ApplicationSpec
+from gitopsd.domain.releases import ApplicationName
+from gitopsd.entrypoints.http.api.release_views import ReleaseList, view_release
+from gitopsd.entrypoints.http.api.results import cut_page, expect, not_found, visible_application
+from gitopsd.entrypoints.http.api.run_views import RunList, view_run
+from gitopsd.entrypoints.http.api.stage_views import StageView, order_stages, view_stage
+from gitopsd.entrypoints.http.models import Model, PageQuery
+from gitopsd.entrypoints.http.permissions import Access
+from gitopsd.entrypoints.http.routes import Answer, Call, Route
+from gitopsd.kube.redaction import redact_text
+from gitopsd.store_ports import Transaction
+
+
+class SourceView(Model):
+    """Where an application's manifests live."""
+
+    repo: str = Field(alias="repoURL")
+    ref: str
+    problem: str = Field("", description="Why the ref could not be read last; empty when it was.")
+
+
+class ApplicationView(Model):
+    """One application."""
+
+    name: str
+    labels: dict[str, str]
+    source: SourceView | None = Field(description="Null when its file was removed.")
+    file: str
+    revision: int = Field(description="Number of the file's content among its revisions.")
+    problems: list[str] = Field(description="Why the file as it is now is not used.")
+    stages: list[StageView]
+
+
+class ApplicationList(Model):
+    """Applications, by name."""
+
+    items: list[ApplicationView]
+    next: str | None = Field(None, description="Cursor of the next page; null at the end.")
+
+
+async def list_applications(call: Call) -> Answer:
+    """List the applications that the caller may see."""
+    query = expect(PageQuery, call.query)
+
+    def work(tx: Transaction) -> list[ApplicationView]:
+        names = [
+            name
+            for name in _names(tx)
+            if name > query.before and call.principal.may(Access.READ, name)
+        ]
+        return [_view(tx, call, name) for name in names[: query.limit + 1]]
+
+    views = await call.service.services.store.read(work)
+    items, following = cut_page(views, query, lambda view: view.name)
+    return ApplicationList(items=list(items), next=following)
+
+
+async def get_application(call: Call) -> Answer:
+    """Show one application."""
+    name = visible_application(call)
+
+    def work(tx: Transaction) -> ApplicationView | None:
+        return _view(tx, call, name) if name in _names(tx) else None
+
+    found = await call.service.services.store.read(work)
+    if found is None:
+        raise not_found("application", name)
+    return found
+
+
+async def get_stage(call: Call) -> Answer:
+    """Show one stage."""
+    name = visible_application(call)
+
+    def work(tx: Transaction) -> StageView | None:
+        for stage in tx.stages.page(name):
+            if stage.key.stage == call.path["stage"]:
+                return view_stage(tx, stage, tx.specs.current(name))
+        return None
+
+    found = await call.service.services.store.read(work)
+    if found is None:
+        raise not_found("stage", f"{name}/{call.path['stage']}")
+    return found
+
+
+async def list_releases(call: Call) -> Answer:
+    """List an application's releases."""
+    name, query = visible_application(call), expect(PageQuery, call.query)
+    rows = await call.service.services.store.read(
+        lambda tx: tuple(tx.releases.page(name, query.page()))
+    )
+    items, following = cut_page(rows, query, lambda row: row.id)
+    return ReleaseList(items=[view_release(row) for row in items], next=following)
+
+
+class RunsQuery(PageQuery):
+    """Which runs."""
+
+    stage: str = Field("", description="Only of this stage.")
+
+
+async def list_runs(call: Call) -> Answer:
+    """List an application's runs."""
+    name, query = visible_application(call), expect(RunsQuery, call.query)
+
+    def work(tx: Transaction) -> tuple[RunList, bool]:
+        keys = [stage.key for stage in tx.stages.page(name)]
+        key = next((key for key in keys if key.stage == query.stage), None)
+        page = query.page()
+        rows = tx.runs.page(page, stage=key) if key else tx.runs.page(page, application=name)
+        items, following = cut_page(rows, query, lambda row: row.id)
+        listed = RunList(items=[view_run(row) for row in items], next=following)
+        return listed, bool(keys) and (key is not None or not query.stage)
+
+    listed, there = await call.service.services.store.read(work)
+    if not there:
+        raise not_found("stage" if query.stage else "application", query.stage or name)
+    return listed
+
+
+def _names(tx: Transaction) -> list[ApplicationName]:
+    """List every application that is configured or has stages left."""
+    configured = {spec.name for spec in tx.specs.currents()}
+    return sorted(configured | {stage.key.application for stage in tx.stages.page()})
+
+
+def _view(tx: Transaction, call: Call, name: ApplicationName) -> ApplicationView:
+    spec = tx.specs.current(name)
+    stages = [view_stage(tx, stage, spec) for stage in tx.stages.page(name)]
+    file = spec.file if spec is not None else ""
+    return ApplicationView(
+        name=name,
+        labels=dict(spec.labels) if spec is not None else {},
+        source=_source(tx, spec) if spec is not None else None,
+        file=file,
+        revision=spec.revision if spec is not None else 0,
+        problems=[str(error) for error in call.service.problems() if file and error.file == file],
+        stages=order_stages(stages, spec),
+    )
+
+
+def _source(tx: Transaction, spec: ApplicationSpec) -> SourceView:
+    state = tx.refs.get(spec.source.repo, spec.source.ref)
+    return SourceView(
+        repoURL=redact_text(spec.source.repo),
+        ref=spec.source.ref,
+        problem=redact_text(state.problem) if state is not None else "",
+    )
+
+
+ROUTES = (
+    Route(
+        "GET",
+        "/applications",
+        list_applications,
+        Access.READ,
+        "List applications with their stages.",
+        answer=ApplicationList,
+        query=PageQuery,
+    ),
+    Route(
+        "GET",
+        "/applications/{app}",
+        get_application,
+        Access.READ,
+        "Show one application.",
+        answer=ApplicationView,
+    ),
+    Route(
+        "GET",
+        "/applications/{app}/stages/{stage}",
+        get_stage,
+        Access.READ,
+        "Show one stage.",
+        answer=StageView,
+    ),
+    Route(
+        "GET",
+        "/applications/{app}/releases",
+        list_releases,
+        Access.READ,
+        "List an application's releases, last offered first.",
+        answer=ReleaseList,
+        query=PageQuery,
+    ),
+    Route(
+        "GET",
+        "/applications/{app}/runs",
+        list_runs,
+        Access.READ,
+        "List an application's runs, newest first.",
+        answer=RunList,
+        query=RunsQuery,
+    ),
+)

@@ -1,0 +1,71 @@
+"""What people do to a run."""
+
+from __future__ import annotations
+
+from pydantic import Field
+
+from gitopsd.domain.runs import Run
+from gitopsd.entrypoints.http.api.results import answer_result, expect
+from gitopsd.entrypoints.http.api.runs import load_run
+from gitopsd.entrypoints.http.models import Done, Model, NoBody
+from gitopsd.entrypoints.http.permissions import Access
+from gitopsd.entrypoints.http.routes import Answer, Call, Route
+
+
+class VoteBody(Model):
+    """A vote."""
+
+    plan: str = Field("", max_length=200, description="The plan you saw; the present one if empty.")
+    reason: str = Field("", max_length=1000)
+
+
+class AbortBody(Model):
+    """How to abort."""
+
+    restore: bool = Field(default=False, description="Restore what was last verified.")
+
+
+async def approve(call: Call) -> Answer:
+    """Vote for a run's plan."""
+    run, body = await _run(call, Access.APPROVE), expect(VoteBody, call.body)
+    actions = call.service.actions
+    return answer_result(await actions.approve(call.actor, run.id, body.plan, body.reason))
+
+
+async def reject(call: Call) -> Answer:
+    """Vote against a run's plan."""
+    run, body = await _run(call, Access.APPROVE), expect(VoteBody, call.body)
+    actions = call.service.actions
+    return answer_result(await actions.reject(call.actor, run.id, body.plan, body.reason))
+
+
+async def abort(call: Call) -> Answer:
+    """End a run."""
+    run, body = await _run(call, Access.DEPLOY), expect(AbortBody, call.body)
+    actions = call.service.actions
+    return answer_result(await actions.abort(call.actor, run.id, restore=body.restore))
+
+
+async def retry(call: Call) -> Answer:
+    """Try a run's release again."""
+    run = await _run(call, Access.DEPLOY)
+    return answer_result(await call.service.actions.retry(call.actor, run.id))
+
+
+async def _run(call: Call, access: Access) -> Run:
+    run = await load_run(call)
+    call.require(access, run.stage.application)
+    return run
+
+
+_VERBS = (
+    ("approve", approve, Access.APPROVE, VoteBody, "Approve a run's plan."),
+    ("reject", reject, Access.APPROVE, VoteBody, "Reject a run's plan; the run ends."),
+    ("abort", abort, Access.DEPLOY, AbortBody, "End a run."),
+    ("retry", retry, Access.DEPLOY, NoBody, "Try a run's release again."),
+)
+
+ROUTES = tuple(
+    Route("POST", f"/runs/{{run}}/{verb}", handler, access, summary, answer=Done, body=body)
+    for verb, handler, access, body, summary in _VERBS
+)

@@ -1,0 +1,64 @@
+"""What a run looks like in lists and beside its stage."""
+
+from __future__ import annotations
+
+from datetime import datetime
+
+from pydantic import Field
+
+from gitopsd.domain.runs import Run
+from gitopsd.entrypoints.http.models import Model
+from gitopsd.kube.redaction import redact_text
+
+
+class RunView(Model):
+    """One attempt to bring one release to one stage."""
+
+    id: str
+    application: str
+    stage: str
+    release: str
+    kind: str = Field(description="Rollout, Rollback or Sync.")
+    phase: str = Field(description="Pending, Running, Succeeded, Failed, Errored or Aborted.")
+    step: str | None = Field(description="The step it is in, or ended in.")
+    attempt: int = Field(description="Attempt of the step, from 1.")
+    created_at: datetime | None
+    started_at: datetime | None
+    ended_at: datetime | None
+    reason: str = Field(description="Why it did not succeed, in one word; empty otherwise.")
+    message: str = Field(description="The same in one sentence.")
+    waiting_for: str = Field(description="What its step waits for.")
+    plan: str | None = Field(description="Plan that approvals are bound to.")
+    requested_by: str = Field(description="Who asked for it; empty when gitopsd decided.")
+    superseded_by: str | None
+
+
+class RunList(Model):
+    """Runs, newest first."""
+
+    items: list[RunView]
+    next: str | None = Field(None, description="Cursor of the next page; null at the end.")
+
+
+def view_run(run: Run) -> RunView:
+    """Describe a run."""
+    failure = run.failure
+    return RunView(
+        id=run.id,
+        application=run.stage.application,
+        stage=run.stage.stage,
+        release=run.release,
+        kind=run.kind.value,
+        phase=run.phase.value,
+        step=run.step.value if run.step is not None else None,
+        attempt=run.attempt,
+        created_at=run.created_at,
+        started_at=run.started_at,
+        ended_at=run.ended_at,
+        reason=failure.reason if failure is not None else "",
+        message=redact_text(failure.message) if failure is not None else "",
+        waiting_for=redact_text(run.waiting_for),
+        plan=run.plan,
+        requested_by=run.requested_by,
+        superseded_by=run.superseded_by,
+    )

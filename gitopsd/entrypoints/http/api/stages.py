@@ -1,0 +1,137 @@
+"""What people do to a stage."""
+
+from __future__ import annotations
+
+from pydantic import Field
+
+from gitopsd.domain.releases import ReleaseId, StageKey
+from gitopsd.domain.work import Page
+from gitopsd.entrypoints.http.api.results import (
+    answer_result,
+    expect,
+    not_found,
+    stage_key,
+    visible_application,
+)
+from gitopsd.entrypoints.http.models import Done, Model, NoBody
+from gitopsd.entrypoints.http.permissions import Access
+from gitopsd.entrypoints.http.problems import ProblemError
+from gitopsd.entrypoints.http.routes import Answer, Call, Route
+from gitopsd.store_ports import Transaction
+
+_LONGEST_ID = 100
+_HISTORY = Page(limit=200)
+
+
+class PromoteBody(Model):
+    """What to promote."""
+
+    release: str = Field(max_length=_LONGEST_ID, description="Release id or alias.")
+
+
+class RollbackBody(Model):
+    """What to roll back to."""
+
+    release: str | None = Field(
+        None, max_length=_LONGEST_ID, description="Release id or alias; the one before if left out."
+    )
+
+
+class SuspendBody(Model):
+    """Why."""
+
+    reason: str = Field("", max_length=1000)
+
+
+async def promote(call: Call) -> Answer:
+    """Ask for a release in a stage."""
+    key, body = await _stage(call), expect(PromoteBody, call.body)
+    release = await _find_release(call, key, body.release)
+    return answer_result(await call.service.actions.promote(call.actor, key, release))
+
+
+async def rollback(call: Call) -> Answer:
+    """Restore a verified set."""
+    key, body = await _stage(call), expect(RollbackBody, call.body)
+    release = await _find_release(call, key, body.release) if body.release else None
+    return answer_result(await call.service.actions.rollback(call.actor, key, release))
+
+
+async def sync(call: Call) -> Answer:
+    """Apply the applied set again."""
+    key = await _stage(call)
+    return answer_result(await call.service.actions.sync(call.actor, key))
+
+
+async def suspend(call: Call) -> Answer:
+    """Stop admitting rollouts."""
+    key, body = await _stage(call), expect(SuspendBody, call.body)
+    return answer_result(await call.service.actions.suspend(call.actor, key, body.reason))
+
+
+async def resume(call: Call) -> Answer:
+    """Let the stage go on."""
+    key = await _stage(call)
+    return answer_result(await call.service.actions.resume(call.actor, key))
+
+
+async def _stage(call: Call) -> StageKey:
+    """Find the stage of the path and check the caller's permission for it.
+
+    Raises:
+        ProblemError: 404 for a stage that is not there or may not be seen, 403.
+    """
+    visible_application(call)
+    key = stage_key(call)
+    call.require(Access.DEPLOY, key.application)
+    if await call.service.services.store.read(lambda tx: tx.stages.get(key)) is None:
+        raise not_found("stage", str(key))
+    return key
+
+
+async def _find_release(call: Call, key: StageKey, wanted: str) -> ReleaseId:
+    """Find a release of the application by id, alias or commit.
+
+    Raises:
+        ProblemError: 404 when there is none, 409 when several are called so.
+    """
+
+    def work(tx: Transaction) -> list[ReleaseId]:
+        found = tx.releases.get(ReleaseId(wanted))
+        if found is not None:
+            return [found.id] if found.application == key.application else []
+        return [
+            release.id
+            for release in tx.releases.page(key.application, _HISTORY)
+            if wanted in (release.alias, release.commit.sha)
+        ]
+
+    found = await call.service.services.store.read(work)
+    if not found:
+        raise not_found("release", wanted)
+    if len(found) > 1:
+        listed = ", ".join(found)
+        raise ProblemError(409, f"Several releases are called {wanted}: {listed}. Give the id.")
+    return found[0]
+
+
+_VERBS = (
+    ("promote", promote, PromoteBody, "Ask for a release in a stage."),
+    ("rollback", rollback, RollbackBody, "Restore a verified set."),
+    ("sync", sync, NoBody, "Apply the stage's applied set again."),
+    ("suspend", suspend, SuspendBody, "Stop admitting rollouts to a stage."),
+    ("resume", resume, NoBody, "Lift suspension, hold, stall and a held rewind."),
+)
+
+ROUTES = tuple(
+    Route(
+        "POST",
+        f"/applications/{{app}}/stages/{{stage}}/{verb}",
+        handler,
+        Access.DEPLOY,
+        summary,
+        answer=Done,
+        body=body,
+    )
+    for verb, handler, body, summary in _VERBS
+)

@@ -1,0 +1,46 @@
+"""What all bodies, queries and answers of the API have in common."""
+
+from __future__ import annotations
+
+from pydantic import BaseModel, ConfigDict, Field
+from pydantic.alias_generators import to_camel
+
+from gitopsd.domain.work import Page
+
+MOST_ROWS = 200
+"""Rows of one page at most."""
+
+
+class Model(BaseModel):
+    """A value of the API: camelCase outside, and nothing that is not declared."""
+
+    model_config = ConfigDict(
+        alias_generator=to_camel, populate_by_name=True, extra="forbid", frozen=True
+    )
+
+
+class NoBody(Model):
+    """A body without fields: who acts comes from the credential, what from the address."""
+
+
+class NoQuery(Model):
+    """A query without parameters."""
+
+
+class PageQuery(Model):
+    """Which page of a list."""
+
+    limit: int = Field(50, ge=1, le=MOST_ROWS, description="Rows at most.")
+    before: str = Field("", max_length=200, description="`next` of the page before.")
+
+    def page(self) -> Page:
+        """Ask for one row more than wanted, to know whether a page follows."""
+        return Page(self.limit + 1, self.before)
+
+
+class Done(Model):
+    """An action was done."""
+
+    message: str = Field(description="What was done, in one sentence.")
+    run: str | None = Field(None, description="The run it concerns or created.")
+    id: str | None = Field(None, description="What it made besides a run.")
