@@ -11,12 +11,18 @@ from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
+from gitopsd import __version__
 from gitopsd.adapters.clock import SystemClock
 from gitopsd.adapters.cluster.clusters import ConfiguredClusters
 from gitopsd.adapters.config_files.live import ConfigurationFiles
 from gitopsd.adapters.git.repositories import GitRepositories
 from gitopsd.adapters.kustomize.renderer import KustomizeRenderer
+from gitopsd.adapters.notify.by_type import NotifierByType
+from gitopsd.adapters.queue.in_process import InProcessDoorbell
 from gitopsd.adapters.secret_files import load_secret
+from gitopsd.adapters.telemetry.logs import start_logging
+from gitopsd.adapters.telemetry.metrics import PrometheusTelemetry
+from gitopsd.adapters.telemetry.sentry import start_sentry, stop_sentry
 from gitopsd.adapters.verify.http import HttpVerifier
 from gitopsd.domain.config import Configuration
 from gitopsd.engine.actions import Actions
@@ -29,9 +35,6 @@ from gitopsd.settings import Settings
 from gitopsd.store.data_directory import lock_data_directory
 from gitopsd.store.migrate import migrate
 from gitopsd.store.sql_store import open_store
-from gitopsd.testing.doorbell import MemoryDoorbell
-from gitopsd.testing.notifier import MemoryNotifier
-from gitopsd.testing.telemetry import MemoryTelemetry
 
 _LOG = logging.getLogger(__name__)
 
@@ -47,7 +50,7 @@ class Process:
         actions: What people do.
         changes: Tells when something stored changed.
         problems: What is wrong in the configuration folder now.
-        render_metrics: Writes all metrics as text.
+        telemetry: Metrics and reports of bugs.
         sole: Whether no other process can be working for this installation.
     """
 
@@ -57,7 +60,7 @@ class Process:
     actions: Actions
     changes: Changes
     problems: Callable[[], tuple[ConfigError, ...]]
-    render_metrics: Callable[[], bytes]
+    telemetry: PrometheusTelemetry
     sole: bool
 
 
@@ -85,7 +88,10 @@ async def build(
         PermanentError: The data directory is taken, a file cannot be used, the database is newer.
         TemporaryError: The database does not answer.
     """
+    start_logging(settings.log_format)
     async with AsyncExitStack() as stack:
+        start_sentry(settings.sentry.dsn.get_secret_value(), release=__version__)
+        stack.callback(stop_sentry)
         held = lock_data_directory(settings.data_dir)
         stack.callback(held.release)
         url = database_url(settings)
@@ -95,12 +101,12 @@ async def build(
         clock = SystemClock()
         changes = Changes(clock)
         store = AnnouncingStore(opened, changes)
-        telemetry = MemoryTelemetry()
+        telemetry = PrometheusTelemetry()
         known = await store.read(lambda tx: tuple(tx.specs.currents()))
         files = ConfigurationFiles(settings.config_dir, known=known)
         _refuse_broken_receivers(files.load().errors)
         _log_problems(files.current.errors)
-        doorbell = AnnouncingDoorbell(MemoryDoorbell(clock), changes)
+        doorbell = AnnouncingDoorbell(_doorbell(settings, clock), changes)
         stack.push_async_callback(doorbell.close)
         services = wrap(_services(settings, store, files, telemetry, clock, doorbell, stack))
         sole = url.startswith("sqlite")
@@ -112,7 +118,7 @@ async def build(
             actions=Actions(services),
             changes=changes,
             problems=lambda: files.current.errors,
-            render_metrics=lambda: b"",
+            telemetry=telemetry,
             sole=sole,
         )
 
@@ -140,14 +146,18 @@ def _services(
     stack.push_async_callback(clusters.close)
     verifier = HttpVerifier(clusters, clock, allow_loopback=settings.verify.allow_loopback)
     stack.push_async_callback(verifier.close)
+    notifier = NotifierByType(clock)
+    stack.push_async_callback(notifier.close)
     binary = Path(settings.renderer) if settings.renderer else None
+    renderer = KustomizeRenderer(repositories, binary=binary)
+    stack.push_async_callback(renderer.close)
     return Services(
         store=store,
         clusters=clusters,
         repositories=repositories,
-        renderer=KustomizeRenderer(repositories, binary=binary),
+        renderer=renderer,
         verifier=verifier,
-        notifier=MemoryNotifier(),
+        notifier=notifier,
         doorbell=doorbell,
         clock=clock,
         telemetry=telemetry,
@@ -156,6 +166,15 @@ def _services(
         replica=f"{socket.gethostname()}-{os.getpid()}-{secrets.token_hex(3)}",
         pace=Pace(poll=settings.poll_interval, sweep=settings.sweep_interval),
     )
+
+
+def _doorbell(settings: Settings, clock: Clock) -> Doorbell:
+    url = settings.redis_url.get_secret_value()
+    if not url:
+        return InProcessDoorbell()
+    from gitopsd.adapters.queue.arq_doorbell import ArqDoorbell  # noqa: PLC0415 - arq and redis cost memory that one process alone does not need
+
+    return ArqDoorbell(url, clock)
 
 
 async def _changes(files: ConfigurationFiles, clock: Clock) -> AsyncIterator[ConfigurationChange]:

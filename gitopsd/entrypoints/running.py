@@ -16,12 +16,14 @@ from pathlib import Path
 from gitopsd import __version__
 from gitopsd.bootstrap import Process, build
 from gitopsd.engine.services import Services
+from gitopsd.engine.standing import describe_standing
 from gitopsd.entrypoints.http.app import build_app
 from gitopsd.entrypoints.http.limits import TokenBuckets
 from gitopsd.entrypoints.http.metrics import build_metrics_app
 from gitopsd.entrypoints.http.server import Listener, listen
 from gitopsd.entrypoints.http.service import ProcessState, Service
 from gitopsd.entrypoints.tokens import make_first_token
+from gitopsd.errors import GitopsdError, PermanentError
 from gitopsd.settings import Settings
 
 _LOG = logging.getLogger(__name__)
@@ -81,7 +83,9 @@ async def run_process(
 async def _run(
     process: Process, part: Part, ending: asyncio.Event, say: Callable[[str], None]
 ) -> None:
+    _refuse_parts_on_sqlite(process, part)
     state = ProcessState()
+    hearing = None if part.work else asyncio.create_task(_hear(process), name="doorbell")
     daemon = asyncio.create_task(process.daemon.run(), name="daemon")
     waiting = asyncio.create_task(ending.wait(), name="ending")
     listeners: list[Listener] = []
@@ -95,12 +99,34 @@ async def _run(
         await _finish(process, state, daemon)
     finally:
         waiting.cancel()
+        if hearing is not None:
+            hearing.cancel()
         for listener in listeners:
             await listener.close()
         daemon.cancel()
-        await asyncio.gather(waiting, return_exceptions=True)
+        await asyncio.gather(*filter(None, (waiting, hearing)), return_exceptions=True)
         with contextlib.suppress(asyncio.CancelledError):
             await daemon
+
+
+def _refuse_parts_on_sqlite(process: Process, part: Part) -> None:
+    """Stop a part of the product that no other part could share its database with.
+
+    Raises:
+        PermanentError: The database is SQLite, which one process has to itself.
+    """
+    if process.sole and not (part.serve and part.work):
+        message = (
+            "serve --no-worker and worker share one PostgreSQL: set GITOPSD_DATABASE_URL, "
+            "or run gitopsd serve alone"
+        )
+        raise PermanentError(message)
+
+
+async def _hear(process: Process) -> None:
+    """Hear the rings of those who work, so that waiting requests look at once."""
+    while True:
+        await process.services.doorbell.wait(timedelta(seconds=30))
 
 
 async def _open(
@@ -127,7 +153,7 @@ async def _open(
         )
         listeners.append(await listen(build_app(service), settings.listen))
         api = listeners[-1].url
-    metrics = build_metrics_app(process.render_metrics)
+    metrics = build_metrics_app(lambda: _render_metrics(process))
     listeners.append(await listen(metrics, settings.metrics_listen))
     state.started = True
     document = {
@@ -142,6 +168,13 @@ async def _open(
     if part.info is not None:
         write_info(part.info, document)
     say(f"gitopsd {__version__} serves {api}" if api else f"gitopsd {__version__} works")
+
+
+async def _render_metrics(process: Process) -> bytes:
+    """Write the metrics; without a database those that need none."""
+    with contextlib.suppress(GitopsdError):
+        process.telemetry.set_applications(await process.services.store.read(describe_standing))
+    return process.telemetry.render()
 
 
 async def _finish(process: Process, state: ProcessState, daemon: asyncio.Task[None]) -> None:

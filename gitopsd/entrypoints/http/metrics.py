@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Awaitable, Callable
 
 from aiohttp import web
 
@@ -10,7 +10,7 @@ CONTENT_TYPE = "text/plain; version=0.0.4; charset=utf-8"
 """Prometheus' text format."""
 
 
-def build_metrics_app(render: Callable[[], bytes]) -> web.Application:
+def build_metrics_app(render: Callable[[], Awaitable[bytes]]) -> web.Application:
     """Put the application together.
 
     Args:
@@ -18,7 +18,7 @@ def build_metrics_app(render: Callable[[], bytes]) -> web.Application:
     """
 
     async def tell(_: web.Request) -> web.Response:
-        return web.Response(body=render(), headers={"Content-Type": CONTENT_TYPE})
+        return web.Response(body=await render(), headers={"Content-Type": CONTENT_TYPE})
 
     app = web.Application()
     app.router.add_get("/metrics", tell)

@@ -11,6 +11,7 @@ from gitopsd.domain.manifests import Health
 from gitopsd.domain.releases import ReleaseId, StageName
 from gitopsd.domain.runs import RunId
 from gitopsd.domain.stages import Condition, Stage
+from gitopsd.engine.standing import SYNC
 from gitopsd.entrypoints.http.api.release_views import ReleaseView, view_release
 from gitopsd.entrypoints.http.api.run_views import RunView, view_run
 from gitopsd.entrypoints.http.models import Model
@@ -93,7 +94,7 @@ def view_stage(tx: Transaction, stage: Stage, application: ApplicationSpec | Non
         mode=spec.mode.value if spec is not None else "apply",
         gates=_gate_names(spec),
         health=(seen.health if seen is not None else Health.UNKNOWN).value,
-        sync=_sync(seen.synced if seen is not None else None),
+        sync=SYNC[seen.synced if seen is not None else None],
         message=redact_text(seen.message) if seen is not None else "",
         observed_at=seen.at if seen is not None else None,
         applied=_applied(tx, stage),
@@ -120,10 +121,6 @@ def _gate_names(spec: StageSpec | None) -> list[str]:
     if spec is None:
         return []
     return ["approval" if isinstance(gate, ApprovalGate) else "soak" for gate in spec.gates]
-
-
-def _sync(synced: bool | None) -> str:  # noqa: FBT001 - a three-valued fact, not a switch
-    return {True: "Synced", False: "OutOfSync", None: "Unknown"}[synced]
 
 
 def _applied(tx: Transaction, stage: Stage) -> AppliedView | None:
