@@ -1,21 +1,18 @@
-"""A cluster in memory: objects, server-side apply by one manager at a time, workloads that obey.
+"""A cluster in memory: objects, server-side apply, definitions, workloads that obey.
 
-For engine tests in virtual time. It knows what decides a run: ownership of fields (what leaves a
-manager's apply leaves the object), dry-run, uids, generations, resourceVersions, preconditions,
-and what a controller would report. It is no API server: see `gitopsd.sandbox` for one.
+For engine tests in virtual time. It knows what decides a run: ownership of fields, conflicts,
+dry-run, uids, generations, resourceVersions, preconditions, finalizers, and what a controller
+would report. It is no API server: see `gitopsd.sandbox` for one.
 """
 
 from __future__ import annotations
 
 import copy
-from collections.abc import AsyncIterator, Callable, Mapping, Sequence
-from dataclasses import dataclass, field
-from datetime import datetime
+from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, Sequence
 
-from gitopsd.domain.manifests import Json, JsonObject, ObjectKey, ObjectRef
+from gitopsd.domain.manifests import JsonObject, ObjectKey, ObjectRef
 from gitopsd.errors import GitopsdError, PermanentError
-from gitopsd.kube.images import find_images
-from gitopsd.kube.objects import parse_ref
+from gitopsd.kube.objects import labels_of, parse_ref
 from gitopsd.ports import (
     ApiRefusal,
     AppliedObject,
@@ -25,28 +22,49 @@ from gitopsd.ports import (
     ProxiedRequest,
     WatchSignal,
 )
-from gitopsd.testing.workloads import (
-    Workload,
-    deployment_status,
-    make_family,
-    metadata_of,
-    stamp,
+from gitopsd.testing.json_patch import PatchError, run_json_patch
+from gitopsd.testing.memory_objects import MemoryObjects, Stored, without_managed_fields
+from gitopsd.testing.ownership import (
+    FieldConflict,
+    apply_fields,
+    from_managed_fields,
+    write_fields,
 )
+from gitopsd.testing.refusals import (
+    already_exists,
+    field_conflict,
+    modified,
+    no_such_kind,
+    no_such_namespace,
+    not_found,
+    unknown_fields,
+    wrong_uid,
+)
+from gitopsd.testing.workloads import Workload, metadata_of
 
 CLUSTER_SCOPED = frozenset(
-    {"Namespace", "ClusterRole", "ClusterRoleBinding", "CustomResourceDefinition", "StorageClass"}
+    {
+        "APIService",
+        "ClusterRole",
+        "ClusterRoleBinding",
+        "CustomResourceDefinition",
+        "IngressClass",
+        "Namespace",
+        "PersistentVolume",
+        "PriorityClass",
+        "StorageClass",
+    }
 )
 WITH_STATUS = frozenset({"Deployment", "Service", "Namespace", "Pod", "Job", "ReplicaSet"})
 
 Fault = Callable[[str, ObjectRef | None], GitopsdError | None]
 """(method, object) -> what the request fails with; None lets it pass."""
 
+Before = Callable[[str, ObjectRef | None], Awaitable[None]]
+"""(method, object) -> what is waited for before the request reaches the server."""
 
-@dataclass(slots=True)
-class _Stored:
-    body: dict[str, Json]
-    managers: dict[str, JsonObject] = field(default_factory=dict)
-    changed_at: datetime | None = None
+Refuse = Callable[[str, ObjectRef, JsonObject], ApiRefusal | None]
+"""(method, object, body or nothing) -> the server's refusal; None lets it pass."""
 
 
 class MemoryCluster:
@@ -57,20 +75,26 @@ class MemoryCluster:
 
     Attributes:
         requests: (method, object, dry run) of every request, in order.
-        workloads: Image -> how its pods behave; others are ready at once.
         fault: Decides which requests fail; None for none.
+        before: Holds requests up before they reach the server; None for not at all.
+        refuse: Decides which requests the server refuses, like RBAC or admission; None for none.
+        namespaces: Namespaces that exist beside those that were applied; None for all.
         proxied: Answers of services, by (service, path).
     """
 
     def __init__(self, clock: Clock) -> None:
         self.requests: list[tuple[str, str, bool]] = []
-        self.workloads: dict[str, Workload] = {}
         self.fault: Fault | None = None
+        self.before: Before | None = None
+        self.refuse: Refuse | None = None
+        self.namespaces: frozenset[str] | None = None
         self.proxied: dict[tuple[str, str], HttpAnswer] = {}
-        self._clock = clock
-        self._objects: dict[ObjectKey, _Stored] = {}
-        self._version = 0
-        self._uids = 0
+        self._objects = MemoryObjects(clock)
+
+    @property
+    def workloads(self) -> dict[str, Workload]:
+        """Image -> how its pods behave; others are ready at once."""
+        return self._objects.workloads
 
     # -- what tests look at
 
@@ -78,13 +102,13 @@ class MemoryCluster:
         """Read every object but gitopsd's own inventories, by ``Kind namespace/name``."""
         return {
             str(key): stored.body
-            for key, stored in self._objects.items()
+            for key, stored in self._objects
             if not key.name.startswith("gitopsd-")
         }
 
     def writes(self) -> list[tuple[str, str]]:
         """List the requests that could change something, in order."""
-        quiet = ("get", "list", "log", "send")
+        quiet = ("get", "list", "log", "send", "schema", "watch")
         return [
             (method, what) for method, what, dry in self.requests if not dry and method not in quiet
         ]
@@ -92,8 +116,10 @@ class MemoryCluster:
     # -- the port
 
     async def fetch_kind(self, ref: ObjectRef) -> KindInfo | None:
-        """See `gitopsd.ports.Cluster.fetch_kind`."""
+        """See `gitopsd.ports.Cluster.fetch_kind`; custom kinds are served once defined."""
         kind = ref.key.kind
+        if _is_custom(ref):
+            return self._objects.defined(ref.key.group, kind)
         return KindInfo(
             plural=f"{kind.lower()}s",
             namespaced=kind not in CLUSTER_SCOPED,
@@ -101,112 +127,165 @@ class MemoryCluster:
         )
 
     def forget_kinds(self) -> None:
-        """See `gitopsd.ports.Cluster.forget_kinds`."""
+        """See `gitopsd.ports.Cluster.forget_kinds`; nothing is remembered here."""
 
     async def get(self, ref: ObjectRef) -> JsonObject | ApiRefusal | None:
         """See `gitopsd.ports.Cluster.get`."""
-        self._note("get", ref)
-        stored = self._objects.get(ref.key)
-        return self._reported(stored) if stored is not None else None
+        await self._note("get", ref)
+        refused = self._refused("get", ref, {})
+        if refused is not None:
+            return refused
+        stored = self._objects.find(ref.key)
+        return self._objects.reported(stored) if stored is not None else None
 
     async def fetch_list(
         self, api_version: str, kind: str, namespace: str, *, label_selector: str = ""
     ) -> tuple[JsonObject, ...] | ApiRefusal:
-        """See `gitopsd.ports.Cluster.fetch_list`; selectors are not needed by the engine."""
+        """See `gitopsd.ports.Cluster.fetch_list`; selectors compare for equality."""
         group, _, version = api_version.rpartition("/")
-        self._note("list", ObjectRef(ObjectKey(group, kind, namespace, label_selector), version))
+        ref = ObjectRef(ObjectKey(group, kind, namespace, label_selector), version)
+        await self._note("list", ref)
+        refused = self._refused("list", ref, {})
+        if refused is not None:
+            return refused
         if kind in ("ReplicaSet", "Pod"):
-            return tuple(self._children(kind, namespace))
+            families = self._objects.families(namespace)
+            return tuple(one.replica_set if kind == "ReplicaSet" else one.pod for one in families)
+        wanted = dict(part.split("=", 1) for part in label_selector.split(",") if part)
+        found = (
+            self._objects.reported(stored)
+            for key, stored in self._objects
+            if (key.group, key.kind) == (group, kind) and namespace in ("", key.namespace)
+        )
         return tuple(
-            self._reported(stored)
-            for key, stored in self._objects.items()
-            if key.kind == kind and (not namespace or key.namespace == namespace)
+            without_managed_fields(obj) for obj in found if wanted.items() <= labels_of(obj).items()
         )
 
     async def apply(
         self, obj: JsonObject, *, manager: str, force: bool, dry_run: bool = False
     ) -> AppliedObject | ApiRefusal:
-        """See `gitopsd.ports.Cluster.apply`; there are no conflicts to force here."""
+        """See `gitopsd.ports.Cluster.apply`."""
         ref = parse_ref(obj)
-        self._note("apply" if force or dry_run else "apply unforced", ref, dry=dry_run)
-        stored = self._objects.get(ref.key)
-        previous = stored.managers.get(manager, {}) if stored is not None else {}
-        base = copy.deepcopy(stored.body) if stored is not None else {}
-        merged = _merge(_without(base, previous, obj), obj)
+        await self._note("apply" if force or dry_run else "apply unforced", ref, dry=dry_run)
+        refused = self._refused("apply", ref, obj) or await self._impossible("apply", ref, obj)
+        if refused is not None:
+            return refused
+        stored = self._objects.find(ref.key)
+        if stored is not None and _is_stale(obj, stored):
+            return modified(ref)
+        body, owners = (stored.body, stored.owners) if stored is not None else ({}, {})
+        applied = apply_fields(body, owners, manager, obj, force=force)
+        if isinstance(applied, tuple):
+            return _conflict(applied)
         if dry_run:
-            return AppliedObject(self._preview(merged, stored, ref), created=stored is None)
-        return AppliedObject(self._store(ref, merged, manager, obj), created=stored is None)
+            return AppliedObject(_preview(applied.body, ref, stored), stored is None)
+        live = self._objects.store(ref, applied.body, applied.owners)
+        return AppliedObject(live, created=stored is None)
 
     async def create(self, obj: JsonObject) -> AppliedObject | ApiRefusal:
         """See `gitopsd.ports.Cluster.create`."""
         ref = parse_ref(obj)
-        self._note("create", ref)
-        if ref.key in self._objects:
-            return ApiRefusal(409, "AlreadyExists", f'"{ref.key.name}" already exists')
-        return AppliedObject(self._store(ref, dict(obj), "create", obj), created=True)
+        await self._note("create", ref)
+        refused = self._refused("create", ref, obj) or await self._impossible("create", ref, obj)
+        if refused is not None:
+            return refused
+        if self._objects.find(ref.key) is not None:
+            return already_exists(ref)
+        owners = write_fields({}, {}, "gitopsd", obj)
+        return AppliedObject(
+            self._objects.store(ref, copy.deepcopy(dict(obj)), owners), created=True
+        )
 
     async def replace(self, obj: JsonObject) -> AppliedObject | ApiRefusal:
         """See `gitopsd.ports.Cluster.replace`."""
         ref = parse_ref(obj)
-        self._note("replace", ref)
-        stored = self._objects.get(ref.key)
+        await self._note("replace", ref)
+        refused = self._refused("replace", ref, obj) or await self._impossible("replace", ref, obj)
+        if refused is not None:
+            return refused
+        stored = self._objects.find(ref.key)
         if stored is None:
-            return ApiRefusal(404, "NotFound", f'"{ref.key.name}" not found')
-        if metadata_of(obj).get("resourceVersion") != metadata_of(stored.body)["resourceVersion"]:
-            return ApiRefusal(409, "Conflict", "the object has been modified")
-        return AppliedObject(self._store(ref, dict(obj), "replace", obj), created=False)
+            return not_found(ref)
+        if _is_stale(obj, stored):
+            return modified(ref)
+        owners = write_fields(stored.body, stored.owners, "gitopsd", obj)
+        return AppliedObject(
+            self._objects.store(ref, copy.deepcopy(dict(obj)), owners), created=False
+        )
 
     async def patch(
         self, ref: ObjectRef, operations: Sequence[JsonObject]
     ) -> AppliedObject | ApiRefusal:
-        """See `gitopsd.ports.Cluster.patch`; nothing here needs migrating."""
-        self._note("patch", ref)
-        return ApiRefusal(422, "Invalid", f"{len(operations)} operations are not supported here")
+        """See `gitopsd.ports.Cluster.patch`."""
+        await self._note("patch", ref)
+        refused = self._refused("patch", ref, {"operations": list(operations)})
+        if refused is not None:
+            return refused
+        stored = self._objects.find(ref.key)
+        if stored is None:
+            return not_found(ref)
+        before = self._objects.reported(stored)
+        try:
+            after = run_json_patch(before, operations)
+        except PatchError as error:
+            return ApiRefusal(422, "Invalid", str(error))
+        owners = from_managed_fields(metadata_of(after).get("managedFields"))
+        owners = write_fields(before, owners, "gitopsd", after)
+        after.pop("status", None)
+        return AppliedObject(self._objects.store(ref, after, owners), created=False)
 
     async def delete(
         self, ref: ObjectRef, *, uid: str = "", propagation: str = "Background"
     ) -> ApiRefusal | None:
-        """See `gitopsd.ports.Cluster.delete`."""
-        self._note("delete", ref)
-        stored = self._objects.get(ref.key)
-        if stored is None:
-            return None
-        if uid and metadata_of(stored.body)["uid"] != uid:
-            message = f"the uid in the precondition is not that of the object ({propagation})"
-            return ApiRefusal(409, "Conflict", message)
-        del self._objects[ref.key]
+        """See `gitopsd.ports.Cluster.delete`; an object with finalizers stays, terminating."""
+        await self._note("delete", ref)
+        refused = self._refused("delete", ref, {"propagationPolicy": propagation})
+        stored = self._objects.find(ref.key)
+        if refused is not None or stored is None:
+            return refused
+        found = str(metadata_of(stored.body)["uid"])
+        if uid and found != uid:
+            return wrong_uid(ref, uid, found)
+        self._objects.remove(ref)
         return None
 
     async def fetch_log(
         self, namespace: str, pod: str, container: str, *, previous: bool, tail_lines: int
     ) -> tuple[str, ...] | ApiRefusal:
         """See `gitopsd.ports.Cluster.fetch_log`."""
-        self._note("log", ObjectRef(ObjectKey("", "Pod", namespace, pod), "v1"))
+        await self._note("log", ObjectRef(ObjectKey("", "Pod", namespace, pod), "v1"))
         lines = [
             line
-            for stored in self._objects.values()
+            for _, stored in self._objects
             if stored.body.get("kind") == "Deployment"
             and pod.startswith(str(metadata_of(stored.body)["name"]))
-            for line in self._behaviour(stored).log
+            for line in self._objects.behaviour(stored).log
         ]
         return tuple(lines[-tail_lines:]) if (container or previous) else ()
 
     async def send(self, request: ProxiedRequest) -> HttpAnswer | ApiRefusal:
         """See `gitopsd.ports.Cluster.send`."""
-        self._note("send", None)
+        await self._note("send", None)
         unavailable = HttpAnswer(503, {}, b'{"kind":"Status"}', from_proxy=True)
         return self.proxied.get((request.service, request.path), unavailable)
 
     async def watch(
         self, api_version: str, kind: str, namespace: str
     ) -> AsyncIterator[WatchSignal]:
-        """See `gitopsd.ports.Cluster.watch`; the engine looks again by itself."""
-        self._note("watch", ObjectRef(ObjectKey("", kind, namespace, ""), api_version))
-        yield WatchSignal("Relisted")
+        """See `gitopsd.ports.Cluster.watch`; what controllers report is no change here."""
+        group, _, version = api_version.rpartition("/")
+        await self._note("watch", ObjectRef(ObjectKey(group, kind, namespace, ""), version))
+        queue = self._objects.watch(kind, namespace)
+        try:
+            yield WatchSignal("Relisted")
+            while True:
+                yield await queue.get()
+        finally:
+            self._objects.unwatch(queue)
 
     async def fetch_schema(self, ref: ObjectRef) -> JsonObject | None:
         """See `gitopsd.ports.Cluster.fetch_schema`."""
-        self._note("schema", ref)
+        await self._note("schema", ref)
         return None
 
     async def close(self) -> None:
@@ -214,78 +293,27 @@ class MemoryCluster:
 
     # -- inside
 
-    def _note(self, method: str, ref: ObjectRef | None, *, dry: bool = False) -> None:
+    async def _note(self, method: str, ref: ObjectRef | None, *, dry: bool = False) -> None:
+        if self.before is not None:
+            await self.before(method, ref)
         self.requests.append((method, str(ref.key) if ref is not None else "", dry))
         error = self.fault(method, ref) if self.fault is not None else None
         if error is not None:
             raise error
 
-    def _preview(
-        self, merged: dict[str, Json], stored: _Stored | None, ref: ObjectRef
-    ) -> JsonObject:
-        if stored is None:
-            return {**merged, "metadata": {**metadata_of(merged), "uid": "", "name": ref.key.name}}
-        return merged
+    def _refused(self, method: str, ref: ObjectRef, body: JsonObject) -> ApiRefusal | None:
+        return self.refuse(method, ref, body) if self.refuse is not None else None
 
-    def _store(
-        self, ref: ObjectRef, body: dict[str, Json], manager: str, sent: JsonObject
-    ) -> JsonObject:
-        stored = self._objects.get(ref.key)
-        if stored is not None and _content(stored.body) == _content(body):
-            stored.managers[manager] = sent
-            return self._reported(stored)
-        self._version += 1
-        old = metadata_of(stored.body) if stored is not None else {}
-        metadata = dict(metadata_of(body))
-        generation = old.get("generation", 0)
-        changed = stored is None or stored.body.get("spec") != body.get("spec")
-        if not old:
-            self._uids += 1
-        metadata |= {
-            "uid": old.get("uid") or f"uid-{self._uids}",
-            "resourceVersion": str(self._version),
-            "generation": (generation if isinstance(generation, int) else 0) + changed,
-            "creationTimestamp": old.get("creationTimestamp") or stamp(self._clock.now()),
-        }
-        managers = stored.managers if stored is not None else {}
-        fresh = _Stored({**body, "metadata": metadata}, {**managers, manager: sent})
-        fresh.changed_at = self._clock.now() if changed or stored is None else stored.changed_at
-        self._objects[ref.key] = fresh
-        return self._reported(fresh)
-
-    def _behaviour(self, stored: _Stored) -> Workload:
-        for image in find_images([stored.body]):
-            if image in self.workloads:
-                return self.workloads[image]
-        return Workload()
-
-    def _is_ready(self, stored: _Stored) -> bool:
-        behaviour = self._behaviour(stored)
-        since = stored.changed_at
-        if behaviour.ready_after is None or since is None:
-            return False
-        return self._clock.now() >= since + behaviour.ready_after
-
-    def _reported(self, stored: _Stored) -> JsonObject:
-        """Add what a controller would have written into the status by now."""
-        body = copy.deepcopy(stored.body)
-        if body.get("kind") == "Namespace":
-            body["status"] = {"phase": "Active"}
-        if body.get("kind") != "Deployment":
-            return body
-        ready = self._is_ready(stored)
-        body["status"] = deployment_status(body, ready=ready)
-        return body
-
-    def _children(self, kind: str, namespace: str) -> list[JsonObject]:
-        found = []
-        for key, stored in self._objects.items():
-            if key.kind != "Deployment" or (namespace and key.namespace != namespace):
-                continue
-            behaviour, ready = self._behaviour(stored), self._is_ready(stored)
-            family = make_family(stored.body, stored.changed_at, behaviour, ready=ready)
-            found.append(family.replica_set if kind == "ReplicaSet" else family.pod)
-        return found
+    async def _impossible(self, method: str, ref: ObjectRef, obj: JsonObject) -> ApiRefusal | None:
+        """Refuse what no server takes: an unknown kind, namespace or field."""
+        if await self.fetch_kind(ref) is None:
+            return no_such_kind(ref)
+        namespace = ref.key.namespace
+        known = self.namespaces is None or not namespace or namespace in self.namespaces
+        made = self._objects.find(ObjectKey("", "Namespace", "", namespace))
+        if not known and made is None:
+            return no_such_namespace(namespace)
+        return unknown_fields(method, ref, obj)
 
 
 class MemoryClusters:
@@ -307,33 +335,22 @@ class MemoryClusters:
         return found
 
 
-def _content(obj: Mapping[str, Json]) -> dict[str, Json]:
-    kept = {key: value for key, value in obj.items() if key != "status"}
-    server = ("uid", "resourceVersion", "generation", "creationTimestamp")
-    kept["metadata"] = {key: value for key, value in metadata_of(obj).items() if key not in server}
-    return kept
+def _is_custom(ref: ObjectRef) -> bool:
+    return "." in ref.key.group and not ref.key.group.endswith(".k8s.io")
 
 
-def _merge(base: Mapping[str, Json], over: Mapping[str, Json]) -> dict[str, Json]:
-    merged = dict(base)
-    for key, value in over.items():
-        held = merged.get(key)
-        if isinstance(held, Mapping) and isinstance(value, Mapping):
-            merged[key] = _merge(held, value)
-        else:
-            merged[key] = copy.deepcopy(value)
-    return merged
+def _is_stale(obj: JsonObject, stored: Stored) -> bool:
+    asked = metadata_of(obj).get("resourceVersion")
+    return asked is not None and asked != stored.version
 
 
-def _without(
-    base: Mapping[str, Json], previous: Mapping[str, Json], wanted: Mapping[str, Json]
-) -> dict[str, Json]:
-    """Drop what a manager applied before and no longer lists."""
-    kept = dict(base)
-    for key, value in previous.items():
-        held, new = kept.get(key), wanted.get(key)
-        if key not in wanted:
-            kept.pop(key, None)
-        elif isinstance(held, Mapping) and isinstance(value, Mapping) and isinstance(new, Mapping):
-            kept[key] = _without(held, value, new)
-    return kept
+def _preview(body: JsonObject, ref: ObjectRef, stored: Stored | None) -> JsonObject:
+    if stored is None:
+        return {**body, "metadata": {**metadata_of(body), "uid": "", "name": ref.key.name}}
+    return body
+
+
+def _conflict(conflicts: tuple[FieldConflict, ...]) -> ApiRefusal:
+    return field_conflict(
+        [(".".join(("", *conflict.path)), conflict.manager) for conflict in conflicts]
+    )

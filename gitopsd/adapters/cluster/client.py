@@ -36,7 +36,8 @@ _UNAUTHORIZED = 401
 _TOO_MANY = 429
 _EXPIRED = 410
 _ERRORS = 400
-_PAGE = "500"
+PAGE = 500
+"""Objects a page of a list has."""
 _OWN_HEADERS = ("authorization", "impersonate-")
 """Headers that speak to the API server itself: a check must not bring them."""
 
@@ -49,6 +50,7 @@ class KubernetesCluster:
         discovery: The server's kinds, shared between identities.
         impersonate: User to act as; empty for the connection's own identity.
         pace: How patient watches are.
+        page: Objects a page of a list has.
     """
 
     def __init__(
@@ -56,11 +58,14 @@ class KubernetesCluster:
         server: ApiServer,
         discovery: Discovery,
         impersonate: str = "",
+        *,
         pace: WatchPace | None = None,
+        page: int = PAGE,
     ) -> None:
         self._server = server
         self._discovery = discovery
         self._pace = pace or WatchPace()
+        self._page = page
         self._identity = {"Impersonate-User": impersonate} if impersonate else {}
 
     async def fetch_kind(self, ref: ObjectRef) -> KindInfo | None:
@@ -88,7 +93,7 @@ class KubernetesCluster:
         path = await self._collection(api_version, kind, namespace)
         if path is None:
             return ()
-        query = {"limit": _PAGE, "labelSelector": label_selector}
+        query = {"limit": str(self._page), "labelSelector": label_selector}
         found = await self._pages(path, api_version, kind, query)
         if isinstance(found, ApiRefusal) and found.code == _EXPIRED:
             # The list grew old between two pages; in one piece it cannot.

@@ -6,9 +6,10 @@ import asyncio
 from collections.abc import Callable, Mapping
 from datetime import timedelta
 
-from gitopsd.adapters.cluster.client import KubernetesCluster
+from gitopsd.adapters.cluster.client import PAGE, KubernetesCluster
 from gitopsd.adapters.cluster.discovery import Discovery
 from gitopsd.adapters.cluster.requests import REQUEST_TIMEOUT, ApiServer
+from gitopsd.adapters.cluster.watching import WatchPace
 from gitopsd.domain.config import ClusterSpec
 from gitopsd.errors import PermanentError
 from gitopsd.ports import Telemetry
@@ -21,6 +22,8 @@ class ConfiguredClusters:
         specs: The configured clusters now.
         telemetry: Where requests are counted.
         timeout: Bound of one request.
+        page: Objects a page of a list has.
+        pace: How patient watches are.
     """
 
     def __init__(
@@ -28,10 +31,14 @@ class ConfiguredClusters:
         specs: Callable[[], Mapping[str, ClusterSpec]],
         telemetry: Telemetry,
         timeout: timedelta = REQUEST_TIMEOUT,
+        *,
+        page: int = PAGE,
+        pace: WatchPace | None = None,
     ) -> None:
         self._specs = specs
         self._telemetry = telemetry
         self._timeout = timeout
+        self._page, self._pace = page, pace
         self._open: dict[str, tuple[ClusterSpec, ApiServer, Discovery]] = {}
         self._closing: set[asyncio.Task[None]] = set()
 
@@ -63,7 +70,7 @@ class ConfiguredClusters:
                 self._retire(held[1])
         _, server, discovery = self._open[name]
         identity = f"system:serviceaccount:{namespace}:{service_account}" if service_account else ""
-        return KubernetesCluster(server, discovery, identity)
+        return KubernetesCluster(server, discovery, identity, pace=self._pace, page=self._page)
 
     def _retire(self, server: ApiServer) -> None:
         task = asyncio.ensure_future(server.close())

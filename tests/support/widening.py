@@ -1,0 +1,42 @@
+"""Gives gitopsd's account on a test cluster rights beyond those it documents."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from tests.support.control_plane import ControlPlane
+
+_GROUP = "rbac.authorization.k8s.io"
+_EVERYTHING = ["get", "list", "watch", "create", "update", "patch", "delete"]
+
+
+def widen_rights(cluster: ControlPlane, name: str, *groups: str) -> None:
+    """Let gitopsd manage every kind of some API groups, as a release with custom kinds needs."""
+    grant(cluster, name, [{"apiGroups": list(groups), "resources": ["*"], "verbs": _EVERYTHING}])
+
+
+def grant(cluster: ControlPlane, name: str, rules: Sequence[dict[str, Any]]) -> None:
+    """Give gitopsd's account some rules in the whole cluster, under a role of this name."""
+    account = {"kind": "ServiceAccount", "namespace": "gitopsd", "name": "gitopsd"}
+    cluster.client.apply(
+        f"/apis/{_GROUP}/v1/clusterroles/widened-{name}",
+        {
+            "apiVersion": f"{_GROUP}/v1",
+            "kind": "ClusterRole",
+            "metadata": {"name": f"widened-{name}"},
+            "rules": list(rules),
+        },
+    )
+    cluster.client.apply(
+        f"/apis/{_GROUP}/v1/clusterrolebindings/widened-{name}",
+        {
+            "apiVersion": f"{_GROUP}/v1",
+            "kind": "ClusterRoleBinding",
+            "metadata": {"name": f"widened-{name}"},
+            "roleRef": {"apiGroup": _GROUP, "kind": "ClusterRole", "name": f"widened-{name}"},
+            "subjects": [account],
+        },
+    )
