@@ -1,0 +1,80 @@
+"""How much memory a process and its children hold, shared pages counted by their share."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable
+from contextlib import suppress
+from dataclasses import dataclass
+from pathlib import Path
+
+_PSS = re.compile(r"^Pss:\s+(\d+) kB$", re.MULTILINE)
+_PROC = Path("/proc")
+
+
+@dataclass(frozen=True, slots=True)
+class ProcessMemory:
+    """One process.
+
+    Attributes:
+        pid: Its id.
+        command: Its command line.
+        kilobytes: Its proportional set size.
+    """
+
+    pid: int
+    command: str
+    kilobytes: int
+
+
+def parse_pss(text: str) -> int:
+    """Read ``Pss`` from ``smaps_rollup``, in kB.
+
+    Raises:
+        ValueError: It is not there.
+    """
+    found = _PSS.search(text)
+    if found is None:
+        raise ValueError("there is no line Pss")
+    return int(found[1])
+
+
+def select_tree(root: int, parents: Iterable[tuple[int, int]]) -> set[int]:
+    """Select a process and everything below it.
+
+    Args:
+        root: The topmost process.
+        parents: (process, its parent) of all processes.
+    """
+    children: dict[int, list[int]] = {}
+    for pid, parent in parents:
+        children.setdefault(parent, []).append(pid)
+    tree, waiting = set(), [root]
+    while waiting:
+        pid = waiting.pop()
+        if pid not in tree:
+            tree.add(pid)
+            waiting += children.get(pid, [])
+    return tree
+
+
+def read_tree(root: int) -> list[ProcessMemory]:
+    """Read the memory of a process and everything below it, largest first."""
+    found = []
+    for pid in select_tree(root, _list_parents()):
+        with suppress(OSError):
+            folder = _PROC / str(pid)
+            command = (folder / "cmdline").read_bytes().replace(b"\0", b" ").decode().strip()
+            pss = parse_pss((folder / "smaps_rollup").read_text())
+            found.append(ProcessMemory(pid, command, pss))
+    return sorted(found, key=lambda one: one.kilobytes, reverse=True)
+
+
+def _list_parents() -> list[tuple[int, int]]:
+    found = []
+    for folder in _PROC.iterdir():
+        if folder.name.isdecimal():
+            with suppress(OSError):
+                stat = (folder / "stat").read_text()
+                found.append((int(folder.name), int(stat.rpartition(")")[2].split()[1])))
+    return found

@@ -1,0 +1,144 @@
+"""The benchmarks' own arithmetic: figures, audit log, process trees."""
+
+from __future__ import annotations
+
+import json
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from benchmarks.audit import find_last_write, parse_audit
+from benchmarks.figures import Measured, compute_p50, compute_p95, compute_ratio, summarise
+from benchmarks.memory import parse_pss, select_tree
+from benchmarks.monorepo import OBJECTS, Monorepo
+from benchmarks.records import save_result
+
+NOON = datetime(2026, 1, 1, 12, tzinfo=UTC)
+USER = "system:serviceaccount:gitopsd:gitopsd"
+
+
+@pytest.mark.parametrize(
+    "values, p50, p95",
+    [
+        ([7.0], 7.0, 7.0),
+        ([1.0, 3.0], 2.0, 2.9),
+        ([5.0, 1.0, 3.0], 3.0, 4.8),
+        ([float(number) for number in range(1, 31)], 15.5, 28.55),
+        ([float(number) for number in range(101)], 50.0, 95.0),
+    ],
+)
+def test_percentiles(values: list[float], p50: float, p95: float) -> None:
+    """The median is the middle; the 95th percentile lies between its neighbours."""
+    assert compute_p50(values) == pytest.approx(p50)
+    assert compute_p95(values) == pytest.approx(p95)
+
+
+def test_a_ratio_above_one_is_better_than_the_reference() -> None:
+    """Half the time of the reference is a ratio of two, by medians."""
+    assert compute_ratio([4.0, 100.0, 3.0], [2.0, 1.0, 50.0]) == 2.0
+
+
+@pytest.mark.parametrize("ours", [[], [0.0]])
+def test_nothing_is_no_figure(ours: list[float]) -> None:
+    """Without measurements, or with a median of zero, there is no ratio."""
+    with pytest.raises(ValueError, match=r"measured|compared"):
+        compute_ratio([1.0], ours)
+
+
+@pytest.mark.parametrize("ours, ok", [(9.0, True), (10.0, True), (11.0, False)])
+def test_a_summary_says_whether_the_requirement_is_met(ours: float, *, ok: bool) -> None:
+    """Against a limit of ten, up to ten passes."""
+    result = summarise("it", Measured("s", [ours], [10.0], "the limit"))
+
+    assert (result["ok"], result["p50"], result["reference_p50"]) == (ok, ours, 10.0)
+    assert result["rounds"] == 1
+
+
+def test_a_result_is_kept_as_json(tmp_path: Path) -> None:
+    """The file holds what was printed."""
+    path = save_result("it", {"benchmark": "it", "p50": 1.0}, tmp_path / "results")
+
+    assert json.loads(path.read_text()) == {"benchmark": "it", "p50": 1.0}
+    assert path.name == "it.json"
+
+
+def event(seconds: float, **changes: object) -> dict[str, Any]:
+    """Make an audit event whose request took a tenth of a second."""
+    at = NOON + timedelta(seconds=seconds)
+    found: dict[str, Any] = {
+        "stage": "ResponseComplete",
+        "requestReceivedTimestamp": at.isoformat().replace("+00:00", "Z"),
+        "stageTimestamp": (at + timedelta(seconds=0.1)).isoformat().replace("+00:00", "Z"),
+        "verb": "patch",
+        "requestURI": "/api/v1/namespaces/shop/configmaps/a?fieldManager=gitopsd&force=true",
+        "objectRef": {"resource": "configmaps", "namespace": "shop", "name": "a"},
+        "user": {"username": USER},
+        "responseStatus": {"code": 200},
+    }
+    return found | changes
+
+
+def test_the_last_write_is_the_last_that_changed_something() -> None:
+    """Reads, dry-runs, refusals, others' writes, other namespaces and earlier ones do not count."""
+    events = [
+        event(-1),
+        event(1),
+        event(2, objectRef={"resource": "deployments", "namespace": "shop", "name": "last"}),
+        event(3, verb="get"),
+        event(4, requestURI="/api/v1/namespaces/shop/configmaps/a?dryRun=All"),
+        event(5, responseStatus={"code": 409}),
+        event(6, user={"username": "system:kube-scheduler"}),
+        event(7, objectRef={"resource": "configmaps", "namespace": "gitopsd", "name": "a"}),
+        event(8, stage="RequestReceived"),
+    ]
+
+    last = find_last_write(parse_audit(events), namespace="shop", user=USER, since=NOON)
+
+    assert last is not None
+    assert last.name == "last"
+    assert last.answered_at == NOON + timedelta(seconds=2.1)
+
+
+def test_no_write_is_none() -> None:
+    """When nothing was written there is no last write."""
+    requests = parse_audit([event(1, verb="list")])
+
+    assert find_last_write(requests, namespace="shop", user=USER, since=NOON) is None
+
+
+def test_a_tree_has_children_of_children_and_no_strangers() -> None:
+    """A process, what it started, and what that started."""
+    parents = [(10, 1), (11, 10), (12, 11), (20, 1), (21, 20)]
+
+    assert select_tree(10, parents) == {10, 11, 12}
+
+
+def test_the_proportional_size_is_read() -> None:
+    """``Pss`` is read, and not ``Pss_Anon`` or ``Rss``."""
+    text = "Rss:   9000 kB\nPss:       1234 kB\nPss_Anon:  1000 kB\n"
+
+    assert parse_pss(text) == 1234
+    with pytest.raises(ValueError, match="no line Pss"):
+        parse_pss("Rss: 1 kB\n")
+
+
+def test_the_monorepo_has_what_it_says() -> None:
+    """500 overlays of four objects; a change is one literal of one overlay."""
+    repo = Monorepo("registry.example/api@sha256:1")
+    files = repo.files()
+    overlays = [path for path in files if path.endswith("overlays/production/kustomization.yaml")]
+    before, after = files[f"{repo.overlay(3)}/kustomization.yaml"], repo.change(3, "7")
+
+    assert len(overlays) == 500
+    assert (
+        sum("kind:" in text for path, text in files.items() if path.startswith("apps/app-003/base"))
+        == OBJECTS - 1
+    )
+    assert list(after) == [f"{repo.overlay(3)}/kustomization.yaml"]
+    assert [
+        pair
+        for pair in zip(before.split(), next(iter(after.values())).split(), strict=True)
+        if pair[0] != pair[1]
+    ] == [("LITERAL=0]", "LITERAL=7]")]
