@@ -73,6 +73,8 @@ class GitHost:
         requests: Method, path with query, and Authorization header of each request, in order.
         sent: Deliveries of push webhooks, in order.
         answer: Answers a request instead of Git when it returns a response.
+        delay: Held requests are answered when it is set; None holds none.
+        delayed: Part of the user agents whose requests are held; empty holds all.
         protocol: Git protocol to speak whatever the client asks for; None for what it asks for.
     """
 
@@ -84,6 +86,8 @@ class GitHost:
     sent: list[SentHook] = field(default_factory=list)
     answer: Callable[[web.Request], web.StreamResponse | None] | None = None
     protocol: str | None = None
+    delay: asyncio.Event | None = None
+    delayed: str = ""
     _session: aiohttp.ClientSession | None = None
     _backend: str = ""
 
@@ -107,6 +111,9 @@ class GitHost:
         """Answer one request."""
         authorization = request.headers.get("Authorization", "")
         self.requests.append((request.method, request.path_qs, authorization))
+        agent = request.headers.get("User-Agent", "")
+        if self.delay is not None and self.delayed in agent:
+            await self.delay.wait()
         special = self.answer(request) if self.answer is not None else None
         if special is not None:
             return special

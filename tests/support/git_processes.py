@@ -21,3 +21,17 @@ def list_git_children(parent: int | None = None) -> list[int]:
         if _MODULE in arguments and int(stat[1]) == wanted and stat[0] != "Z":
             found.append(int(directory.name))
     return found
+
+
+def read_process_file(pid: int, name: str) -> bytes:
+    """Read what the kernel tells about a process: ``cmdline``, ``environ`` and the like."""
+    return Path(f"/proc/{pid}/{name}").read_bytes()
+
+
+def is_running(pid: int) -> bool:
+    """Whether a process runs; one that waits for init to take note of its end does not."""
+    try:
+        stat = read_process_file(pid, "stat").decode()
+    except (FileNotFoundError, ProcessLookupError):
+        return False
+    return stat.rpartition(")")[2].split()[0] != "Z"

@@ -9,6 +9,7 @@ from dataclasses import dataclass, field
 
 _Handler = Callable[[asyncio.StreamReader, asyncio.StreamWriter], Awaitable[None]]
 _FIRST_BYTES = 65_536
+_POLITE = b"HTTP/1.1 200 OK\r\nContent-Length: 0\r\nConnection: close\r\n\r\n"
 
 
 @dataclass(slots=True)
@@ -17,11 +18,13 @@ class OddServer:
 
     Attributes:
         port: Port on 127.0.0.1.
+        only_to: Requests without these bytes are answered at once, with success and nothing else.
         received: What each connection sent first, in order.
-        connected: Set by each connection.
+        connected: Set by each connection that is treated badly.
     """
 
     port: int = 0
+    only_to: bytes = b""
     received: list[bytes] = field(default_factory=list)
     connected: asyncio.Event = field(default_factory=asyncio.Event)
 
@@ -39,11 +42,16 @@ async def _run(server: OddServer, handle: _Handler) -> AsyncIterator[OddServer]:
         task = asyncio.current_task()
         assert task is not None
         tasks.add(task)
-        server.connected.set()
         try:
             with contextlib.suppress(ConnectionError):
-                server.received.append(await reader.read(_FIRST_BYTES))
-                await handle(reader, writer)
+                request = await reader.read(_FIRST_BYTES)
+                server.received.append(request)
+                if server.only_to in request:
+                    server.connected.set()
+                    await handle(reader, writer)
+                else:
+                    writer.write(_POLITE)
+                    await writer.drain()
         finally:
             tasks.discard(task)
             writer.close()
@@ -72,25 +80,28 @@ async def run_recorder() -> AsyncIterator[OddServer]:
 
 
 @contextlib.asynccontextmanager
-async def run_black_hole() -> AsyncIterator[OddServer]:
+async def run_black_hole(only_to: bytes = b"") -> AsyncIterator[OddServer]:
     """Run a server that accepts and never answers, until the other side hangs up."""
 
     async def handle(reader: asyncio.StreamReader, _: asyncio.StreamWriter) -> None:
         while await reader.read(_FIRST_BYTES):
             pass
 
-    async with _run(OddServer(), handle) as server:
+    async with _run(OddServer(only_to=only_to), handle) as server:
         yield server
 
 
 @contextlib.asynccontextmanager
-async def run_drip(head: bytes, drop: bytes, *, every_seconds: float) -> AsyncIterator[OddServer]:
+async def run_drip(
+    head: bytes, drop: bytes, *, every_seconds: float, only_to: bytes = b""
+) -> AsyncIterator[OddServer]:
     """Run a server that answers ``head`` and then ``drop`` again and again, slowly.
 
     Args:
         head: Sent at once.
         drop: Sent each time.
         every_seconds: How long it waits between two drops.
+        only_to: Requests without these bytes are answered at once, with nothing.
     """
 
     async def handle(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
@@ -103,5 +114,5 @@ async def run_drip(head: bytes, drop: bytes, *, every_seconds: float) -> AsyncIt
             except TimeoutError:
                 writer.write(drop)
 
-    async with _run(OddServer(), handle) as server:
+    async with _run(OddServer(only_to=only_to), handle) as server:
         yield server

@@ -15,6 +15,17 @@ from gitopsd.errors import TemporaryError
 
 REASON = "HostKey"
 _HASHED_FIELDS = 3
+_PLAIN_FIELDS = 3
+_REVOKED_FIELDS = 4
+_KEY_TYPES = frozenset(
+    {
+        "ssh-ed25519",
+        "ssh-rsa",
+        "ecdsa-sha2-nistp256",
+        "ecdsa-sha2-nistp384",
+        "ecdsa-sha2-nistp521",
+    }
+)
 
 
 def host_pattern(address: Address) -> str:
@@ -35,6 +46,36 @@ def has_entry(text: str, address: Address) -> bool:
         if any(_matches(name, wanted) for name in names.split(",")):
             return True
     return False
+
+
+def usable_lines(text: str) -> str:
+    """Keep the lines of a known_hosts file that libssh2 understands; it gives up at any other.
+
+    A key that is marked as revoked is left out wherever it stands (sshd(8)); certificate
+    authorities are not supported, so that their lines accept nobody.
+    """
+    entries = [line.split() for line in text.splitlines() if not line.lstrip().startswith("#")]
+    revoked = {
+        fields[_PLAIN_FIELDS]
+        for fields in entries
+        if len(fields) >= _REVOKED_FIELDS and fields[0] == "@revoked"
+    }
+    kept = [
+        " ".join(fields[:_PLAIN_FIELDS])
+        for fields in entries
+        if len(fields) >= _PLAIN_FIELDS
+        and fields[1] in _KEY_TYPES
+        and fields[2] not in revoked
+        and _is_base64(fields[2])
+    ]
+    return "".join(f"{line}\n" for line in kept)
+
+
+def _is_base64(text: str) -> bool:
+    try:
+        return bool(base64.b64decode(text, validate=True))
+    except binascii.Error:
+        return False
 
 
 def _matches(name: str, wanted: str) -> bool:
@@ -62,7 +103,7 @@ def host_key_error(address: Address, login: Login) -> TemporaryError:
             f"put the line that `{scan}` prints into a file, {compare}, "
             f"and name it as knownHostsFile in {where}"
         )
-    elif has_entry(_load(login.known_hosts_file), address):
+    elif has_entry(load_known_hosts(login.known_hosts_file), address):
         message = (
             f"SSH host {host_pattern(address)} shows another key than {login.known_hosts_file} "
             f"holds: somebody may stand in between; if your Git host changed its key, replace the "
@@ -76,7 +117,10 @@ def host_key_error(address: Address, login: Login) -> TemporaryError:
     return TemporaryError(message, reason=REASON)
 
 
-def _load(file: str) -> str:
+def load_known_hosts(file: str) -> str:
+    """Read a known_hosts file; empty when there is none."""
+    if not file:
+        return ""
     try:
         return Path(file).read_text(encoding="utf-8", errors="replace")
     except OSError:

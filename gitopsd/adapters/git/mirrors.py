@@ -123,14 +123,16 @@ def swap(mirror: Mirror) -> None:
     shutil.rmtree(mirror.old, ignore_errors=True)
 
 
-def place_home(root: Path, known_hosts_file: str) -> Path:
-    """Make a home directory whose only content is the accepted host keys; libgit2 looks there."""
-    name = hashlib.sha256(known_hosts_file.encode()).hexdigest()[:16]
-    home = root / "homes" / name
-    directory = home / ".ssh"
-    directory.mkdir(mode=0o700, parents=True, exist_ok=True)
-    link = directory / "known_hosts"
-    target = str(Path(known_hosts_file).absolute()) if known_hosts_file else os.devnull
-    if not link.is_symlink():
-        link.symlink_to(target)
+def place_home(root: Path, known_hosts: str) -> Path:
+    """Make a home directory whose only content is the accepted host keys; libgit2 looks there.
+
+    It is named by its content, so that two fetches with different keys never meet in one.
+    """
+    home = root / "homes" / hashlib.sha256(known_hosts.encode()).hexdigest()[:32]
+    file = home / ".ssh" / "known_hosts"
+    if not file.is_file():
+        file.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
+        unfinished = file.with_suffix(f".{os.getpid()}")
+        unfinished.write_text(known_hosts, encoding="utf-8")
+        unfinished.replace(file)
     return home

@@ -13,7 +13,7 @@ import fcntl
 import os
 import ssl
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from datetime import timedelta
 from functools import lru_cache
@@ -37,6 +37,7 @@ from gitopsd.errors import GitopsdError, TemporaryError
 
 MAX_ANSWER_BYTES = 4 << 20
 MAX_HAVES = 32
+_ADVERTISEMENT = "/info/refs?service=git-upload-pack"
 _CONNECT_SECONDS = 10
 _KEEP_SECONDS = 75
 _CONNECTIONS_PER_HOST = 4
@@ -67,6 +68,17 @@ class QuickFetcher:
         if session is not None:
             await session.close()
 
+    async def check_place(self, address: Address, ref: RefName, login: Login) -> None:
+        """Check that the remote itself answers, before a child is told the password.
+
+        libgit2 follows redirects within a host, to another port too, and takes the password along.
+
+        Raises:
+            GitopsdError: The remote redirects, refuses or cannot be reached.
+        """
+        with suppress(UnusualError):
+            await self._ask(address, ref, login, _ADVERTISEMENT, None)
+
     async def find_target(self, address: Address, ref: RefName, login: Login) -> str | None:
         """Ask where a ref points; None when the remote does not have it.
 
@@ -75,8 +87,8 @@ class QuickFetcher:
             UnusualError: The child has to ask.
         """
         if address.url not in self._usual:
-            query = "/info/refs?service=git-upload-pack"
-            protocol.check_advertisement(await self._ask(address, ref, login, query, None))
+            answer = await self._ask(address, ref, login, _ADVERTISEMENT, None)
+            protocol.check_advertisement(answer)
             self._usual.add(address.url)
         body = protocol.request_ref(ref)
         answer = await self._ask(address, ref, login, "/git-upload-pack", body)

@@ -14,7 +14,7 @@ from gitopsd.adapters.git.addresses import Address, parse_address, select_reposi
 from gitopsd.adapters.git.children import Children
 from gitopsd.adapters.git.credentials import Login, load_login
 from gitopsd.adapters.git.failures import DAMAGED, damage_error, deadline_error, transfer_error
-from gitopsd.adapters.git.known_hosts import host_key_error
+from gitopsd.adapters.git.known_hosts import host_key_error, load_known_hosts, usable_lines
 from gitopsd.adapters.git.mirrors import Mirror, local_head, place_home, place_mirror
 from gitopsd.adapters.git.protocol import UnusualError
 from gitopsd.adapters.git.quick_fetch import QuickFetcher, find_haves, move_ref, store_objects
@@ -62,7 +62,8 @@ class GitRepositories:
         self._allow_local = allow_local
         self._deadline_seconds = deadline.total_seconds()
         self._children = Children(size=children, idle_seconds=child_idle_seconds)
-        self._quick = QuickFetcher() if quick else None
+        self._http = QuickFetcher()
+        self._quick = quick
         self._child_until: dict[RepoURL, float] = {}
         self._locks: dict[RepoURL, asyncio.Lock] = {}
         self._clean: set[RepoURL] = set()
@@ -123,13 +124,13 @@ class GitRepositories:
         """Fetch a ref the quick way where that is possible, else by a child."""
         now = asyncio.get_running_loop().time()
         if (
-            self._quick is not None
+            self._quick
             and address.over_http
             and now >= self._child_until.get(address.url, 0)
             and await asyncio.to_thread(mirror.path.is_dir)
         ):
             try:
-                return await self._update_quickly(self._quick, address, mirror, ref, login)
+                return await self._update_quickly(address, mirror, ref, login)
             except UnusualError:
                 self._child_until[address.url] = now + UNUSUAL_SECONDS
             except reading.DamageError as error:
@@ -137,11 +138,11 @@ class GitRepositories:
         return await self._transfer(address, mirror, ref, login)
 
     async def _update_quickly(
-        self, quick: QuickFetcher, address: Address, mirror: Mirror, ref: RefName, login: Login
+        self, address: Address, mirror: Mirror, ref: RefName, login: Login
     ) -> str | None:
         local = local_head(ref)
         haves = await asyncio.to_thread(find_haves, mirror, local)
-        target = await quick.find_target(address, ref, login)
+        target = await self._http.find_target(address, ref, login)
         if target is None or target in haves.all:
             if target != haves.own:
                 await asyncio.to_thread(move_ref, mirror, local, target)
@@ -149,7 +150,7 @@ class GitRepositories:
         if not haves.all:
             return await self._transfer(address, mirror, ref, login)
         try:
-            pack = await quick.fetch_objects(address, ref, login, target, haves.all)
+            pack = await self._http.fetch_objects(address, ref, login, target, haves.all)
             await asyncio.to_thread(store_objects, mirror, local, target, pack)
         except UnusualError:
             # A large push, or a rewritten history: no reason to ask the child the next time.
@@ -166,7 +167,9 @@ class GitRepositories:
         renew: bool = False,
     ) -> str | None:
         """Let a child fetch a ref; returns its target, None when the remote does not have it."""
-        home = await asyncio.to_thread(place_home, self._root, login.known_hosts_file)
+        if address.over_http:
+            await self._http.check_place(address, ref, login)
+        home = await asyncio.to_thread(self._place_home, login)
         request = {
             "mirror": str(mirror.next if renew else mirror.path),
             "lock": str(mirror.lock),
@@ -187,6 +190,10 @@ class GitRepositories:
             self._clean.discard(address.url)
             raise
         return _read_answer(answer, address, ref, login)
+
+    def _place_home(self, login: Login) -> Path:
+        known_hosts = load_known_hosts(login.known_hosts_file)
+        return place_home(self._root, usable_lines(known_hosts))
 
     @staticmethod
     async def _describe(
@@ -272,8 +279,7 @@ class GitRepositories:
             task.cancel()
         await asyncio.gather(*self._renewals.values(), return_exceptions=True)
         await self._children.close()
-        if self._quick is not None:
-            await self._quick.close()
+        await self._http.close()
 
 
 def _read_answer(

@@ -15,6 +15,7 @@ from urllib.parse import urlsplit
 
 import pygit2
 from pygit2.enums import CredentialType, FetchPrune
+from pygit2.ffi import C
 
 HEADS = "refs/gitopsd/heads/"
 PINS = "refs/gitopsd/pins/"
@@ -52,6 +53,18 @@ class _Callbacks(pygit2.RemoteCallbacks):
         self._request = request
         self._asked = 0
         self.refused_key = False
+        self._fetch_options: Any = None
+
+    @property
+    def fetch_options(self) -> Any:
+        """Options that pygit2 hands to libgit2."""
+        return self._fetch_options
+
+    @fetch_options.setter
+    def fetch_options(self, options: Any) -> None:
+        # pygit2 has no argument for it; without it a redirect to another host is followed.
+        options.follow_redirects = C.GIT_REMOTE_REDIRECT_NONE
+        self._fetch_options = options
 
     def certificate_check(self, certificate: None, valid: bool, host: bytes) -> bool:  # noqa: ARG002, FBT001 - libgit2's signature
         """Accept what libgit2 found valid; its own default accepts every SSH host."""
@@ -137,7 +150,6 @@ def _open(mirror: Path) -> pygit2.Repository:
     if mirror.is_dir():
         return pygit2.Repository(str(mirror))
     repository = pygit2.init_repository(str(mirror), bare=True)
-    repository.config["http.followRedirects"] = "false"
     repository.config["gc.auto"] = "0"
     return repository
 

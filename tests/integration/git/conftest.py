@@ -49,6 +49,15 @@ class Bench:
         self.specs.append(spec)
         return spec
 
+    def write_password(self, password: str | None) -> Path:
+        """Change the first configured password file; None removes it."""
+        file = Path(self.specs[0].password_file)
+        if password is None:
+            file.unlink()
+        else:
+            file.write_text(password, encoding="utf-8")
+        return file
+
     def _write(self, name: str, text: str) -> str:
         path = self.directory / name
         path.write_text(text, encoding="utf-8")

@@ -18,6 +18,7 @@ from gitopsd.domain.manifests import RenderedSet
 from gitopsd.errors import PermanentError, TemporaryError
 from gitopsd.ports import Rejection, RenderRequest
 from tests.integration.render.test_hostile_overlays import BOMB
+from tests.support.git_processes import is_running
 from tests.support.overlays import SERVICE
 from tests.support.processes import wait_until
 from tests.support.rendering import LABELS, URL, Workshop, find_kubectl
@@ -55,22 +56,13 @@ def _pids(directory: Path) -> list[int]:
     return [int(path.name) for path in directory.iterdir()]
 
 
-def _is_running(pid: int) -> bool:
-    """Whether a process runs; one that ended and waits for init to take note of it does not."""
-    try:
-        stat = Path(f"/proc/{pid}/stat").read_text(encoding="utf-8")
-    except (FileNotFoundError, ProcessLookupError):
-        return False
-    return stat.rpartition(")")[2].split()[0] != "Z"
-
-
 async def _wait_until_gone(directory: Path) -> None:
     """Wait for the end of every process that made an entry in a directory; there must be one."""
     pids = _pids(directory)
     assert pids
     await asyncio.to_thread(
         wait_until,
-        lambda: not any(_is_running(pid) for pid in pids),
+        lambda: not any(is_running(pid) for pid in pids),
         what="the renderer's children to be gone",
         within=timedelta(seconds=5),
     )
