@@ -46,7 +46,8 @@ class LyingServer:
     Attributes:
         port: Port on 127.0.0.1.
         answers: What to answer next; the last one stays.
-        elsewhere: Path part -> what to answer whatever is next, for requests that hold it.
+        elsewhere: Path part -> what to answer, whatever is next, to requests that hold it; not to
+            those that go through a proxy.
         requests: What was asked, in order.
         sent: Bytes of bodies without end that were written so far.
     """
@@ -75,9 +76,10 @@ class LyingServer:
         writer.close()
 
     def _choose(self, request: SeenRequest) -> Answering:
-        for part, answering in self.elsewhere.items():
-            if part in request.target:
-                return answering
+        if "/proxy/" not in request.target:
+            for part, answering in self.elsewhere.items():
+                if part in request.target:
+                    return answering
         return self.answers.popleft() if len(self.answers) > 1 else self.answers[0]
 
 

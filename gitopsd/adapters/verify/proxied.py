@@ -101,7 +101,7 @@ class ProxiedClient:
         try:
             return await self._ask(route)
         except TemporaryError as error:
-            if error.reason in _NOT_THE_SERVICE or error.retry_after is not None:
+            if _is_told(error):
                 raise
             spent = timedelta(seconds=self._clock.monotonic() - begin)
             return await self._ask_again(route, error, timed_out=spent >= check.timeout)
@@ -162,7 +162,7 @@ class ProxiedClient:
         try:
             return await self._ask(route)
         except TemporaryError as again:
-            if again.reason in _NOT_THE_SERVICE or again.retry_after is not None:
+            if _is_told(again):
                 raise
             await _look(route)
             raise PermanentError(f"the connection broke twice: {again.message}") from again
@@ -178,6 +178,14 @@ async def _look(route: _Route) -> None:
         await route.cluster.get(route.service)
     except GitopsdError as error:
         raise TemporaryError(error.message, reason=_API_SERVER) from error
+
+
+def _is_told(error: TemporaryError) -> bool:
+    """Tell whether the API server said something itself, or is known not to be well.
+
+    An error that another one caused comes from the connection; one without cause is an answer.
+    """
+    return error.reason in _NOT_THE_SERVICE or error.__cause__ is None
 
 
 def _judge_answer(answer: HttpAnswer | ApiRefusal) -> HttpAnswer:

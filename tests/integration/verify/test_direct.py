@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import json
 import socket
 import tracemalloc
@@ -325,6 +326,7 @@ async def test_loopback_is_refused_unless_allowed(server: LyingServer) -> None:
     for host in (
         "127.0.0.1", "localhost", "127.1", "0x7f000001", "2130706433", "[::1]", "0", "[::]",
         "[::ffff:127.0.0.1]", "[::127.0.0.1]", "[64:ff9b::7f00:1]",
+        "[2001:0:102:304:0:0:80ff:fffe]",
     ):  # fmt: skip
         check = HttpCheck(name="x", url=f"http://{host}:{server.port}/", timeout=QUICK * 10)
         attempt = await verifier.run_check(check, TARGET)
@@ -342,6 +344,7 @@ async def test_loopback_is_refused_unless_allowed(server: LyingServer) -> None:
         ("[::ffff:169.254.169.254]", "link-local"),
         ("[64:ff9b::a9fe:a9fe]", "link-local"),
         ("[2002:a9fe:a9fe::]", "link-local"),
+        ("[fe80::1%25eth0]", "link-local"),
         ("[fd00:ec2::254]", "metadata"),
         ("100.100.100.200", "metadata"),
         ("168.63.129.16", "metadata"),
@@ -424,6 +427,15 @@ async def test_names_that_do_not_resolve(
     attempt = await verifier.run_check(HttpCheck(name="x", url="http://shop.example/"), TARGET)
     assert (attempt.passed, attempt.message) == (passed, message)
     await verifier.close()
+
+
+async def test_trouble_of_this_machine_is_no_verdict() -> None:
+    """Too many open files, or no network here, says nothing about the application."""
+    for number in (errno.EMFILE, errno.ENETUNREACH):
+        verifier = _named(_Names(OSError(number, "own trouble")))
+        attempt = await verifier.run_check(HttpCheck(name="x", url="http://shop.example/"), TARGET)
+        assert attempt.passed is None
+        await verifier.close()
 
 
 async def test_closing_is_safe_to_repeat(verifier: HttpVerifier) -> None:
