@@ -115,8 +115,8 @@ def run_transfer(request: Mapping[str, Any]) -> str | None:
     mirror = Path(request["mirror"])
     with _locked(request["lock"]):
         callbacks = _Callbacks(request)
+        repository = _open(mirror)
         try:
-            repository = _open(mirror)
             head = _fetch(repository, request, callbacks)
         except (pygit2.GitError, KeyError, ValueError, OSError) as error:
             raise _translate(error, callbacks) from error
@@ -147,11 +147,12 @@ def _locked(lock: str) -> Iterator[None]:
 
 
 def _open(mirror: Path) -> pygit2.Repository:
-    if mirror.is_dir():
+    if not mirror.is_dir():
+        return pygit2.init_repository(str(mirror), bare=True)
+    try:
         return pygit2.Repository(str(mirror))
-    repository = pygit2.init_repository(str(mirror), bare=True)
-    repository.config["gc.auto"] = "0"
-    return repository
+    except (pygit2.GitError, KeyError, ValueError, OSError) as error:
+        raise TransferError("Damaged", str(error)) from error
 
 
 def _fetch(
@@ -168,6 +169,9 @@ def _fetch(
 def _take_over(repository: pygit2.Repository, old: Path) -> None:
     """Copy refs and what they need from the mirror that is replaced; a damaged one gives less."""
     with contextlib.suppress(pygit2.GitError, KeyError, ValueError, OSError):
+        # These two make a directory a repository, and hold nothing of ours.
+        (old / "HEAD").write_text("ref: refs/heads/main\n", encoding="ascii")
+        (old / "config").write_text("[core]\n\tbare = true\n", encoding="ascii")
         for name in pygit2.Repository(str(old)).references:
             if name.startswith((HEADS, PINS)) and name not in repository.references:
                 with contextlib.suppress(pygit2.GitError, KeyError, ValueError, OSError):
