@@ -49,10 +49,13 @@ def test_every_effect_has_a_row() -> None:
     assert {row.effect for row in ROWS} == set(Effect)
 
 
-@pytest.mark.parametrize("word", [*Effect, *Follow])
-def test_words_are_pascal_case(word: Effect | Follow) -> None:
+def test_words_are_pascal_case() -> None:
     """As all enum values are."""
-    assert word.value == word.name.title().replace("_", "")
+    row = find_row(run_at(RunKind.SYNC, Phase.PENDING), EVENTS["admitted"])
+    assert row is not None
+    assert (row.effect.value, row.to[0].value) == ("Admit", "First")
+    for word in (*Effect, *Follow):
+        assert word.value == word.name.title().replace("_", "")
 
 
 def test_a_live_run_stands_in_its_step_or_nowhere_yet() -> None:
