@@ -9,12 +9,14 @@ from datetime import datetime, timedelta
 
 from gitopsd import __version__
 from gitopsd.domain.runs import RunId
+from gitopsd.domain.stages import Lease
 from gitopsd.domain.work import Replica
 from gitopsd.engine.applications import take_over
 from gitopsd.engine.execution import expire_deadlines
 from gitopsd.engine.services import Services
 from gitopsd.engine.worker import Worker
 from gitopsd.errors import GitopsdError
+from gitopsd.store_ports import Transaction
 
 HEARTBEAT = timedelta(seconds=10)
 
@@ -28,6 +30,17 @@ class ConfigurationChange:
     """
 
     confirmed: bool = True
+
+
+def release_what_the_dead_hold(tx: Transaction) -> None:
+    """Give back every claim and lease; only where no other process can be working.
+
+    Safe to repeat: what is free stays free; the next owner's fence is higher all the same.
+    """
+    tx.work.release_claims()
+    for stage in tx.stages.page():
+        if stage.owner and stage.lease_until is not None:
+            tx.stages.release(Lease(stage.key, stage.owner, stage.fence, stage.lease_until))
 
 
 class Daemon:
@@ -80,7 +93,7 @@ class Daemon:
         Safe to repeat: claims that are given back are claimed again.
         """
         if self._sole:
-            await self._services.store.transact(lambda tx: tx.work.release_claims())
+            await self._services.store.transact(release_what_the_dead_hold)
         await take_over(self._services)
 
     async def _follow_configuration(self) -> None:

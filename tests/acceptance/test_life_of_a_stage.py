@@ -20,6 +20,7 @@ from gitopsd.engine.actions import ActionDone
 from gitopsd.engine.queries import fetch_commit_statuses
 from gitopsd.errors import TemporaryError
 from gitopsd.pipeline.commit_status import CommitState
+from gitopsd.store_ports import Transaction
 from gitopsd.testing.workloads import Workload
 from tests.support.engine_world import (
     APPROVER,
@@ -349,3 +350,22 @@ async def test_a_sync_applies_the_applied_set_again() -> None:
         await world.until_run(STAGING, RunKind.SYNC, Phase.SUCCEEDED)
 
         assert str(gone) in world.cluster.live()
+
+
+async def test_work_goes_on_within_seconds_of_a_restart() -> None:
+    """What a dead process held, claims and leases, is given back at the next start."""
+    world = make_world(shop_spec())
+    async with started(world):
+        await world.push("one", deployment(ONE))
+        await world.until_run(STAGING, RunKind.ROLLOUT, Phase.SUCCEEDED)
+
+    def die_holding(tx: Transaction) -> None:
+        tx.stages.claim(STAGING, "a dead process", timedelta(minutes=5), cluster_fence=0)
+
+    await world.store.transact(die_holding)
+    async with started(world):
+        began = world.clock.now()
+        await world.push("two", deployment(TWO))
+        await world.until_run(STAGING, RunKind.ROLLOUT, Phase.SUCCEEDED, count=2)
+
+        assert world.clock.now() - began < timedelta(seconds=5)

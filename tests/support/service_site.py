@@ -136,8 +136,14 @@ class ServiceSite:
         """Wait until the service has written where it listens."""
         info = self.directory / "info.json"
         await self.until(info.exists, "the service is ready", within)
-        self.addresses = json.loads(info.read_text())
-        self.host.push_hook = PushHook(f"{self.addresses['api']}/hooks/github", self.secret)
+        await self.refresh()
+
+    async def refresh(self) -> None:
+        """Read where the service listens now; nothing changes while it is down."""
+        info = self.directory / "info.json"
+        if info.exists():
+            self.addresses = json.loads(info.read_text())
+            self.host.push_hook = PushHook(f"{self.addresses['api']}/hooks/github", self.secret)
 
     @property
     def secret(self) -> str:
