@@ -81,7 +81,8 @@ _PASSWORD_FIELD = re.compile(
 )
 _PADDED_BASE64 = re.compile(r"(?<![A-Za-z0-9+/=_-])[A-Za-z0-9+/]{10,}={1,2}(?![A-Za-z0-9+/=])")
 _SECRET_KIND = re.compile(r"kind\\?[\"']?[ \t]{0,4}:[ \t]{0,4}\\?[\"']?Secret\b")
-_FLOW_DATA = re.compile(r"(\\?\"(?:data|stringData)\\?\"[ \t]{0,4}:[ \t]{0,4}\{)[^{}]*")
+_FLOW_DATA = re.compile(r"(\\?[\"'](?:data|stringData)\\?[\"'][ \t]{0,4}:[ \t]{0,4}\{)[^{}]*")
+_ESCAPED_NEWLINE = re.compile(r"\\{1,4}n")
 _BLOCK_DATA = re.compile(r"([ ]{0,64})(?:data|stringData):[ \t]*")
 _BLOCK_KEY = re.compile(r"([ ]{0,64}[A-Za-z0-9._\"'-]{1,253}:)(?=[ \t]|$)")
 
@@ -103,7 +104,8 @@ def redact_text(text: str) -> str:
         text = f"{text[:MAX_TEXT]}... ({len(text) - MAX_TEXT} more characters cut)"
     text = text.encode("utf-8", "replace").decode("utf-8")
     if _SECRET_KIND.search(text):
-        text = _mask_block_data(_FLOW_DATA.sub(rf"\1{MASK}", text))
+        # Quoted as a Python or JSON string, a manifest in YAML has escaped ends of lines.
+        text = _mask_block_data(_FLOW_DATA.sub(rf"\1{MASK}", _ESCAPED_NEWLINE.sub("\n", text)))
     text = _PEM.sub(MASK, text)
     text = _USERINFO.sub(f"://{MASK}@", text)
     text = _AUTHORIZATION.sub(rf"\1{MASK}", text)

@@ -36,6 +36,8 @@ _NAME = re.compile(r"[a-zA-Z_][a-zA-Z0-9_]*")
 _SHORT = (0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 30.0)
 _LONG = (0.1, 0.5, 1.0, 2.5, 5.0, 10.0, 30.0, 60.0, 120.0, 300.0, 600.0, 1800.0, 3600.0)
 
+_RECORD = frozenset(vars(logging.makeLogRecord({}))) | {"message", "asctime"}
+
 _LOG = logging.getLogger(__name__)
 
 
@@ -105,7 +107,8 @@ class PrometheusTelemetry:
 
     def report(self, error: BaseException, **context: str) -> None:
         """Report a bug: to the log, and to Sentry when that is set up."""
-        _LOG.error("a bug: %s", redact_clause(repr(error)), exc_info=error, extra=dict(context))
+        extra = {f"{key}_" if key in _RECORD else key: value for key, value in context.items()}
+        _LOG.error("a bug: %s", redact_clause(repr(error)), exc_info=error, extra=extra)
         report_error(error, context)
 
     def set_applications(self, rows: Iterable[Mapping[str, str]]) -> None:
@@ -141,8 +144,8 @@ class PrometheusTelemetry:
             _LOG.error("metric %s is used wrongly: %s", name, problem)
 
     def _make(self, name: str, shape: _Shape) -> Counter | Histogram:
-        if not _NAME.fullmatch(name):
-            raise ValueError("its name is none")
+        if not all(_NAME.fullmatch(word) for word in (name, *shape.labels)):
+            raise ValueError("its name, or one of its labels, is no name")
         made: Counter | Histogram
         if shape.buckets:
             made = Histogram(

@@ -57,7 +57,7 @@ def start_sentry(dsn: str, *, release: str, transport: Transport | None = None) 
         include_local_variables=False,
         include_source_context=False,
         max_request_body_size="never",
-        send_default_pii=False,
+        # send_default_pii is off unless it is set, and setting it warns in newer versions.
         send_client_reports=False,
         auto_session_tracking=False,
         traces_sample_rate=None,
