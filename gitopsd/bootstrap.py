@@ -25,12 +25,15 @@ from gitopsd.adapters.telemetry.metrics import PrometheusTelemetry
 from gitopsd.adapters.telemetry.sentry import start_sentry, stop_sentry
 from gitopsd.adapters.verify.http import HttpVerifier
 from gitopsd.domain.config import Configuration
+from gitopsd.domain.manifests import JsonObject
+from gitopsd.domain.sources import RepoURL
 from gitopsd.engine.actions import Actions
 from gitopsd.engine.changes import AnnouncingDoorbell, AnnouncingStore, Changes
 from gitopsd.engine.daemon import ConfigurationChange, Daemon
 from gitopsd.engine.services import Pace, Services
 from gitopsd.errors import ConfigError, PermanentError
-from gitopsd.ports import Clock, Doorbell, Telemetry
+from gitopsd.kube.redaction import redact_object
+from gitopsd.ports import Clock, Doorbell, Rejection, RenderRequest, Telemetry
 from gitopsd.settings import Settings
 from gitopsd.store.data_directory import lock_data_directory
 from gitopsd.store.migrate import migrate
@@ -197,3 +200,30 @@ def _refuse_broken_receivers(errors: tuple[ConfigError, ...]) -> None:
 def _log_problems(errors: tuple[ConfigError, ...]) -> None:
     for error in errors:
         _LOG.error("configuration file is not used: %s", error)
+
+
+async def render_overlay(
+    repository: Path, revision: str, path: str, *, show_secrets: bool
+) -> tuple[JsonObject, ...] | Rejection:
+    """Render an overlay of a repository on this machine, as a stage would get it but for its pins.
+
+    Raises:
+        PermanentError: There is no such repository or commit, or no kustomize.
+        TemporaryError: The renderer could not be started.
+    """
+    from gitopsd.adapters.git.local import (  # noqa: PLC0415 - only one verb needs it
+        LocalTrees,
+        find_git_directory,
+        find_revision,
+    )
+
+    commit = find_revision(repository, revision)
+    renderer = KustomizeRenderer(LocalTrees())
+    try:
+        request = RenderRequest(RepoURL(str(find_git_directory(repository))), commit, path)
+        rendered = await renderer.run_render(request)
+    finally:
+        await renderer.close()
+    if isinstance(rendered, Rejection):
+        return rendered
+    return rendered.objects if show_secrets else tuple(map(redact_object, rendered.objects))

@@ -9,7 +9,7 @@ import sys
 
 import typer
 
-from gitopsd.cli import processes
+from gitopsd.cli import acting, local_checks, processes, reading, tokens, waiting
 
 app = typer.Typer(
     name="gitopsd",
@@ -19,11 +19,26 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
     context_settings={"help_option_names": ["-h", "--help"]},
 )
-processes.add_to(app)
+for group in (processes, reading, waiting, acting, tokens, local_checks):
+    group.add_to(app)
+
+_INTERRUPTED = 130
+
+
+@app.callback(invoke_without_command=True)
+def root(
+    version: bool = typer.Option(False, "--version", help="Print the version."),
+) -> None:
+    """Signed Git push to staging, gated production, automatic rollback."""
+    if version:
+        from gitopsd import __version__
+
+        sys.stdout.write(f"gitopsd {__version__}\n")
+        raise typer.Exit
 
 
 def main() -> None:
-    """Run a verb; what cannot be done is one sentence on stderr and exit code 2."""
+    """Run a verb; what cannot be done is said on stderr, with exit code 2."""
     from gitopsd.errors import GitopsdError
 
     try:
@@ -31,3 +46,5 @@ def main() -> None:
     except GitopsdError as error:
         sys.stderr.write(f"gitopsd: {error.message}\n")
         sys.exit(2)
+    except KeyboardInterrupt:
+        sys.exit(_INTERRUPTED)

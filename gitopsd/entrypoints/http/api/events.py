@@ -46,7 +46,7 @@ async def stream(call: Call) -> Answer:
         }
     )
     await response.prepare(call.request)
-    await response.write(b"retry: 2000\n\n")
+    await response.write(f"retry: 2000\nid: {position}\n\n".encode())
     principal: Principal | None = call.principal
     quiet = timedelta(0)
     while principal is not None and not call.service.changes.closed:

@@ -1,0 +1,216 @@
+"""Verbs that change what happens to stages and runs."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Annotated
+
+import typer
+
+from gitopsd.cli.client import make_client, path_of
+from gitopsd.cli.printing import Form, Output, Server, TokenFile, say, show_document, show_rows
+from gitopsd.cli.reading import QUARANTINES, RunOrStage, find_run
+from gitopsd.cli.spans import parse_seconds
+
+Application = Annotated[str, typer.Argument(help="The application.")]
+Stage = Annotated[str, typer.Argument(help="The stage.")]
+Reason = Annotated[str, typer.Option("--reason", "-m", help="Why, for the log.")]
+
+quarantine = typer.Typer(help="Look at quarantined bytes, or let them be admitted again.")
+
+
+def add_to(app: typer.Typer) -> None:
+    """Add the verbs of this module."""
+    for verb in (promote, rollback, sync, suspend, resume, approve, reject, abort, retry):
+        app.command()(verb)
+    app.command()(freeze)
+    app.command()(thaw)
+    app.add_typer(quarantine, name="quarantine", no_args_is_help=True)
+
+
+def promote(
+    application: Application,
+    stage: Stage,
+    release: Annotated[str, typer.Argument(help="Release id, alias or full commit.")],
+    output: Output = Form.TABLE,
+    server: Server = "",
+    token_file: TokenFile = "",
+) -> None:
+    """Ask for a release in a stage; an older one sets a hold."""
+    path = path_of("applications", application, "stages", stage, "promote")
+    _post(path, {"release": release}, output, server, token_file)
+
+
+def rollback(
+    application: Application,
+    stage: Stage,
+    to: Annotated[
+        str, typer.Option("--to", help="Release id, alias or commit; the one before if left out.")
+    ] = "",
+    output: Output = Form.TABLE,
+    server: Server = "",
+    token_file: TokenFile = "",
+) -> None:
+    """Restore a verified release at once; nothing newer follows until resume."""
+    path = path_of("applications", application, "stages", stage, "rollback")
+    _post(path, {"release": to or None}, output, server, token_file)
+
+
+def sync(
+    application: Application,
+    stage: Stage,
+    output: Output = Form.TABLE,
+    server: Server = "",
+    token_file: TokenFile = "",
+) -> None:
+    """Apply a stage's applied set again."""
+    path = path_of("applications", application, "stages", stage, "sync")
+    _post(path, {}, output, server, token_file)
+
+
+def suspend(
+    application: Application,
+    stage: Stage,
+    reason: Reason = "",
+    output: Output = Form.TABLE,
+    server: Server = "",
+    token_file: TokenFile = "",
+) -> None:
+    """Stop admitting rollouts to a stage."""
+    path = path_of("applications", application, "stages", stage, "suspend")
+    _post(path, {"reason": reason}, output, server, token_file)
+
+
+def resume(
+    application: Application,
+    stage: Stage,
+    output: Output = Form.TABLE,
+    server: Server = "",
+    token_file: TokenFile = "",
+) -> None:
+    """Lift suspension, hold, stall and a held rewind of a stage."""
+    path = path_of("applications", application, "stages", stage, "resume")
+    _post(path, {}, output, server, token_file)
+
+
+Plan = Annotated[str, typer.Option("--plan", help="The plan you saw; the present one if empty.")]
+
+
+def approve(
+    run: RunOrStage,
+    plan: Plan = "",
+    reason: Reason = "",
+    output: Output = Form.TABLE,
+    server: Server = "",
+    token_file: TokenFile = "",
+) -> None:
+    """Approve the plan of a run that stands at its gate."""
+    body = {"plan": plan, "reason": reason}
+    _post_to_run(run, "approve", body, output, server, token_file)
+
+
+def reject(
+    run: RunOrStage,
+    plan: Plan = "",
+    reason: Reason = "",
+    output: Output = Form.TABLE,
+    server: Server = "",
+    token_file: TokenFile = "",
+) -> None:
+    """Reject the plan of a run; the run ends."""
+    body = {"plan": plan, "reason": reason}
+    _post_to_run(run, "reject", body, output, server, token_file)
+
+
+def abort(
+    run: RunOrStage,
+    restore: Annotated[
+        bool, typer.Option("--restore", help="Restore what was last verified.")
+    ] = False,
+    output: Output = Form.TABLE,
+    server: Server = "",
+    token_file: TokenFile = "",
+) -> None:
+    """End a run."""
+    _post_to_run(run, "abort", {"restore": restore}, output, server, token_file)
+
+
+def retry(
+    run: RunOrStage,
+    output: Output = Form.TABLE,
+    server: Server = "",
+    token_file: TokenFile = "",
+) -> None:
+    """Try a run's release again in its stage."""
+    _post_to_run(run, "retry", {}, output, server, token_file)
+
+
+def freeze(
+    scope: Annotated[
+        str, typer.Argument(help="*, application:NAME, project:NAME or cluster:NAME.")
+    ] = "*",
+    lasts: Annotated[str, typer.Option("--for", help="End by itself after, e.g. 2h.")] = "",
+    reason: Reason = "",
+    output: Output = Form.TABLE,
+    server: Server = "",
+    token_file: TokenFile = "",
+) -> None:
+    """Stop everything new in a scope; rollbacks still run."""
+    seconds = round(parse_seconds(lasts)) if lasts else None
+    body = {"scope": scope, "reason": reason, "seconds": seconds}
+    _post("/freezes", body, output, server, token_file)
+
+
+def thaw(
+    freeze_id: Annotated[str, typer.Argument(help="The freeze.", metavar="FREEZE")],
+    output: Output = Form.TABLE,
+    server: Server = "",
+    token_file: TokenFile = "",
+) -> None:
+    """End a freeze."""
+    _post(path_of("freezes", freeze_id, "thaw"), {}, output, server, token_file)
+
+
+@quarantine.command("list")
+def list_quarantines(
+    limit: Annotated[int, typer.Option("--limit", min=1, help="Rows at most.")] = 50,
+    output: Output = Form.TABLE,
+    server: Server = "",
+    token_file: TokenFile = "",
+) -> None:
+    """List quarantines, newest first, lifted ones too."""
+    rows = make_client(server, token_file).list_all("/quarantines", limit)
+    show_rows(rows, QUARANTINES, output)
+
+
+@quarantine.command("lift")
+def lift_quarantine(
+    quarantine_id: Annotated[str, typer.Argument(help="The quarantine.", metavar="QUARANTINE")],
+    output: Output = Form.TABLE,
+    server: Server = "",
+    token_file: TokenFile = "",
+) -> None:
+    """Let quarantined bytes be admitted again."""
+    _post(path_of("quarantines", quarantine_id, "lift"), {}, output, server, token_file)
+
+
+def _post_to_run(
+    run: list[str],
+    verb: str,
+    body: Mapping[str, object],
+    output: Form,
+    server: str,
+    token_file: str,
+) -> None:
+    found = find_run(make_client(server, token_file), run)
+    _post(path_of("runs", found, verb), body, output, server, token_file)
+
+
+def _post(
+    path: str, body: Mapping[str, object], output: Form, server: str, token_file: str
+) -> None:
+    done = make_client(server, token_file).post(path, body)
+    if output in (Form.JSON, Form.YAML):
+        show_document(done, output)
+    else:
+        say(done["message"])

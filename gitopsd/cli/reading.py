@@ -1,0 +1,380 @@
+"""Verbs that look: ``get``, ``history``, ``explain``, ``diff``."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Sequence
+from dataclasses import dataclass
+from enum import StrEnum
+from typing import Annotated
+
+import typer
+
+from gitopsd.cli.client import Client, Document, make_client, path_of
+from gitopsd.cli.printing import (
+    Column,
+    Form,
+    Output,
+    Server,
+    TokenFile,
+    say,
+    show_document,
+    show_fields,
+    show_rows,
+    show_time,
+)
+from gitopsd.errors import PermanentError
+
+Limit = Annotated[int, typer.Option("--limit", min=1, max=10_000, help="Rows at most.")]
+
+
+class Kind(StrEnum):
+    """What can be listed."""
+
+    APPLICATIONS = "applications"
+    STAGES = "stages"
+    RELEASES = "releases"
+    RUNS = "runs"
+    APPROVALS = "approvals"
+    QUARANTINES = "quarantines"
+    FREEZES = "freezes"
+    DELIVERIES = "deliveries"
+    AUDIT = "audit"
+    TOKENS = "tokens"
+
+
+def add_to(app: typer.Typer) -> None:
+    """Add the verbs of this module."""
+    app.command()(get)
+    app.command()(history)
+    app.command()(explain)
+    app.command()(diff)
+
+
+def _release_of(stage: Document) -> object:
+    applied = stage["applied"]
+    if applied is None or applied["release"] is None:
+        return ""
+    return applied["release"]["alias"] or applied["release"]["id"]
+
+
+def _commit_of(stage: Document) -> str:
+    applied = stage["applied"]
+    if applied is None or applied["release"] is None:
+        return ""
+    return str(applied["release"]["commit"]["sha"])[:12]
+
+
+def _state_of(stage: Document) -> str:
+    """Say what stands in a stage's way, or what it does."""
+    if stage["retiredAt"]:
+        return "Retired"
+    for field, word in (("stalled", "Stalled"), ("suspended", "Suspended"), ("hold", "Held")):
+        if stage[field]:
+            return word
+    run = stage["front"] or stage["next"]
+    return f"{run['kind']} {run['step'] or run['phase']}" if run else ""
+
+
+STAGES = (
+    Column("application", lambda row: row["application"]),
+    Column("stage", lambda row: row["name"]),
+    Column("release", _release_of),
+    Column("commit", _commit_of),
+    Column("health", lambda row: row["health"]),
+    Column("sync", lambda row: row["sync"]),
+    Column("state", _state_of),
+    Column("cluster", lambda row: row["cluster"], wide=True),
+    Column("namespace", lambda row: row["namespace"], wide=True),
+    Column("observed", lambda row: show_time(row["observedAt"]), wide=True),
+    Column("message", lambda row: row["message"], wide=True),
+)
+RUNS = (
+    Column("run", lambda row: row["id"]),
+    Column("stage", lambda row: row["stage"]),
+    Column("kind", lambda row: row["kind"]),
+    Column("release", lambda row: row["release"]),
+    Column("phase", lambda row: row["phase"]),
+    Column("step", lambda row: row["step"]),
+    Column("created", lambda row: show_time(row["createdAt"])),
+    Column("ended", lambda row: show_time(row["endedAt"]), wide=True),
+    Column("by", lambda row: row["requestedBy"], wide=True),
+    Column("why", lambda row: row["message"] or row["waitingFor"]),
+)
+RELEASES = (
+    Column("release", lambda row: row["id"]),
+    Column("alias", lambda row: row["alias"]),
+    Column("commit", lambda row: row["commit"]["sha"][:12]),
+    Column("author", lambda row: row["commit"]["author"], wide=True),
+    Column("created", lambda row: show_time(row["createdAt"])),
+    Column("subject", lambda row: row["commit"]["subject"]),
+)
+_APPROVALS = (
+    Column("run", lambda row: row["run"]),
+    Column("decision", lambda row: row["decision"]),
+    Column("by", lambda row: row["subject"]),
+    Column("at", lambda row: show_time(row["at"])),
+    Column("void", lambda row: show_time(row["voidAt"])),
+    Column("plan", lambda row: row["plan"], wide=True),
+    Column("reason", lambda row: row["reason"]),
+)
+QUARANTINES = (
+    Column("quarantine", lambda row: row["id"]),
+    Column("application", lambda row: row["application"]),
+    Column("stage", lambda row: row["stage"]),
+    Column("release", lambda row: row["release"]),
+    Column("since", lambda row: show_time(row["at"])),
+    Column("lifted", lambda row: show_time(row["liftedAt"])),
+    Column("rendered", lambda row: row["rendered"], wide=True),
+    Column("reason", lambda row: row["reason"]),
+)
+_FREEZES = (
+    Column("freeze", lambda row: row["id"]),
+    Column("scope", lambda row: row["scope"]),
+    Column("by", lambda row: row["by"]),
+    Column("since", lambda row: show_time(row["at"])),
+    Column("until", lambda row: show_time(row["until"])),
+    Column("in force", lambda row: "yes" if row["inForce"] else "no"),
+    Column("reason", lambda row: row["reason"]),
+)
+_DELIVERIES = (
+    Column("delivery", lambda row: row["id"]),
+    Column("receiver", lambda row: row["receiver"]),
+    Column("received", lambda row: show_time(row["receivedAt"])),
+    Column("state", lambda row: row["state"]),
+    Column("key", lambda row: row["key"], wide=True),
+    Column("reason", lambda row: row["reason"]),
+)
+_AUDIT = (
+    Column("number", lambda row: row["sequence"]),
+    Column("at", lambda row: show_time(row["at"])),
+    Column("subject", lambda row: row["subject"]),
+    Column("action", lambda row: row["action"]),
+    Column("target", lambda row: row["target"]),
+    Column("outcome", lambda row: row["outcome"]),
+)
+TOKENS = (
+    Column("token", lambda row: row["id"]),
+    Column("subject", lambda row: row["subject"]),
+    Column("role", lambda row: row["role"]),
+    Column("groups", lambda row: ",".join(row["groups"])),
+    Column("applications", lambda row: ",".join(row["applications"]) or "*"),
+    Column("expires", lambda row: show_time(row["expiresAt"])),
+    Column("revoked", lambda row: show_time(row["revokedAt"])),
+    Column("last used", lambda row: show_time(row["lastUsedAt"]), wide=True),
+)
+
+
+@dataclass(frozen=True, slots=True)
+class _Listing:
+    """How a kind is listed.
+
+    Attributes:
+        path: Its list.
+        columns: Its table.
+        paged: Whether it comes in pages.
+    """
+
+    path: str
+    columns: Sequence[Column]
+    paged: bool = True
+
+
+_PLAIN = {
+    Kind.APPROVALS: _Listing("/approvals", _APPROVALS),
+    Kind.QUARANTINES: _Listing("/quarantines", QUARANTINES),
+    Kind.FREEZES: _Listing("/freezes", _FREEZES, paged=False),
+    Kind.DELIVERIES: _Listing("/deliveries", _DELIVERIES),
+    Kind.AUDIT: _Listing("/audit", _AUDIT),
+    Kind.TOKENS: _Listing("/tokens", TOKENS, paged=False),
+}
+
+
+def get(
+    kind: Annotated[Kind, typer.Argument(help="What to list.")] = Kind.STAGES,
+    name: Annotated[
+        str,
+        typer.Argument(help="APP, APP/STAGE, or the id of one run or release.", metavar="[NAME]"),
+    ] = "",
+    limit: Limit = 50,
+    output: Output = Form.TABLE,
+    server: Server = "",
+    token_file: TokenFile = "",
+) -> None:
+    """List what there is, or show one thing."""
+    client = make_client(server, token_file)
+    listing = _PLAIN.get(kind)
+    if listing is not None:
+        rows = (
+            client.list_all(listing.path, limit)
+            if listing.paged
+            else client.get(listing.path)["items"][:limit]
+        )
+        show_rows(rows, listing.columns, output)
+    elif kind in (Kind.APPLICATIONS, Kind.STAGES):
+        _get_stages(client, kind, name, limit, output)
+    else:
+        _get_of_application(client, kind, name, limit, output)
+
+
+def _get_stages(client: Client, kind: Kind, name: str, limit: int, output: Form) -> None:
+    application, _, stage = name.partition("/")
+    if application:
+        found = [client.get(path_of("applications", application))]
+    else:
+        found = client.list_all("/applications", limit)
+    if kind is Kind.APPLICATIONS and output in (Form.JSON, Form.YAML):
+        show_document(found[0] if application else {"items": found}, output)
+        return
+    stages = [row for one in found for row in one["stages"] if stage in ("", row["name"])]
+    if stage and not stages:
+        raise PermanentError(f"{application} has no stage {stage}")
+    if stage and output in (Form.JSON, Form.YAML):
+        show_document(stages[0], output)
+    else:
+        show_rows(stages, STAGES, output)
+
+
+def _get_of_application(client: Client, kind: Kind, name: str, limit: int, output: Form) -> None:
+    if not name:
+        one = "run" if kind is Kind.RUNS else "release"
+        raise PermanentError(f"name an application or a {one}: gitopsd get {kind.value} NAME")
+    application, _, stage = name.partition("/")
+    known = [row["name"] for row in client.list_all("/applications", 10_000)]
+    if application in known:
+        path = path_of("applications", application, kind.value)
+        rows = client.list_all(path, limit, stage=stage if kind is Kind.RUNS else "")
+        show_rows(rows, RUNS if kind is Kind.RUNS else RELEASES, output)
+        return
+    document = client.get(path_of(kind.value, name))
+    if output in (Form.JSON, Form.YAML):
+        show_document(document, output)
+    elif kind is Kind.RUNS:
+        _show_run(document)
+    else:
+        _show_release(document)
+
+
+def _show_run(run: Document) -> None:
+    show_fields(
+        {
+            "run": run["id"],
+            "of": f"{run['release']} to {run['application']}/{run['stage']}",
+            "kind": run["kind"],
+            "phase": run["phase"],
+            "why": f"{run['reason']} {run['message']}".strip(),
+            "waits for": run["waitingFor"],
+            "created": show_time(run["createdAt"]),
+            "ended": show_time(run["endedAt"]),
+            "plan": run["plan"],
+            "asked for by": run["requestedBy"],
+        }
+    )
+    for step in run["steps"]:
+        ended = show_time(step["endedAt"])
+        say(f"  {step['step']:<12} {step['state']:<10} {show_time(step['startedAt'])}  {ended}")
+    for gate in run["gates"]:
+        if gate["state"] != "Open":
+            say(f"  gate {gate['name']}: {gate['state']}: {gate['reason']} {gate['opener']}")
+
+
+def _show_release(release: Document) -> None:
+    commit = release["commit"]
+    show_fields(
+        {
+            "release": release["id"],
+            "alias": release["alias"],
+            "application": release["application"],
+            "commit": commit["sha"],
+            "subject": commit["subject"],
+            "author": commit["author"],
+            "created": show_time(release["createdAt"]),
+        }
+    )
+    for stage in release["stages"]:
+        run = stage["lastRun"]
+        last = f"{run['id']} {run['phase']}" if run else "no run"
+        verified = f"verified {show_time(stage['verifiedAt'])}" if stage["verifiedAt"] else ""
+        held = f"quarantined by {stage['quarantine']}" if stage["quarantine"] else ""
+        say(f"  {stage['stage']:<12} {last} {verified} {held}")
+
+
+def history(
+    application: Annotated[str, typer.Argument(help="The application.")],
+    stage: Annotated[str, typer.Argument(help="Only this stage.", metavar="[STAGE]")] = "",
+    limit: Limit = 20,
+    output: Output = Form.TABLE,
+    server: Server = "",
+    token_file: TokenFile = "",
+) -> None:
+    """Show what was tried and what came of it, newest first."""
+    client = make_client(server, token_file)
+    rows = client.list_all(path_of("applications", application, "runs"), limit, stage=stage)
+    show_rows(rows, RUNS, output)
+
+
+RunOrStage = Annotated[
+    list[str], typer.Argument(help="A run, or APPLICATION STAGE for its last one.", metavar="RUN")
+]
+
+
+def find_run(client: Client, named: list[str]) -> str:
+    """Find the run that is meant: named by its id, or the one that concerns a stage now.
+
+    Raises:
+        PermanentError: The words name neither.
+    """
+    parts = named[0].split("/") if len(named) == 1 and "/" in named[0] else named
+    if len(parts) == 1:
+        return parts[0]
+    if len(parts) > 2:  # noqa: PLR2004 - an application and a stage
+        raise PermanentError("name one run, or an application and a stage")
+    stage = client.get(path_of("applications", parts[0], "stages", parts[1]))
+    current = stage["next"] or stage["front"]
+    if current:
+        return str(current["id"])
+    rows = client.list_all(path_of("applications", parts[0], "runs"), 1, stage=parts[1])
+    if not rows:
+        raise PermanentError(f"{parts[0]}/{parts[1]} had no run yet")
+    return str(rows[0]["id"])
+
+
+def explain(
+    run: RunOrStage,
+    output: Output = Form.TABLE,
+    server: Server = "",
+    token_file: TokenFile = "",
+) -> None:
+    """Tell what happened to a run, and what happens next."""
+    client = make_client(server, token_file)
+    told = client.get(path_of("runs", find_run(client, run), "explain"))
+    if output in (Form.JSON, Form.YAML):
+        show_document(told, output)
+        return
+    say(told["summary"])
+    for line in told["lines"]:
+        times = f" ({line['times']} times)" if line["times"] > 1 else ""
+        say(f"{show_time(line['at'])}  {line['text']}{times}")
+    say(f"Next: {told['next']}")
+
+
+def diff(
+    run: RunOrStage,
+    output: Output = Form.TABLE,
+    server: Server = "",
+    token_file: TokenFile = "",
+) -> None:
+    """Show what a run changes. Exit code 0: nothing, 1: something, 2: it could not be found out."""
+    client = make_client(server, token_file)
+    found = client.get(path_of("runs", find_run(client, run)))
+    changes = found["changeSet"]
+    if changes is None:
+        raise PermanentError(f"{found['id']} is in {found['step']} and has no change set yet")
+    if output in (Form.JSON, Form.YAML):
+        show_document(changes, output)
+    else:
+        for line in found["diff"].splitlines():
+            sys.stdout.write("".join(char for char in line if char.isprintable()) + "\n")
+    quiet = ("unchanged", "skipped")
+    if any(change["action"] not in quiet for change in changes["objects"]):
+        raise typer.Exit(1)

@@ -1,0 +1,198 @@
+"""``wait`` and ``events``: what happens, as it happens."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+import sys
+import time
+from collections.abc import Sequence
+from enum import IntEnum
+from typing import Annotated
+
+import typer
+
+from gitopsd.cli.client import Client, Document, make_client, path_of
+from gitopsd.cli.printing import Form, Output, Server, TokenFile, say, show_document
+from gitopsd.cli.spans import parse_seconds
+from gitopsd.errors import PermanentError
+
+LONGEST_POLL_SECONDS = 55.0
+"""One request waits no longer, because proxies end idle requests after a minute."""
+
+_FULL_SHA = (40, 64)
+
+
+class Outcome(IntEnum):
+    """Exit codes of ``wait``."""
+
+    LIVE = 0
+    FAILED = 1
+    ROLLED_BACK = 3
+    SUPERSEDED = 4
+    HELD = 5
+    TIMED_OUT = 124
+
+
+def add_to(app: typer.Typer) -> None:
+    """Add the verbs of this module."""
+    app.command()(wait)
+    app.command()(events)
+
+
+def wait(
+    commit: Annotated[
+        str, typer.Argument(help="Commit, tag or digest; anything Git knows here.")
+    ] = "HEAD",
+    application: Annotated[
+        str, typer.Option("--application", "--app", "-a", help="Only this application.")
+    ] = "",
+    stage: Annotated[
+        str, typer.Option("--stage", "-s", help="The stage; the last one that it concerns.")
+    ] = "",
+    timeout: Annotated[str, typer.Option("--timeout", help="Give up after, e.g. 10m.")] = "10m",
+    exact: Annotated[
+        bool, typer.Option("--exact", help="A release that merely contains it does not count.")
+    ] = False,
+    fail_on_gate: Annotated[
+        bool, typer.Option("--fail-on-gate", help="End when a gate holds it.")
+    ] = False,
+    output: Output = Form.TABLE,
+    server: Server = "",
+    token_file: TokenFile = "",
+) -> None:
+    """Wait until a commit is live.
+
+    Exit codes: 0 live, 1 failed, 2 usage or API error, 3 rolled back, 4 superseded by one that
+    does not contain it, 5 held at a gate (with --fail-on-gate), 124 timed out.
+    """
+    seconds = parse_seconds(timeout)
+    client = make_client(server, token_file)
+    path = path_of("commits", resolve(commit))
+    end = time.monotonic() + seconds
+    told, known = "", ""
+    while True:
+        left = max(end - time.monotonic(), 0.0)
+        poll = min(left, LONGEST_POLL_SECONDS)
+        asked = 0.0 if not told else poll
+        found = client.get(
+            path,
+            timeout=asked + 30,
+            application=application,
+            stage=stage,
+            wait=f"{asked:.3f}" if asked else "",
+            known=known,
+        )["stages"]
+        known = ",".join(f"{one['application']}/{one['stage']}" for one in found if one["terminal"])
+        told = _tell(found, told, output)
+        outcome = judge(found, exact=exact, fail_on_gate=fail_on_gate)
+        if outcome is None and left <= 0:
+            outcome = Outcome.TIMED_OUT
+            sys.stderr.write(f"gitopsd: not live after {timeout}\n")
+        if outcome is not None:
+            if output in (Form.JSON, Form.YAML):
+                show_document({"outcome": outcome.name, "stages": found}, output)
+            raise typer.Exit(int(outcome))
+
+
+def judge(found: Sequence[Document], *, exact: bool, fail_on_gate: bool) -> Outcome | None:
+    """Tell how the wait ends; None while it goes on.
+
+    Every stage that the commit concerns has to be live; one where it failed ends the wait.
+
+    Args:
+        found: Statuses of the commit, in stage order.
+        exact: Whether a release that merely contains the commit does not count.
+        fail_on_gate: Whether being held at a gate ends the wait.
+    """
+    known = [one for one in found if one["state"] != "NotSeen"]
+    seen = [one for one in known if one["state"] != "NotConcerned"]
+    if known and not seen:
+        return Outcome.LIVE
+    for state, outcome in (
+        ("RolledBack", Outcome.ROLLED_BACK),
+        ("Failed", Outcome.FAILED),
+        ("Quarantined", Outcome.FAILED),
+        ("Superseded", Outcome.SUPERSEDED),
+    ):
+        if any(one["state"] == state for one in seen):
+            return outcome
+    live = [one for one in seen if one["state"] == "Live"]
+    if seen and len(live) == len(seen):
+        through = any(not one["exact"] for one in live)
+        return Outcome.SUPERSEDED if exact and through else Outcome.LIVE
+    if fail_on_gate and any(one["state"] == "Held" for one in seen):
+        return Outcome.HELD
+    return None
+
+
+def _tell(found: Sequence[Document], before: str, output: Form) -> str:
+    """Print where the commit stands when that changed; returns what was printed."""
+    lines = []
+    for one in found:
+        why = f": {one['reason']}" if one["reason"] else ""
+        opener = f" (waits for: {one['waitingFor']})" if one["waitingFor"] else ""
+        lines.append(f"{one['application']}/{one['stage']} {one['state']}{why}{opener}")
+    text = "\n".join(lines) or "no application follows it"
+    if text != before and output not in (Form.JSON, Form.YAML):
+        for line in text.splitlines():
+            say(line)
+    return text
+
+
+def resolve(commit: str) -> str:
+    """Let Git say which commit is meant, when the words are no full id and Git knows them here."""
+    if len(commit) in _FULL_SHA or commit.startswith("sha256:"):
+        return commit
+    try:
+        found = subprocess.run(
+            ["git", "rev-parse", "--verify", "--quiet", f"{commit}^{{commit}}"],  # noqa: S607 - git comes from PATH
+            capture_output=True,
+            text=True,
+            check=False,
+            timeout=10,
+        )
+    except (OSError, subprocess.SubprocessError):
+        return commit
+    if found.returncode != 0 and commit == "HEAD":
+        raise PermanentError("name a commit: here is no Git repository with a HEAD")
+    return found.stdout.strip() if found.returncode == 0 else commit
+
+
+def events(
+    application: Annotated[
+        str, typer.Option("--application", "--app", "-a", help="Only this application.")
+    ] = "",
+    after: Annotated[
+        int | None, typer.Option("--after", min=0, help="Begin after this number; 0 for all.")
+    ] = None,
+    output: Output = Form.TABLE,
+    server: Server = "",
+    token_file: TokenFile = "",
+) -> None:
+    """Follow what happens until interrupted."""
+    client = make_client(server, token_file)
+    position = after
+    while True:
+        position = _follow(client, application, position, output)
+
+
+def _follow(client: Client, application: str, position: int | None, output: Form) -> int | None:
+    """Print events until the stream ends; returns the number of the last one."""
+    with client.stream("/events", application=application, after=position) as fields:
+        number = position
+        for name, value in fields:
+            if name == "id":
+                number = int(value)
+            elif name == "data":
+                _print_event(json.loads(value), output)
+    return number
+
+
+def _print_event(event: Document, output: Form) -> None:
+    if output in (Form.JSON, Form.YAML):
+        sys.stdout.write(json.dumps(event) + "\n")
+        sys.stdout.flush()
+        return
+    where = "/".join(part for part in (event["application"], event["stage"]) if part)
+    say(f"{event['at'][:19]}Z {event['trigger']} {where} {event['message']}")
