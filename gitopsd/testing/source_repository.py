@@ -10,7 +10,7 @@ from typing import TypeAlias
 
 from gitopsd.domain.manifests import JsonObject
 from gitopsd.domain.sources import Commit, CommitSha, RefName, RepoURL
-from gitopsd.errors import GitopsdError
+from gitopsd.errors import GitopsdError, TemporaryError
 from gitopsd.ports import Clock, Rejection, SourceHead
 
 Overlay: TypeAlias = tuple[JsonObject, ...] | Rejection
@@ -111,9 +111,16 @@ class MemoryRepositories:
         return frozenset(self._remote(repo).pinned)
 
     def overlay(self, repo: RepoURL, sha: CommitSha, path: str) -> Overlay | None:
-        """Read what an overlay of a mirrored commit renders to; None when there is none."""
+        """Read what an overlay of a commit renders to; None when it has no such overlay.
+
+        Raises:
+            TemporaryError: ``CommitMissing``, when no fetched head contains the commit.
+        """
         remote = self._remote(repo)
-        return remote.commits[sha].overlays.get(path) if sha in remote.mirrored else None
+        if sha not in remote.mirrored:
+            message = f"the mirror does not hold commit {sha}; fetch a ref that contains it"
+            raise TemporaryError(message, reason="CommitMissing")
+        return remote.commits[sha].overlays.get(path)
 
     async def fetch_head(
         self, repo: RepoURL, ref: RefName, *, previous: CommitSha | None = None

@@ -133,7 +133,7 @@ def parse_pack_answer(body: bytes) -> bytes:
         raise UnusualError("no pack in the answer")
     pack = bytearray()
     for line in lines:
-        if line is None:
+        if not line:
             continue
         if line[0] == _BAND_DATA:
             pack += memoryview(line)[1:]
