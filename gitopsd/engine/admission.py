@@ -14,7 +14,7 @@ from datetime import timedelta
 from gitopsd.domain.config import ApplicationSpec, Configuration, StageSpec
 from gitopsd.domain.gates import GateState
 from gitopsd.domain.releases import ReleaseId, StageKey
-from gitopsd.domain.runs import AbortReason, CommandId, LastLook, Phase, Run, RunId, RunKind, Step
+from gitopsd.domain.runs import AbortReason, CommandId, Phase, Run, RunId, RunKind, Step
 from gitopsd.domain.stages import Stage
 from gitopsd.domain.verifications import RestoreTarget
 from gitopsd.engine.advance import Advanced, advance
@@ -250,7 +250,7 @@ def _hand_over(
     stage: Stage,
     config: Configuration,
 ) -> tuple[StageKey, ...]:
-    failing = front.last_look is LastLook.NOT_HEALTHY
+    failing = front.failing
     handover = compute_handover(front, waiting, states, stage, failing)
     if not handover.now:
         return ()

@@ -84,6 +84,9 @@ def _store(tx: Transaction, before: Run, transition: Transition, event: Event) -
     )
     if before.command is not None and before.command != after.command:
         tx.work.remove(before.command)
+    ends_soon = after.aborting or after.redirect is not None or after.superseded_by is not None
+    if after.live and after.command is not None and ends_soon and after.command == before.command:
+        tx.work.hasten(after.command, tx.now)
     for command in transition.commands:
         if isinstance(command, ExecuteStep):
             tx.work.add(

@@ -41,6 +41,10 @@ LOOP_WINDOW = timedelta(hours=1)
 """Two automatic rollbacks of a stage within this time stall it (design: RollbackLoop)."""
 
 
+RETRY = "gitopsd"
+"""Who asks for another attempt of a Rollback: it is no new rollback, and counts for no loop."""
+
+
 @dataclass(slots=True)
 class Effects:
     """What the commands of one transition left to do in the same transaction.
@@ -144,7 +148,7 @@ def _start_rollback(tx: Transaction, run: Run, command: StartRollback) -> RunId:
         spec=command.target.spec,
         rendered=command.target.rendered,
         restore_target=command.target,
-        requested_by=command.requested_by,
+        requested_by=RETRY if command.again else command.requested_by,
         attempt_number=number,
     )
     tx.runs.add(rollback)
@@ -180,7 +184,7 @@ def mark_stalled(
 ) -> None:
     """Call a person for a stage; a reason that closes gates is never replaced by a milder one.
 
-    Safe to repeat: the same reason for the same run keeps its first time and tells nobody twice.
+    Safe to repeat: the same reason keeps its first time and pages nobody twice.
     """
     stage = tx.stages.get(key)
     if stage is None:
@@ -188,7 +192,7 @@ def mark_stalled(
     held = stage.stall
     if held is not None and held.reason.closes_gates and not reason.closes_gates:
         return
-    if held is not None and held.reason is reason and held.run == (run.id if run else None):
+    if held is not None and held.reason is reason:
         return
     stall = Stall(reason, message, tx.now, run.id if run else None)
     tx.stages.save(replace(stage, stall=stall))

@@ -35,6 +35,9 @@ from gitopsd.store_ports import Transaction
 GATE_LOOK = timedelta(seconds=60)
 """A closed gate that says no time is evaluated again after this long; hints come earlier."""
 
+FIRST_LOOK = timedelta(minutes=5)
+"""How long a command that nobody has begun yet may hold its run's deadline up."""
+
 BUG_TRIES = 3
 """Attempts of a step whose handler has a bug."""
 
@@ -135,8 +138,16 @@ def to_event(outcome: Outcome, context: StepContext) -> Event:
     match outcome:
         case Done(rendered=rendered, plan=plan, plan_empty=empty):
             return StepSucceeded(now, command, rendered=rendered, plan=plan, plan_empty=empty)
-        case Waiting(retry_after=wait, last_look=look, cursor=cursor, message=message):
-            return StepPending(now, command, wait, look, cursor, redact_text(message))
+        case Waiting():
+            return StepPending(
+                now,
+                command,
+                outcome.retry_after,
+                outcome.last_look,
+                outcome.cursor,
+                redact_text(outcome.message),
+                failing=outcome.failing,
+            )
         case Verdict(reason=reason, message=message):
             return StepFailed(now, command, reason, redact_text(message))
         case Quarantined(message=message):
@@ -202,6 +213,20 @@ def _next_evaluation(tx: Transaction, run: Run, config: Configuration) -> timede
     return min(soonest, GATE_LOOK)
 
 
+def _is_over(tx: Transaction, run: Run) -> bool:
+    """Tell whether a step's time is over.
+
+    After a time without any process, the last look is as old as that time: a command that was due
+    before the deadline and that nobody began is done once before it is judged.
+    """
+    if run.step_deadline is None or run.step_deadline > tx.now:
+        return False
+    item = tx.work.get(run.command) if run.command is not None else None
+    if item is None or item.attempts or tx.now > run.step_deadline + FIRST_LOOK:
+        return True
+    return item.due_at > run.step_deadline
+
+
 async def expire_deadlines(services: Services) -> tuple[RunId, ...]:
     """End every step whose time is over; returns the runs that ended.
 
@@ -209,11 +234,7 @@ async def expire_deadlines(services: Services) -> tuple[RunId, ...]:
     """
 
     def due(tx: Transaction) -> tuple[RunId, ...]:
-        return tuple(
-            run.id
-            for run in tx.runs.live()
-            if run.step_deadline is not None and run.step_deadline <= tx.now
-        )
+        return tuple(run.id for run in tx.runs.live() if _is_over(tx, run))
 
     expired = await services.store.read(due)
     configuration = services.configuration()

@@ -12,7 +12,7 @@ from gitopsd.domain.releases import Line, Offer, ReleaseId, StageKey
 from gitopsd.domain.runs import Run, RunId
 from gitopsd.domain.stages import Freeze, Stage
 from gitopsd.domain.verifications import Destination, RestoreTarget, Verification
-from gitopsd.domain.work import EvidenceKind
+from gitopsd.domain.work import EvidenceKind, Page
 from gitopsd.engine.effects import destination_of, fronts_on_cluster
 from gitopsd.kube.names import strictest_rollback
 from gitopsd.pipeline.facts import GateFacts, RestoreFacts, SelectionFacts
@@ -121,6 +121,9 @@ def load_gate_facts(
         verified_upstream_at=_upstream_since(tx, application, spec, run.release),
         running_offer=offered.number if offered is not None else None,
         gate_entered_at=_gate_entered(tx, run),
+        rewind=application.source.rewind,
+        quarantines=tuple(tx.quarantines.in_force(run.stage)),
+        images=_images_in(tx, run),
     )
 
 
@@ -176,10 +179,20 @@ def load_restore_facts(tx: Transaction, run: Run, spec: StageSpec) -> RestoreFac
     """Load everything `choose_restore` reads; None before the run was rendered."""
     if run.rendered is None:
         return None
-    stage = tx.stages.get(run.stage)
-    front = tx.runs.get(stage.front) if stage is not None and stage.front is not None else None
-    inherited = front.restore_target if front is not None and front.id != run.id else None
-    return restore_facts(tx, run.stage, run.rendered, spec, inherited)
+    return restore_facts(tx, run.stage, run.rendered, spec, _inherited(tx, run))
+
+
+def _inherited(tx: Transaction, run: Run) -> RestoreTarget | None:
+    """Read what the run that this one took over from would have restored."""
+    for earlier in tx.runs.page(Page(20), stage=run.stage):
+        if earlier.superseded_by == run.id and earlier.mutated:
+            return earlier.restore_target
+    return None
+
+
+def _images_in(tx: Transaction, run: Run) -> tuple[Digest, ...]:
+    rendering = tx.releases.renderings(run.stage).get(run.release)
+    return rendering.images if rendering is not None else ()
 
 
 def restore_facts(

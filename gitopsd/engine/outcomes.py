@@ -34,12 +34,14 @@ class Waiting:
         last_look: What the last look said.
         cursor: Where to go on.
         message: What it waits for.
+        failing: Whether something shows a sign of failure, beyond not being ready yet.
     """
 
     retry_after: timedelta
     last_look: LastLook = LastLook.NONE
     cursor: str = ""
     message: str = ""
+    failing: bool = False
 
 
 @dataclass(frozen=True, slots=True)

@@ -369,3 +369,38 @@ async def test_work_goes_on_within_seconds_of_a_restart() -> None:
         await world.until_run(STAGING, RunKind.ROLLOUT, Phase.SUCCEEDED, count=2)
 
         assert world.clock.now() - began < timedelta(seconds=5)
+
+
+async def test_after_a_long_absence_a_step_looks_once_before_its_deadline_counts() -> None:
+    """A deadline that passed while no process ran is judged by a fresh look, not by an old one."""
+    world = make_world(shop_spec())
+    world.cluster.workloads[TWO] = Workload(timedelta(minutes=10))
+    async with started(world):
+        await world.push("one", deployment(ONE))
+        await world.until_run(STAGING, RunKind.ROLLOUT, Phase.SUCCEEDED)
+        await world.push("two", deployment(TWO))
+        await world.until_run(STAGING, RunKind.ROLLOUT, Phase.RUNNING, step=Step.WAIT_HEALTHY)
+        await world.clock.sleep(timedelta(seconds=10))
+    await world.clock.sleep(timedelta(minutes=8))
+    world.cluster.workloads[TWO] = Workload()
+    async with started(world):
+        await world.until_run(STAGING, RunKind.ROLLOUT, Phase.SUCCEEDED, count=2)
+
+        assert not [run for run in await world.runs(STAGING) if run.kind is RunKind.ROLLBACK]
+
+
+async def test_an_errored_rollback_that_is_tried_again_is_no_loop() -> None:
+    """Attempts of one rollback during an outage do not count as rollbacks of their own."""
+    async with running_world() as world:
+        world.cluster.workloads[TWO] = Workload(None, "CrashLoopBackOff", "x", restarts=3)
+        await world.push("one", deployment(ONE))
+        await world.until_run(STAGING, RunKind.ROLLOUT, Phase.SUCCEEDED)
+        await world.push("two", deployment(TWO))
+        await world.until_run(STAGING, RunKind.ROLLOUT, Phase.FAILED)
+        world.cluster.fault = lambda _method, _ref: TemporaryError("no answer")
+        await world.until_run(STAGING, RunKind.ROLLBACK, Phase.ERRORED, count=2)
+        world.cluster.fault = None
+        await world.until_run(STAGING, RunKind.ROLLBACK, Phase.SUCCEEDED)
+
+        stall = (await world.stage(STAGING)).stall
+        assert stall is None or not stall.reason.closes_gates

@@ -34,8 +34,10 @@ async def run_wait_healthy(context: StepContext) -> Outcome:
         ended = await _conclude(context, sight)
         if ended is not None:
             return ended
-        if last is not LastLook.NOT_HEALTHY or _time_is_up(context):
-            return Waiting(pause, LastLook.NOT_HEALTHY, message=sight.message)
+        failing = bool(sight.verdict.evidence)
+        news = last is not LastLook.NOT_HEALTHY or failing is not context.run.failing
+        if news or _time_is_up(context):
+            return Waiting(pause, LastLook.NOT_HEALTHY, message=sight.message, failing=failing)
         await clock.sleep(pause)
         pause = min(pause * 1.3, LONGEST_PAUSE)
 
