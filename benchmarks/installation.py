@@ -8,7 +8,7 @@ import secrets
 import sys
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from datetime import timedelta
+from datetime import datetime, timedelta
 from pathlib import Path
 from typing import Any
 
@@ -118,6 +118,19 @@ class Installation:
             return None
 
         return await self._store.read(find)
+
+    async def steps_of(self, run: Run) -> dict[str, datetime]:
+        """Tell when a run began and when it left each step."""
+        if self._store is None:
+            return {}
+        events = await self._store.read(lambda tx: tx.runs.events(run.id))
+        found = {}
+        for event in events:
+            if event.name == "RunAdmitted":
+                found["Admitted"] = event.at
+            elif event.name == "StepSucceeded" and event.step is not None:
+                found[event.step.value] = event.at
+        return found
 
     async def until_succeeded(self, key: StageKey, sha: str, within: timedelta) -> Run:
         """Wait until a commit's run in a stage has succeeded.

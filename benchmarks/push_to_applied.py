@@ -9,10 +9,11 @@ answered. Rounds are interleaved, and take turns in who goes first.
 from __future__ import annotations
 
 import asyncio
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, field, replace
 from datetime import datetime, timedelta
 
-from benchmarks.audit import AuditedRequest, find_last_write, parse_audit
+from benchmarks.audit import find_last_write, parse_audit
 from benchmarks.figures import Measured, compute_p50
 from benchmarks.installation import DidNotHappenError, Installation
 from benchmarks.monorepo import OVERLAYS, Monorepo
@@ -29,6 +30,7 @@ WITHIN = timedelta(seconds=60)
 OURS, THEIRS = 0, 1
 KEY = StageKey(ApplicationName("measured"), StageName("production"))
 _NAMESPACES = {OURS: "bench-gitopsd", THEIRS: "bench-reference"}
+_STEPS_BEFORE_APPLIED = ("Render", "Validate", "Diff", "Gate", "Prepare")
 _USER = "system:serviceaccount:gitopsd:gitopsd"
 
 
@@ -38,13 +40,15 @@ class Round:
 
     Attributes:
         seconds: From the hint to the last write's answer.
-        requests: Requests of the applying side meanwhile, in its namespace and elsewhere.
-        phases: Parts of it in seconds, by name, for the details.
+        requests: Requests that the applying side made meanwhile.
+        in_api_server: Sum of the seconds that the API server worked on them.
+        phases: Its parts in seconds, in order, by what ends each.
     """
 
     seconds: float
     requests: int
-    phases: dict[str, float]
+    in_api_server: float
+    phases: Mapping[str, float] = field(default_factory=dict)
 
 
 def measure(rounds: int | None = None) -> Measured:
@@ -126,10 +130,19 @@ async def _take_turns(
 async def _run_ours(world: World, service: Installation, before: str, after: str) -> Round:
     begin = SystemClock().now()
     status = await world.ring(before, after)
+    answered = SystemClock().now()
     if status != 202:  # noqa: PLR2004 - stored
         raise DidNotHappenError(f"the webhook was answered {status}")
-    await service.until_succeeded(KEY, after, WITHIN)
-    return _round(world.cluster, OURS, begin)
+    run = await service.until_succeeded(KEY, after, WITHIN)
+    steps = await service.steps_of(run)
+    found = _round(world.cluster, OURS, begin)
+    marks = {"webhook answered": answered, "found and selected": steps["Admitted"]}
+    marks |= {name: steps[name] for name in _STEPS_BEFORE_APPLIED}
+    phases, at = {}, begin
+    for name, mark in marks.items():
+        phases[name], at = _since(at, mark), mark
+    phases["last write"] = found.seconds - _since(begin, at)
+    return replace(found, phases=phases)
 
 
 async def _run_theirs(world: World, shell: ReferenceShell) -> Round:
@@ -144,25 +157,8 @@ def _round(cluster: ControlPlane, side: int, begin: datetime) -> Round:
     if last is None:
         raise DidNotHappenError(f"nothing was written to {_NAMESPACES[side]}")
     mine = [one for one in requests if one.user == _USER and one.received_at <= last.answered_at]
-    return Round(_since(begin, last.answered_at), len(mine), _phases(begin, mine, last))
-
-
-def _phases(begin: datetime, mine: list[AuditedRequest], last: AuditedRequest) -> dict[str, float]:
-    """Divide a round at its first request, its last dry-run and its first inventory write."""
-    dry = [one.answered_at for one in mine if one.dry_run]
-    inventory = [one.received_at for one in mine if one.wrote and one.namespace == "gitopsd"]
-    marks = {
-        "before the first request": min((one.received_at for one in mine), default=begin),
-        "until the last dry-run": max(dry, default=None),
-        "until the first inventory write": min(inventory, default=None),
-        "until the last write": last.answered_at,
-    }
-    phases, at = {}, begin
-    for name, mark in marks.items():
-        if mark is not None:
-            phases[name], at = _since(at, mark), mark
-    phases["inside the API server"] = sum(_since(one.received_at, one.answered_at) for one in mine)
-    return phases
+    inside = sum(_since(one.received_at, one.answered_at) for one in mine)
+    return Round(_since(begin, last.answered_at), len(mine), inside)
 
 
 def _since(begin: datetime, end: datetime) -> float:
@@ -170,13 +166,14 @@ def _since(begin: datetime, end: datetime) -> float:
 
 
 def _describe(ours: list[Round], theirs: list[Round]) -> dict[str, Json]:
-    names = dict.fromkeys(name for one in ours for name in one.phases)
     return {
         "overlays": OVERLAYS,
         "requests_p50": compute_p50([one.requests for one in ours]),
         "reference_requests_p50": compute_p50([one.requests for one in theirs]),
-        "phases_p50": {
-            name: round(compute_p50([one.phases[name] for one in ours if name in one.phases]), 4)
-            for name in names
+        "in_api_server_p50": round(compute_p50([one.in_api_server for one in ours]), 4),
+        "reference_in_api_server_p50": round(compute_p50([one.in_api_server for one in theirs]), 4),
+        "until_p50": {
+            name: round(compute_p50([one.phases[name] for one in ours]), 4)
+            for name in ours[0].phases
         },
     }

@@ -35,8 +35,8 @@ _TARGET = re.compile(r"\bmake ([a-z][a-z-]+)\b")
 # its wrong sense is listed.
 _WRONG_WORDS = re.compile(
     r"\b(?:freight|canary|blue[-/ ]green|artifacts?|artefacts?|changesets?|white-?list|black-?list"
-    r"|(?:staging|production|target) environments?|deploy targets?|deployment targets?|target cluster"
-    r"|dead[- ]letter queue|release candidates?|desired state"
+    r"|(?:staging|production|target) environments?|deploy targets?|deployment targets?"
+    r"|target cluster|dead[- ]letter queue|release candidates?|desired state"
     r"|reconciliation loop|git sha)\b",
     re.IGNORECASE,
 )
