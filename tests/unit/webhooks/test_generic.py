@@ -20,8 +20,8 @@ from gitopsd.domain.sources import (
     Unconcerned,
 )
 from gitopsd.errors import DeliveryError, SignatureError
+from gitopsd.webhooks import receivers
 from gitopsd.webhooks.receivers import (
-    SIGNATURE_HEADERS,
     check_signature,
     delivery_key,
     parse_delivery,
@@ -141,7 +141,7 @@ def test_signatures_are_not_among_what_is_stored() -> None:
     assert {
         "authorization", "cookie", "webhook-signature", "x-gitopsd-signature-256",
         "x-hub-signature", "x-hub-signature-256", "x-signature",
-    } == SIGNATURE_HEADERS  # fmt: skip
+    } == receivers.SIGNATURE_HEADERS  # fmt: skip
 
 
 def test_a_ping_is_a_ping() -> None:

@@ -203,6 +203,14 @@ def test_addresses_are_those_that_can_be_used() -> None:
     assert push.urls == ("https://git.example/a.git", "https://git.example/a")
 
 
+@pytest.mark.parametrize("field", ["clone_url", "ssh_url", "git_url", "html_url", "url"])
+def test_any_address_is_enough(field: str) -> None:
+    """One address of the repository, in whichever field, makes a push usable."""
+    push = _parse({**PUSH, "repository": {field: URLS[0]}})
+    assert isinstance(push, GitPush)
+    assert push.urls == (URLS[0],)
+
+
 @pytest.mark.parametrize("repository", [None, {}, [], "acme/shop", {"clone_url": 1, "url": " "}])
 def test_a_push_without_repository_is_refused(repository: Json) -> None:
     """Nobody could tell where to look."""

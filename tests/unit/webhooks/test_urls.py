@@ -31,6 +31,7 @@ def _web(host: str, port: int | None, path: str) -> RepositoryAddress:
         ("git@[::1]:app", RepositoryAddress("ssh", "::1", None, "app")),
         ("file:///srv/app.git", RepositoryAddress("file", "", None, "srv/app")),
         ("/srv/app.git", RepositoryAddress("file", "", None, "srv/app")),
+        ("X.exampleX:Xa/bX", RepositoryAddress("ssh", "x.examplex", None, "xa/bx")),
         (" team/app ", RepositoryAddress("", "", None, "team/app")),
         ("https://git.example", _web("git.example", None, "")),
         ("app.git/", RepositoryAddress("", "", None, "app")),
@@ -46,7 +47,7 @@ def test_addresses_are_normalised(text: str, address: RepositoryAddress | None) 
     "text",
     ["", " ", "/", ".git", "file:///", "https:///app", "https://[::1/app", "https://h:99999/app",
      "https://h:x/app", "ftp://h/app", "javascript://h/app", "a b", "a\x00b", "a\x7fb", "\udcff",
-     "https://h/%0a", "https://h/%00x", "a" * 2049],
+     "https://h/%0a", "https://h/a?b c", "https://h/%00x", "a" * 2049],
 )  # fmt: skip
 def test_other_texts_are_no_addresses(text: str) -> None:
     """What cannot be an address is None, never an error."""
