@@ -11,7 +11,7 @@ from gitopsd.domain.config import ApplicationSpec, StageSpec
 from gitopsd.domain.gates import Closed, GateState, Open, Refused
 from gitopsd.domain.manifests import Digest, Json
 from gitopsd.domain.releases import Line, Release, ReleaseId, StageKey, StageName
-from gitopsd.domain.runs import Run
+from gitopsd.domain.runs import Run, RunKind
 from gitopsd.domain.sources import CommitSha, RefName, RepoURL
 from gitopsd.domain.verifications import Verification
 from gitopsd.domain.work import EvidenceKind, Page
@@ -26,7 +26,7 @@ from gitopsd.pipeline.commit_status import (
     CommitStatus,
     compute_after_upstream,
     compute_commit_status,
-    followed_by_rollback,
+    find_rollback,
 )
 from gitopsd.pipeline.quarantine import is_quarantined
 from gitopsd.store_ports import Transaction
@@ -38,6 +38,7 @@ _SHA = re.compile(r"[0-9a-f]{40}|[0-9a-f]{64}")
 _DIGEST = re.compile(r"sha256:[0-9a-f]{64}")
 _TAG = re.compile(r"[A-Za-z0-9][A-Za-z0-9._/+-]{0,200}")
 _HISTORY = Page(limit=50)
+_PAGES = 20
 
 
 async def fetch_commit_statuses(
@@ -192,7 +193,7 @@ class _Asked:
             through=through is not None,
             same_bytes=bool(mine and running and mine.rendered == running.rendered),
             run=run,
-            rolled_back=run is not None and _was_rolled_back(tx, run),
+            rollback=_rollback_after(tx, run) if run is not None else None,
             quarantine=is_quarantined(
                 mine.rendered if mine is not None else None,
                 mine.images if mine is not None else (),
@@ -246,15 +247,21 @@ def _last_run(tx: Transaction, key: StageKey, release: ReleaseId | None) -> Run 
     return next((run for run in rows if run.stage == key), None)
 
 
-def _was_rolled_back(tx: Transaction, run: Run) -> bool:
-    if run.live or not run.mutated:
-        return False
-    later = []
-    for other in tx.runs.page(_HISTORY, stage=run.stage):
-        if other.id == run.id:
+def _rollback_after(tx: Transaction, run: Run) -> Run | None:
+    if run.live or not run.mutated or run.kind is not RunKind.ROLLOUT:
+        return None
+    later: list[Run] = []
+    page = _HISTORY
+    for _ in range(_PAGES):
+        rows = tx.runs.page(page, stage=run.stage)
+        for other in rows:
+            if other.id == run.id:
+                return find_rollback(tuple(later))
+            later.append(other)
+        if not rows:
             break
-        later.append(other)
-    return followed_by_rollback(tuple(later))
+        page = replace(_HISTORY, before=rows[-1].id)
+    return None
 
 
 def _is_newer(

@@ -59,7 +59,8 @@ class CommitFacts:
         contained: Whether that release's commit has this one in its history.
         same_bytes: Whether both releases rendered to the same set here.
         run: The last run of the commit's release here; None when there was none.
-        rolled_back: Whether a Rollback followed that run.
+        rollback: The Rollback that followed that run, the last one when it was tried again; None
+            when none did.
         quarantine: Quarantine in force that the release's bytes fall under.
         gates: What the gates of its waiting run answered last.
         observation: The last look at live objects.
@@ -78,7 +79,7 @@ class CommitFacts:
     contained: bool = False
     same_bytes: bool = False
     run: Run | None = None
-    rolled_back: bool = False
+    rollback: Run | None = None
     quarantine: Quarantine | None = None
     gates: tuple[GateState, ...] = ()
     observation: Observation | None = None
@@ -135,12 +136,10 @@ def _compute(facts: CommitFacts) -> CommitStatus:
     run = facts.run
     if run is not None and run.live:
         return _under_way(facts, run)
-    if facts.rolled_back and run is not None:
-        return _rolled_back(facts, run)
-    if facts.quarantine is not None:
-        lift = f"a fix, or: gitopsd quarantine lift {facts.quarantine.id}"
-        reason = facts.quarantine.reason
-        return _answer(facts, CommitState.QUARANTINED, reason, waiting_for=lift)
+    if facts.rollback is not None:
+        return _being_rolled_back(facts, facts.rollback)
+    if facts.quarantine is not None and (run is None or run.phase is not Phase.FAILED):
+        return _answer(facts, CommitState.QUARANTINED, facts.quarantine.reason, _fix(facts))
     if run is not None and run.phase is not Phase.SUCCEEDED:
         return _ended(facts, run)
     if run is not None or facts.running_is_newer:
@@ -200,49 +199,62 @@ def _live(facts: CommitFacts) -> CommitStatus:
     return replace(status, exact=exact, since=facts.live_since)
 
 
-def _rolled_back(facts: CommitFacts, run: Run) -> CommitStatus:
-    said = facts.quarantine.reason if facts.quarantine is not None else ""
-    if run.failure is not None:
-        said = run.failure.message
-    fix = "a fix"
+def _being_rolled_back(facts: CommitFacts, rollback: Run) -> CommitStatus:
+    """Say RolledBack once what was verified before is back, healthy and checked."""
+    why = "it was live here and was rolled back"
     if facts.quarantine is not None:
-        fix = f"a fix, or: gitopsd quarantine lift {facts.quarantine.id}"
-    reason = said or "it was live here and was rolled back"
-    return _answer(facts, CommitState.ROLLED_BACK, reason, fix, run=run)
+        why = facts.quarantine.reason
+    if facts.run is not None and facts.run.failure is not None:
+        why = facts.run.failure.message
+    if rollback.phase is Phase.SUCCEEDED:
+        return _answer(facts, CommitState.ROLLED_BACK, why, _fix(facts))
+    if rollback.phase in (Phase.FAILED, Phase.ABORTED):
+        reason = (
+            f"{why}; what it replaced was not restored: {rollback.id} is {rollback.phase.value}"
+        )
+        return _answer(facts, CommitState.FAILED, reason, "a person")
+    reason = f"{why}; what it replaced is being restored by {rollback.id}"
+    return _answer(facts, CommitState.RUNNING, reason, "the rollback")
+
+
+def _fix(facts: CommitFacts) -> str:
+    if facts.quarantine is None:
+        return "a fix"
+    return f"a fix, or: gitopsd quarantine lift {facts.quarantine.id}"
 
 
 def _under_way(facts: CommitFacts, run: Run) -> CommitStatus:
     if run.step is not Step.GATE:
         step = run.step.value if run.step is not None else "Pending"
-        return _answer(facts, CommitState.RUNNING, f"{run.id} is in {step}", run=run)
+        return _answer(facts, CommitState.RUNNING, f"{run.id} is in {step}")
     closed = [state for state in facts.gates if isinstance(state.answer, Closed)]
     refused = [state for state in facts.gates if isinstance(state.answer, Refused)]
     told = (closed or refused)[:1]
     reason = "; ".join(f"{state.name}: {state.answer.reason}" for state in closed or refused)
     opener = told[0].answer.opener if told and isinstance(told[0].answer, Closed) else ""
-    return _answer(facts, CommitState.HELD, reason or "it stands at its Gate", opener, run=run)
+    return _answer(facts, CommitState.HELD, reason or "it stands at its Gate", opener)
 
 
 def _ended(facts: CommitFacts, run: Run) -> CommitStatus:
     reason = run.failure.message if run.failure is not None else run.phase.value
     word = run.failure.reason if run.failure is not None else ""
     if run.phase is Phase.FAILED:
-        return _answer(facts, CommitState.FAILED, reason, "a fix", run=run)
+        return _answer(facts, CommitState.FAILED, reason, _fix(facts))
     if run.phase is Phase.ABORTED and word == AbortReason.SUPERSEDED.value:
-        return _answer(facts, CommitState.SUPERSEDED, reason, run=run, overtaken=True)
+        return _answer(facts, CommitState.SUPERSEDED, reason, overtaken=True)
     if run.phase is Phase.ABORTED and word == AbortReason.QUARANTINED.value:
-        return _answer(facts, CommitState.QUARANTINED, reason, "a fix", run=run)
+        return _answer(facts, CommitState.QUARANTINED, reason, "a fix")
     if run.phase is Phase.ABORTED:
-        return _answer(facts, CommitState.FAILED, reason, f"gitopsd retry {run.id}", run=run)
+        return _answer(facts, CommitState.FAILED, reason, f"gitopsd retry {run.id}")
     waiting = "the next attempt, by itself"
-    return _answer(facts, CommitState.WAITING, reason, waiting, run=run, overtaken=True)
+    return _answer(facts, CommitState.WAITING, reason, waiting, overtaken=True)
 
 
 def _turn(facts: CommitFacts) -> str:
-    if facts.stage is not None and facts.stage.suspended is not None:
-        key = facts.key
-        return f"gitopsd resume {key.application} {key.stage}"
-    return "the stages before this one" if facts.run is None else "its run"
+    stage = facts.stage
+    if stage is not None and (stage.suspended is not None or stage.hold is not None):
+        return f"gitopsd resume {facts.key.application} {facts.key.stage}"
+    return "its turn: what is before it, or the stages before this one"
 
 
 def _answer(
@@ -251,11 +263,10 @@ def _answer(
     reason: str,
     waiting_for: str = "",
     *,
-    run: Run | None = None,
     overtaken: bool = False,
 ) -> CommitStatus:
     seen = facts.observation
-    told = run if run is not None else facts.run
+    told = facts.run
     return CommitStatus(
         key=facts.key,
         state=state,
@@ -269,21 +280,27 @@ def _answer(
     )
 
 
-def followed_by_rollback(later: tuple[Run, ...]) -> bool:
-    """Tell whether the next run that wrote to a stage was a Rollback.
+def find_rollback(later: tuple[Run, ...]) -> Run | None:
+    """Find the Rollback that came right after a run; the last one when it was tried again.
 
     Args:
-        later: Runs of the stage that were created after the run in question, in any order. They
-            wrote in the order in which they ended: only one holds the front at a time.
+        later: Runs of the stage that were created after the run in question, in any order. Those
+            that wrote did so in the order in which they ended: only one holds the front at a time.
     """
-    wrote = [
-        run
-        for run in later
-        if run.kind is RunKind.ROLLBACK or (run.kind is RunKind.ROLLOUT and run.mutated)
-    ]
-    if not wrote:
-        return False
-    return min(wrote, key=_ended_when).kind is RunKind.ROLLBACK
+    wrote = sorted(
+        (
+            run
+            for run in later
+            if run.kind is RunKind.ROLLBACK or (run.kind is RunKind.ROLLOUT and run.mutated)
+        ),
+        key=_ended_when,
+    )
+    found = None
+    for run in wrote:
+        if run.kind is not RunKind.ROLLBACK:
+            break
+        found = run
+    return found
 
 
 def _ended_when(run: Run) -> str:
