@@ -11,6 +11,7 @@ from datetime import timedelta
 import pytest
 
 from gitopsd.domain.config import ApprovalGate, Configuration, StageSpec
+from gitopsd.domain.manifests import ObjectRef
 from gitopsd.domain.releases import Line, OfferKind
 from gitopsd.domain.runs import AbortReason, Phase, RunKind, Step
 from gitopsd.domain.sources import DeliveryState
@@ -116,7 +117,7 @@ async def test_a_changed_destination_is_no_restore_target() -> None:
         live = world.cluster.live()
         assert ONE in str(live["Deployment elsewhere/api"])
         assert ONE in str(live["Deployment shop-staging/api"])
-        left = [key.name for key in world.cluster._objects if "-left-" in key.name]
+        left = [key.name for key, _ in world.cluster._objects if "-left-" in key.name]
         assert len(left) == 1
 
 
@@ -170,8 +171,10 @@ async def test_anothers_inventory_stops_the_stage() -> None:
     async with running_world() as world:
         await world.push("one", deployment(ONE))
         await world.until_run(STAGING, RunKind.ROLLOUT, Phase.SUCCEEDED)
-        name = next(key for key in world.cluster._objects if key.name.startswith("gitopsd-"))
-        annotations = world.cluster._objects[name].body["metadata"]["annotations"]  # type: ignore[index,call-overload] # a fake's own content
+        held = next(
+            stored.body for key, stored in world.cluster._objects if key.name.startswith("gitopsd-")
+        )
+        annotations = held["metadata"]["annotations"]  # type: ignore[index,call-overload] # a fake's own content
         annotations["gitopsd.io/installation"] = "another"  # type: ignore[index] # as above
         await world.push("two", deployment(TWO))
         await world.until_run(STAGING, RunKind.ROLLOUT, Phase.RUNNING, step=Step.PREPARE)
@@ -344,8 +347,8 @@ async def test_a_sync_applies_the_applied_set_again() -> None:
     async with running_world() as world:
         await world.push("one", deployment(ONE), config_map("settings", a="b"))
         await world.until_run(STAGING, RunKind.ROLLOUT, Phase.SUCCEEDED)
-        gone = next(key for key in world.cluster._objects if key.name == "settings")
-        del world.cluster._objects[gone]
+        gone = next(key for key, _ in world.cluster._objects if key.name == "settings")
+        world.cluster._objects.remove(ObjectRef(gone, "v1"))
         await world.actions.sync(APPROVER, STAGING)
         await world.until_run(STAGING, RunKind.SYNC, Phase.SUCCEEDED)
 
@@ -398,7 +401,7 @@ async def test_an_errored_rollback_that_is_tried_again_is_no_loop() -> None:
         await world.push("two", deployment(TWO))
         await world.until_run(STAGING, RunKind.ROLLOUT, Phase.FAILED)
         world.cluster.fault = lambda _method, _ref: TemporaryError("no answer")
-        await world.until_run(STAGING, RunKind.ROLLBACK, Phase.ERRORED, count=2)
+        await world.until_run(STAGING, RunKind.ROLLBACK, Phase.ERRORED)
         world.cluster.fault = None
         await world.until_run(STAGING, RunKind.ROLLBACK, Phase.SUCCEEDED)
 
