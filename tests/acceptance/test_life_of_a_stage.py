@@ -398,8 +398,9 @@ async def test_an_errored_rollback_that_is_tried_again_is_no_loop() -> None:
         world.cluster.workloads[TWO] = Workload(None, "CrashLoopBackOff", "x", restarts=3)
         await world.push("one", deployment(ONE))
         await world.until_run(STAGING, RunKind.ROLLOUT, Phase.SUCCEEDED)
+        world.cluster.workloads[ONE] = Workload(timedelta(seconds=30))
         await world.push("two", deployment(TWO))
-        await world.until_run(STAGING, RunKind.ROLLOUT, Phase.FAILED)
+        await world.until_run(STAGING, RunKind.ROLLBACK, Phase.RUNNING, step=Step.WAIT_HEALTHY)
         world.cluster.fault = lambda _method, _ref: TemporaryError("no answer")
         await world.until_run(STAGING, RunKind.ROLLBACK, Phase.ERRORED)
         world.cluster.fault = None
