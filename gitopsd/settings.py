@@ -10,10 +10,15 @@ import difflib
 from collections.abc import Mapping
 from datetime import timedelta
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Literal
 
 from pydantic import BaseModel, BeforeValidator, ConfigDict, SecretStr, ValidationError
-from pydantic_settings import BaseSettings, SettingsConfigDict
+from pydantic_settings import (
+    BaseSettings,
+    EnvSettingsSource,
+    PydanticBaseSettingsSource,
+    SettingsConfigDict,
+)
 
 from gitopsd.errors import PermanentError
 
@@ -22,22 +27,33 @@ PREFIX = "GITOPSD_"
 
 
 def _parse_duration(value: object) -> object:
-    """Read ``500ms``, ``60s``, ``5m``, ``2h``; everything else is pydantic's matter."""
-    if isinstance(value, str):
-        for unit in sorted(_UNITS, key=len, reverse=True):
-            number = value.removesuffix(unit)
-            if number != value and number.replace(".", "", 1).isdigit():
-                return timedelta(seconds=float(number) * _UNITS[unit])
-    return value
+    """Read ``500ms``, ``60s``, ``5m``, ``2h``, ``1d``.
+
+    Raises:
+        ValueError: It is text, but none of these.
+    """
+    if not isinstance(value, str):
+        return value
+    for unit in sorted(_UNITS, key=len, reverse=True):
+        number = value.removesuffix(unit)
+        if number != value and number.replace(".", "", 1).isdecimal():
+            read = timedelta(seconds=float(number) * _UNITS[unit])
+            if not read:
+                raise ValueError("it must be longer than nothing")
+            return read
+    message = f"{value!r} is no span of time; write 500ms, 60s, 5m, 2h or 1d"
+    raise ValueError(message)
 
 
 Duration = Annotated[timedelta, BeforeValidator(_parse_duration)]
+
+_SECTION = ConfigDict(frozen=True, extra="forbid")
 
 
 class Address(BaseModel):
     """A base URL of an outside service."""
 
-    model_config = ConfigDict(frozen=True, extra="forbid")
+    model_config = _SECTION
 
     base_url: str = ""
     """Base URL; empty for the service's public one."""
@@ -46,7 +62,7 @@ class Address(BaseModel):
 class SentrySettings(BaseModel):
     """Where bugs are reported."""
 
-    model_config = ConfigDict(frozen=True, extra="forbid")
+    model_config = _SECTION
 
     dsn: SecretStr = SecretStr("")
     """Sentry DSN; empty reports nothing."""
@@ -55,22 +71,22 @@ class SentrySettings(BaseModel):
 class VerifySettings(BaseModel):
     """What checks may reach."""
 
-    model_config = ConfigDict(frozen=True, extra="forbid")
+    model_config = _SECTION
 
     allow_loopback: bool = False
-    """Whether direct checks may reach loopback addresses; for trying things on one machine."""
+    """Whether checks by URL may reach loopback addresses; for trying things on one machine."""
 
 
 class GitSettings(BaseModel):
     """How Git is spoken to."""
 
-    model_config = ConfigDict(frozen=True, extra="forbid")
+    model_config = _SECTION
 
     allow_local: bool = False
-    """Whether plain paths and ``file://`` addresses are repositories; for trying things out."""
+    """Whether plain paths and `file://` addresses are repositories; for trying things out."""
 
     deadline: Duration = timedelta(seconds=60)
-    """Longest time of one fetch; its child process is killed then."""
+    """Longest time of one fetch; it is ended then."""
 
 
 class Settings(BaseSettings):
@@ -79,27 +95,30 @@ class Settings(BaseSettings):
     model_config = SettingsConfigDict(
         env_prefix=PREFIX,
         env_nested_delimiter="__",
+        env_ignore_empty=True,
         frozen=True,
         extra="forbid",
+        # What a variable holds may be a secret; messages name the variable alone.
+        hide_input_in_errors=True,
     )
 
     config_dir: Path = Path("config")
     """The configuration folder."""
 
     data_dir: Path = Path("data")
-    """Where this process keeps its database, Git mirrors and first token; one process at a time."""
+    """Database, Git mirrors, first token; one process at a time, on a local disk."""
 
     listen: str = "127.0.0.1:8080"
-    """``HOST:PORT`` of webhooks and API; port 0 takes a free one."""
+    """`HOST:PORT` of webhooks and API; port 0 takes a free one."""
 
     metrics_listen: str = "127.0.0.1:9090"
-    """``HOST:PORT`` of ``/metrics``; port 0 takes a free one."""
+    """`HOST:PORT` of `/metrics`; port 0 takes a free one."""
 
     database_url: SecretStr = SecretStr("")
-    """``postgresql://...``; empty for SQLite in the data directory."""
+    """`postgresql://...`; empty for SQLite in the data directory."""
 
     redis_url: SecretStr = SecretStr("")
-    """``redis://...`` or ``unix://...`` of the doorbell; empty rings within the process only."""
+    """`redis://...` or `unix://...` of the doorbell; empty rings within the process only."""
 
     poll_interval: Duration = timedelta(seconds=60)
     """How often watched refs are read without any webhook."""
@@ -111,10 +130,10 @@ class Settings(BaseSettings):
     """File with one or two keys for rendered Secrets; without it they are refused."""
 
     renderer: str = ""
-    """Path of kustomize or kubectl; empty takes the one beside the interpreter, then PATH."""
+    """Path of kustomize or kubectl; empty takes the one in PATH or beside the interpreter."""
 
-    log_format: str = "json"
-    """``json`` or ``text``."""
+    log_format: Literal["json", "text"] = "json"
+    """`json` or `text`."""
 
     github: Address = Address()
     """GitHub's API."""
@@ -136,24 +155,58 @@ def load_settings(environment: Mapping[str, str]) -> Settings:
     """Read the settings; a variable of ours that means nothing stops the start.
 
     Args:
-        environment: The process's environment, to find misspelt variables.
+        environment: The process's environment.
 
     Raises:
         PermanentError: A variable is unknown or its value cannot be used; says which and what to
-            write instead.
+            write instead, and never what it holds.
     """
     _refuse_unknown(environment)
+
+    class Read(Settings):
+        @classmethod
+        def settings_customise_sources(
+            cls,
+            settings_cls: type[BaseSettings],
+            init_settings: PydanticBaseSettingsSource,  # noqa: ARG003 - pydantic calls it so
+            env_settings: PydanticBaseSettingsSource,  # noqa: ARG003 - as above
+            dotenv_settings: PydanticBaseSettingsSource,  # noqa: ARG003 - as above
+            file_secret_settings: PydanticBaseSettingsSource,  # noqa: ARG003 - as above
+        ) -> tuple[PydanticBaseSettingsSource, ...]:
+            return (_Given(settings_cls, environment),)
+
     try:
-        return Settings()
+        return Read()
     except ValidationError as error:
-        problem = error.errors()[0]
+        problem = error.errors(include_url=False, include_input=False)[0]
         name = PREFIX + "__".join(str(part) for part in problem["loc"]).upper()
-        raise PermanentError(f"setting {name}: {problem['msg']}. See docs/settings.md") from None
+        said = problem["msg"].removeprefix("Value error, ")
+        raise PermanentError(f"setting {name}: {said}. See docs/settings.md") from None
+
+
+class _Given(EnvSettingsSource):
+    """Reads the variables that were given, not those of the process.
+
+    Args:
+        settings: The model.
+        environment: The variables.
+    """
+
+    def __init__(self, settings: type[BaseSettings], environment: Mapping[str, str]) -> None:
+        self._given = {name.lower(): value for name, value in environment.items()}
+        super().__init__(settings)
+
+    def _load_env_vars(self) -> Mapping[str, str | None]:
+        return {name: value for name, value in self._given.items() if value}
+
+
+CLIENT_NAMES = ("GITOPSD_SERVER", "GITOPSD_TOKEN", "GITOPSD_TOKEN_FILE")
+"""Variables of the CLI as a client; the daemon ignores them."""
 
 
 def names() -> tuple[str, ...]:
-    """List every variable that is read, nested ones spelt out."""
-    found = []
+    """List every variable that the daemon reads, nested ones spelt out."""
+    found: list[str] = []
     for name, info in Settings.model_fields.items():
         kind = info.annotation
         if isinstance(kind, type) and issubclass(kind, BaseModel):
@@ -163,14 +216,10 @@ def names() -> tuple[str, ...]:
     return tuple(found)
 
 
-CLIENT_NAMES = ("GITOPSD_SERVER", "GITOPSD_TOKEN", "GITOPSD_TOKEN_FILE")
-"""Variables of the CLI as a client; the daemon ignores them."""
-
-
 def _refuse_unknown(environment: Mapping[str, str]) -> None:
     known = (*names(), *CLIENT_NAMES)
     for name in environment:
-        if name.startswith(PREFIX) and name.upper() not in known:
-            close = difflib.get_close_matches(name, known, n=1)
+        if name.upper().startswith(PREFIX) and name.upper() not in known:
+            close = difflib.get_close_matches(name.upper(), known, n=1)
             hint = f"did you mean {close[0]}?" if close else "see docs/settings.md"
             raise PermanentError(f"there is no setting {name}; {hint}")
