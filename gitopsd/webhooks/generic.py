@@ -34,7 +34,7 @@ from gitopsd.webhooks.payload import (
     value_at,
 )
 from gitopsd.webhooks.signatures import check_hmac, check_standard_webhook
-from gitopsd.webhooks.urls import parse_repository_url
+from gitopsd.webhooks.urls import drop_user, parse_repository_url
 
 SIGNATURE_HEADERS: tuple[str, ...] = ("webhook-signature", "x-gitopsd-signature-256", "x-signature")
 """Headers that are left out of what is stored."""
@@ -101,12 +101,12 @@ def _parse_push(payload: JsonObject) -> GitPush:
     repository = text_at(payload, "repository").strip()
     if parse_repository_url(repository) is None:
         raise DeliveryError(
-            f"repository is {select_words(repository)!r}, expected its address",
+            f"repository is {select_words(drop_user(repository))!r}, expected its address",
             reason="NoRepository",
         )
     deleted = value_at(payload, "deleted") is True
     return GitPush(
-        urls=(repository,),
+        urls=(drop_user(repository),),
         ref=parse_ref(text_at(payload, "ref")),
         before=parse_before(text_at(payload, "before")),
         after=None if deleted else parse_sha(text_at(payload, "after")),

@@ -23,7 +23,7 @@ from gitopsd.webhooks.payload import (
     value_at,
 )
 from gitopsd.webhooks.signatures import check_hmac
-from gitopsd.webhooks.urls import parse_repository_url
+from gitopsd.webhooks.urls import drop_user, parse_repository_url
 
 SIGNATURE_HEADERS: tuple[str, ...] = ("x-hub-signature-256", "x-hub-signature")
 """Headers that are left out of what is stored."""
@@ -123,7 +123,7 @@ def _find_after(payload: JsonObject) -> CommitSha | None:
 
 def _find_urls(payload: JsonObject) -> tuple[str, ...]:
     found = [text_at(payload, "repository", field).strip() for field in _URL_FIELDS]
-    usable = tuple(dict.fromkeys(url for url in found if parse_repository_url(url)))
+    usable = tuple(dict.fromkeys(drop_user(url) for url in found if parse_repository_url(url)))
     if not usable:
         raise DeliveryError(
             "the payload names no repository: clone_url, ssh_url and html_url are missing",

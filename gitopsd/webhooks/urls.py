@@ -13,6 +13,7 @@ from urllib.parse import unquote, urlsplit
 _MAX_CHARACTERS = 2048
 _UNUSABLE = re.compile(r"[\x00-\x20\x7f\ud800-\udfff]")
 _SCP_LIKE = re.compile(r"(?:[^@/:]+@)?(\[[^\]/]+\]|[^:/@\[\]]+):(?!//)(.+)")
+_USER = re.compile(r"://[^/?#]*@")
 _TRANSPORTS = {
     "http": ("web", 80),
     "https": ("web", 443),
@@ -61,6 +62,11 @@ def parse_repository_url(text: str) -> RepositoryAddress | None:
     if scp_like:
         return _make("ssh", scp_like[1].strip("[]"), None, scp_like[2])
     return _make("file" if stripped.startswith("/") else "", "", None, stripped)
+
+
+def drop_user(url: str) -> str:
+    """Leave out user name and password, so that an address can be stored and shown."""
+    return _USER.sub("://", url, count=1)
 
 
 def same_repository(one: str, other: str) -> bool:

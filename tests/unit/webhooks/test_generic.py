@@ -167,6 +167,10 @@ def test_a_body_without_event_is_refused(payload: Json) -> None:
     "changed, expected",
     [
         ({"repository": " https://git.example/a "}, {"urls": ("https://git.example/a",)}),
+        (
+            {"repository": "https://bot:pw@git.example/a"},
+            {"urls": ("https://git.example/a",)},
+        ),
         ({"before": "a" * 40}, {"before": "a" * 40}),
         ({"before": "x"}, {"before": None}),
         ({"after": "0" * 40}, {"after": None}),
@@ -191,6 +195,11 @@ def test_pushes_are_read_leniently(changed: JsonObject, expected: dict[str, obje
     [
         ({"repository": ""}, "NoRepository", "repository is '', expected its address"),
         ({"repository": 7}, "NoRepository", "repository is '', expected its address"),
+        (
+            {"repository": "https://bot:pw@h:x/"},
+            "NoRepository",
+            "repository is 'https://h:x/', expected its address",
+        ),
         ({"repository": "a b"}, "NoRepository", "repository is 'a b', expected its address"),
         (
             {"ref": "main"},

@@ -192,7 +192,7 @@ def test_fields_are_read_leniently(changed: JsonObject, expected: dict[str, obje
 def test_addresses_are_those_that_can_be_used() -> None:
     """Every usable address counts once, in order; what is no address is passed over."""
     repository: JsonObject = {
-        "clone_url": " https://git.example/a.git ",
+        "clone_url": " https://bot:pw@git.example/a.git ",
         "ssh_url": "https://git.example/a.git",
         "git_url": ["git://git.example/a"],
         "html_url": "javascript:// alert",

@@ -4,7 +4,13 @@ from __future__ import annotations
 
 import pytest
 
-from gitopsd.webhooks.urls import RepositoryAddress, covers, parse_repository_url, same_repository
+from gitopsd.webhooks.urls import (
+    RepositoryAddress,
+    covers,
+    drop_user,
+    parse_repository_url,
+    same_repository,
+)
 
 
 def _web(host: str, port: int | None, path: str) -> RepositoryAddress:
@@ -120,3 +126,19 @@ def test_the_same_repository_is_recognised(one: str, other: str, same: bool) -> 
 def test_prefixes_cover_what_lies_under_them(prefix: str, address: str, covered: bool) -> None:
     """A prefix ends at a slash, so a team does not cover its namesakes."""
     assert covers(prefix, address) is covered
+
+
+@pytest.mark.parametrize(
+    "url, shown",
+    [
+        ("https://bot:pw@git.example/a", "https://git.example/a"),
+        ("https://bot:p@w@git.example/a", "https://git.example/a"),
+        ("https://git.example/a@b", "https://git.example/a@b"),
+        ("https://git.example?a=b@c", "https://git.example?a=b@c"),
+        ("https://a@b@c", "https://c"),
+        ("git@git.example:a", "git@git.example:a"),
+    ],
+)
+def test_users_are_dropped(url: str, shown: str) -> None:
+    """A password in a payload is neither stored nor shown."""
+    assert drop_user(url) == shown
