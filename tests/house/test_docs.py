@@ -17,9 +17,11 @@ from tests.support.documents import (
     list_anchors,
     list_code,
     list_code_words,
+    list_commands,
     list_documents,
     list_links,
     list_table_rows,
+    parse_command,
     read_configuration_blocks,
     read_document,
 )
@@ -78,6 +80,19 @@ def test_every_make_target_that_is_named_exists(name: str) -> None:
     makefile = read_document("Makefile")
 
     assert {target for target in named if f"\n{target}:" not in makefile} == set()
+
+
+@pytest.mark.parametrize("name", list_documents())
+def test_every_command_that_is_named_can_be_typed(name: str) -> None:
+    """The command line takes each command of the documents, with its options and arguments."""
+    refused = []
+    for command in list_commands(read_document(name), "gitopsd"):
+        try:
+            parse_command(command)
+        except Exception as error:  # noqa: BLE001 - the parser's own classes are private to typer
+            refused.append(f"{command}: {error}")
+
+    assert refused == []
 
 
 def test_the_layout_table_is_the_layout() -> None:

@@ -4,8 +4,13 @@ from __future__ import annotations
 
 import ast
 import re
+import shlex
 from collections.abc import Iterator
+from typing import Any
 
+import typer
+
+from gitopsd.cli.app import app
 from tests.support.projects import REPOSITORY
 
 _LINK = re.compile(r"(?<!\!)\[[^\]]*\]\(([^)\s]+)\)")
@@ -43,6 +48,35 @@ def list_anchors(text: str) -> set[str]:
 def list_code(text: str) -> list[str]:
     """List all pieces of inline code outside of code blocks."""
     return _CODE.findall(_FENCE.sub("", text))
+
+
+def list_commands(text: str, program: str) -> list[str]:
+    """List the commands of one program: inline code and indented lines that begin with it."""
+    prose = _FENCE.sub("", text)
+    lines = re.findall(r"^ {4}(\S.*)$", prose, re.MULTILINE)
+    commands = [*list_code(text), *(line.partition("  # ")[0] for line in lines)]
+    return [command for command in commands if command.startswith(f"{program} ")]
+
+
+def parse_command(command: str) -> None:
+    """Parse a command of gitopsd's command line, as a shell would hand it over; nothing runs.
+
+    A verb alone is a mention of it and needs no arguments.
+
+    Raises:
+        Exception: The command line would refuse it; which class is typer's matter.
+    """
+    context = None
+    parser: Any = typer.main.get_command(app)
+    name, *words = shlex.split(command)
+    while True:
+        context = parser.make_context(name, words, parent=context)
+        if not hasattr(parser, "resolve_command"):
+            return
+        rest = [*context._protected_args, *context.args]
+        name, parser, words = parser.resolve_command(context, rest)
+        if not words:
+            return
 
 
 def read_configuration_blocks(text: str) -> dict[str, str]:
