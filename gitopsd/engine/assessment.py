@@ -4,25 +4,32 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from datetime import datetime
 
 from gitopsd.domain.manifests import ChangeAction, Json, JsonObject, ObjectChange
 from gitopsd.domain.verifications import Destination
+from gitopsd.engine.fan_out import run_all
 from gitopsd.engine.placing import Placed
 from gitopsd.engine.refusals import raise_if_temporary, reason_of, sentence, status_of
 from gitopsd.engine.step_context import StepContext
 from gitopsd.kube.boundary import check_boundary, check_owner
 from gitopsd.kube.canonical import digest_of
 from gitopsd.kube.diffing import change_of
-from gitopsd.kube.field_managers import describe_losers, find_scaled, parse_losers, strip_replicas
+from gitopsd.kube.field_managers import (
+    describe_losers,
+    find_scaled,
+    needs_migration,
+    parse_losers,
+    replicas_handover,
+    strip_replicas,
+    version_patch,
+)
 from gitopsd.kube.immutability import Recreation, decide_recreation, is_immutable_refusal
-from gitopsd.kube.names import FIELD_MANAGER, parse_adopt
-from gitopsd.kube.objects import string_at
+from gitopsd.kube.names import FIELD_MANAGER, ApplyMode, parse_adopt
+from gitopsd.kube.objects import int_at, is_terminating, mapping_at, string_at
 from gitopsd.kube.statuses import StatusKind, classify
-from gitopsd.ports import ApiRefusal, Cluster
-
-IN_FLIGHT = 16
-"""Requests under way at once to one cluster."""
+from gitopsd.ports import ApiRefusal, AppliedObject, Cluster
 
 
 @dataclass(frozen=True, slots=True)
@@ -34,14 +41,39 @@ class Assessed:
         change: Its line in the change set; None when it was refused.
         refusal: (reason, sentence) of a definite refusal.
         version: Live resourceVersion that was seen; empty when it does not exist.
+        generation: Live generation that was seen.
         digest: Digest of the bytes that would be sent.
+        plain: Whether an apply of those bytes is all it takes.
     """
 
     placed: Placed
     change: ObjectChange | None
     refusal: tuple[str, str] | None = None
     version: str = ""
+    generation: int = 0
     digest: str = ""
+    plain: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class Seen:
+    """What Validate saw of an object, as far as Apply may go by it.
+
+    Attributes:
+        action: What an apply would do.
+        version: Live resourceVersion; empty when it did not exist.
+        generation: Live generation.
+        digest: Digest of the bytes that would be sent.
+        plain: Whether an apply of those bytes is all it takes.
+        at: When it was seen.
+    """
+
+    action: ChangeAction
+    version: str
+    generation: int
+    digest: str
+    plain: bool
+    at: datetime
 
 
 async def assess_objects(
@@ -52,21 +84,35 @@ async def assess_objects(
     Raises:
         TemporaryError: The cluster did not answer for at least one of them.
     """
-    limit = asyncio.Semaphore(IN_FLIGHT)
     scaled = find_scaled(item.obj for item in placed)
     coming = {item.ref.key.name for item in placed if item.ref.key.kind == "Namespace"}
 
-    async def one(item: Placed) -> Assessed:
-        async with limit:
-            return await _assess(context, cluster, item, coming, scaled=item.ref.key in scaled)
+    async def assess(item: Placed) -> Assessed:
+        return await _assess(context, cluster, item, coming, scaled=item.ref.key in scaled)
 
-    return tuple(await asyncio.gather(*(one(item) for item in placed)))
+    return tuple(await run_all(placed, assess))
 
 
 def destination(context: StepContext) -> Destination:
     """Tell where the stage may write."""
     spec = context.spec
     return Destination(spec.cluster, spec.namespace, spec.namespaces, spec.service_account)
+
+
+def refuse_owner(context: StepContext, item: Placed, live: JsonObject) -> tuple[str, str] | None:
+    """Say why a live object may not be written: it is another's; None when it may."""
+    owned = check_owner(
+        live,
+        application=context.application.name,
+        stage=context.spec.name,
+        adopt=parse_adopt(item.obj) or parse_adopt(live),
+    )
+    return (owned.reason, owned.message) if owned is not None else None
+
+
+def body_to_send(item: Placed, *, exists: bool, scaled: bool) -> JsonObject:
+    """Tell what an apply sends: an autoscaler's replicas are left to it once they are there."""
+    return strip_replicas(item.obj) if scaled and exists else item.obj
 
 
 async def _assess(
@@ -85,6 +131,8 @@ async def _assess(
     )
     if outside is not None:
         return Assessed(item, None, (outside.reason, outside.message))
+    if item.mode is ApplyMode.IGNORE:
+        return Assessed(item, _skipped(item, "its annotation says that it is not written"))
     if not item.served:
         return Assessed(item, _later(item, "checked once its definition is there"))
     return await _ask(context, cluster, item, coming, scaled=scaled)
@@ -93,33 +141,67 @@ async def _assess(
 async def _ask(
     context: StepContext, cluster: Cluster, item: Placed, coming: set[str], *, scaled: bool
 ) -> Assessed:
-    live, tried = await asyncio.gather(
-        cluster.get(item.ref),
-        cluster.apply(item.obj, manager=FIELD_MANAGER, force=False, dry_run=True),
-    )
+    tried: AppliedObject | ApiRefusal | None = None
+    if scaled or item.mode is ApplyMode.IF_NOT_PRESENT:
+        live = await cluster.get(item.ref)
+    else:
+        live, tried = await asyncio.gather(
+            cluster.get(item.ref),
+            cluster.apply(item.obj, manager=FIELD_MANAGER, force=False, dry_run=True),
+        )
     if isinstance(live, ApiRefusal):
         raise_if_temporary(item.ref, live)
         return Assessed(item, None, (reason_of(live), sentence(item.ref, live)))
-    owned = check_owner(
-        live,
-        application=context.application.name,
-        stage=context.spec.name,
-        adopt=parse_adopt(item.obj) or (live is not None and parse_adopt(live)),
-    )
+    owned = refuse_owner(context, item, live) if live is not None else None
     if owned is not None:
-        return Assessed(item, None, (owned.reason, owned.message))
-    obj, note = item.obj, ""
-    if scaled and live is not None:
-        obj, note = strip_replicas(obj), "replicas left to the autoscaler"
+        return Assessed(item, None, owned)
+    if live is not None and item.mode is ApplyMode.IF_NOT_PRESENT:
+        return Assessed(item, _skipped(item, "it exists, and is only created where it does not"))
+    body = body_to_send(item, exists=live is not None, scaled=scaled)
+    expected = _with_live_replicas(body, live) if scaled and live is not None else body
+    if tried is None:
+        tried = await cluster.apply(expected, manager=FIELD_MANAGER, force=False, dry_run=True)
+    notes = ["replicas left to the autoscaler"] if body is not item.obj else []
     if isinstance(tried, ApiRefusal) and classify(status_of(tried)) is StatusKind.FIELD_CONFLICT:
-        note = "; ".join(filter(None, (note, describe_losers(parse_losers(status_of(tried))))))
-    if isinstance(tried, ApiRefusal) or obj is not item.obj:
-        tried = await cluster.apply(obj, manager=FIELD_MANAGER, force=True, dry_run=True)
+        notes.append(describe_losers(parse_losers(status_of(tried))))
+        tried = await cluster.apply(expected, manager=FIELD_MANAGER, force=True, dry_run=True)
     if isinstance(tried, ApiRefusal):
         return _refused(item, live, tried, coming)
-    change = change_of(live, tried.live, note=note)
-    version = string_at(live, "metadata", "resourceVersion") if live is not None else ""
-    return Assessed(item, change, version=version, digest=digest_of(obj))
+    return _changed(item, live, tried.live, body, notes)
+
+
+def _with_live_replicas(body: JsonObject, live: JsonObject) -> JsonObject:
+    """Show a dry-run what will be once the replicas are handed over: they stay as they are."""
+    handover = replicas_handover(live)
+    if handover is None:
+        return body
+    spec = {**mapping_at(body, "spec"), **mapping_at(handover, "spec")}
+    return {**body, "spec": spec}
+
+
+def _changed(
+    item: Placed, live: JsonObject | None, after: JsonObject, body: JsonObject, notes: list[str]
+) -> Assessed:
+    change = change_of(live, after, note="; ".join(notes))
+    if live is None:
+        return Assessed(item, change, digest=digest_of(body), plain=True)
+    special = ""
+    if is_terminating(live):
+        special = "it is being deleted, and made anew when it is gone"
+    elif item.mode is ApplyMode.OVERRIDE and needs_migration(live):
+        special = "takes over the fields of client-side kubectl"
+    if special:
+        note = "; ".join([*notes, special])
+        change = replace(change, action=ChangeAction.CONFIGURED, note=note)
+    handed = body is item.obj or replicas_handover(live) is None
+    return Assessed(
+        item,
+        change,
+        version=string_at(live, "metadata", "resourceVersion"),
+        generation=int_at(live, "metadata", "generation") or 0,
+        digest=digest_of(body),
+        plain=not special and handed,
+    )
 
 
 def _refused(
@@ -129,12 +211,15 @@ def _refused(
     kind = classify(status)
     if kind is StatusKind.NAMESPACE_MISSING and item.ref.key.namespace in coming:
         return Assessed(item, _later(item, "checked once its namespace is there"))
-    if is_immutable_refusal(status) and live is not None:
+    if live is not None and kind is StatusKind.STALE_FIELDS and version_patch(live):
+        note = "the API version of its managed fields is rewritten first"
+        change = ObjectChange(item.ref, ChangeAction.CONFIGURED, note=note, checked=False)
+        return Assessed(item, change)
+    if live is not None and is_immutable_refusal(status):
         decision = decide_recreation(item.obj, status)
         if isinstance(decision, Recreation):
-            change = change_of(live, item.obj, note="deleted and created anew: immutable field")
-            version = string_at(live, "metadata", "resourceVersion")
-            return Assessed(item, change, version=version, digest=digest_of(item.obj))
+            note = "deleted and created anew: immutable field"
+            return Assessed(item, change_of(live, item.obj, note=note))
         return Assessed(item, None, (decision.reason, decision.message))
     raise_if_temporary(item.ref, refusal)
     return Assessed(item, None, (reason_of(refusal), sentence(item.ref, refusal)))
@@ -142,6 +227,10 @@ def _refused(
 
 def _later(item: Placed, note: str) -> ObjectChange:
     return ObjectChange(item.ref, ChangeAction.CREATED, note=note, checked=False)
+
+
+def _skipped(item: Placed, note: str) -> ObjectChange:
+    return ObjectChange(item.ref, ChangeAction.SKIPPED, note=note)
 
 
 def describe_assessed(item: Assessed) -> dict[str, Json]:
@@ -156,7 +245,9 @@ def describe_assessed(item: Assessed) -> dict[str, Json]:
         "name": key.name,
         "version": item.placed.ref.version,
         "resourceVersion": item.version,
+        "generation": item.generation,
         "digest": item.digest,
+        "plain": item.plain,
     }
     if change is not None:
         described |= {
@@ -168,6 +259,27 @@ def describe_assessed(item: Assessed) -> dict[str, Json]:
     if item.refusal is not None:
         described |= {"refused": item.refusal[0], "message": item.refusal[1]}
     return described
+
+
+def parse_seen(evidence: JsonObject | None) -> dict[str, Seen]:
+    """Read back what Validate saw, by identity; nothing where the evidence says nothing."""
+    objects = evidence.get("objects") if evidence is not None else None
+    at = evidence.get("at") if evidence is not None else None
+    if not isinstance(objects, list) or not isinstance(at, str):
+        return {}
+    seen = {}
+    for item in objects:
+        if isinstance(item, dict) and item.get("action") and item.get("digest"):
+            generation = item.get("generation")
+            seen[identity_of(item)] = Seen(
+                action=ChangeAction(item["action"]),
+                version=str(item.get("resourceVersion", "")),
+                generation=generation if isinstance(generation, int) else 0,
+                digest=str(item["digest"]),
+                plain=item.get("plain") is True,
+                at=datetime.fromisoformat(at),
+            )
+    return seen
 
 
 def identity_of(described: Mapping[str, Json]) -> str:

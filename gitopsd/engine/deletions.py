@@ -2,10 +2,8 @@
 
 from __future__ import annotations
 
-import asyncio
-
 from gitopsd.domain.manifests import Inventory, JsonObject, ObjectKey, ObjectRef
-from gitopsd.engine.assessment import IN_FLIGHT
+from gitopsd.engine.fan_out import run_all
 from gitopsd.engine.refusals import raise_if_temporary
 from gitopsd.engine.step_context import StepContext
 from gitopsd.kube.inventory import PrunePlan, compute_prune
@@ -17,26 +15,38 @@ async def plan_deletions(
 ) -> PrunePlan:
     """Look at every object that left the set and decide what happens to it.
 
+    An object that may not be looked at stays, and stays on the list.
+
     Raises:
         TemporaryError: The cluster did not answer for one of them.
     """
     keys = {ref.key for ref in wanted}
     gone = [entry.ref for entry in inventory.entries if entry.ref.key not in keys]
-    limit = asyncio.Semaphore(IN_FLIGHT)
 
-    async def one(ref: ObjectRef) -> tuple[ObjectKey, JsonObject | None]:
-        async with limit:
-            live = await cluster.get(ref)
+    async def look(ref: ObjectRef) -> tuple[ObjectKey, JsonObject | ApiRefusal | None]:
+        live = await cluster.get(ref)
         if isinstance(live, ApiRefusal):
             raise_if_temporary(ref, live)
-            return ref.key, None
         return ref.key, live
 
-    live = dict(await asyncio.gather(*(one(ref) for ref in gone)))
+    seen = await run_all(gone, look)
     return compute_prune(
         inventory.entries,
         wanted,
-        live,
+        {key: live for key, live in seen if not isinstance(live, ApiRefusal)},
         application=context.application.name,
         stage=context.spec.name,
     )
+
+
+async def find_remaining(cluster: Cluster, refs: list[ObjectRef]) -> frozenset[ObjectKey]:
+    """Find which of some deleted objects are still there, held by finalizers or their pods.
+
+    Raises:
+        TemporaryError: The cluster did not answer for one of them.
+    """
+
+    async def look(ref: ObjectRef) -> tuple[ObjectKey, bool]:
+        return ref.key, await cluster.get(ref) is not None
+
+    return frozenset(key for key, there in await run_all(refs, look) if there)

@@ -1,4 +1,4 @@
-"""One look at everything a run applied: live objects, their pods, and what that means."""
+"""Looks at everything a run applied: live objects, their pods, and what that means."""
 
 from __future__ import annotations
 
@@ -9,21 +9,44 @@ from datetime import datetime
 
 from gitopsd.domain.manifests import Json, JsonObject, ObjectHealth
 from gitopsd.domain.work import EvidenceKind
-from gitopsd.engine.assessment import IN_FLIGHT, identity_of, identity_of_placed
+from gitopsd.engine.assessment import identity_of, identity_of_placed
+from gitopsd.engine.fan_out import run_all
 from gitopsd.engine.placing import Placed, place_objects
-from gitopsd.engine.refusals import raise_if_temporary
+from gitopsd.engine.refusals import raise_unseen
 from gitopsd.engine.step_context import StepContext
 from gitopsd.errors import GitopsdError
 from gitopsd.kube.findings import NOT_APPLIED, Applied, HealthSettings
 from gitopsd.kube.health import Expected, compute_set_health
-from gitopsd.kube.objects import kind_of, namespace_of
+from gitopsd.kube.names import ApplyMode
+from gitopsd.kube.objects import kind_of, namespace_of, string_at
 from gitopsd.kube.restarts import restarts_of
+from gitopsd.kube.revisions import find_new_pods
 from gitopsd.kube.rollouts import EvidenceTarget, RolloutVerdict, compute_rollout_failure
 from gitopsd.kube.verdicts import MAX_LOG_LINES, SetState, SetVerdict, judge, make_evidence
 from gitopsd.ports import ApiRefusal, Cluster
 
 WORKLOADS = frozenset({"Deployment", "StatefulSet", "DaemonSet", "ReplicaSet", "Job", "Pod"})
 """Kinds whose pods are looked at."""
+
+STILL = frozenset(
+    {
+        ("", "ConfigMap"),
+        ("", "LimitRange"),
+        ("", "ResourceQuota"),
+        ("", "Secret"),
+        ("", "Service"),
+        ("", "ServiceAccount"),
+        ("apiextensions.k8s.io", "CustomResourceDefinition"),
+        ("batch", "CronJob"),
+        ("networking.k8s.io", "Ingress"),
+        ("networking.k8s.io", "NetworkPolicy"),
+        ("rbac.authorization.k8s.io", "ClusterRole"),
+        ("rbac.authorization.k8s.io", "ClusterRoleBinding"),
+        ("rbac.authorization.k8s.io", "Role"),
+        ("rbac.authorization.k8s.io", "RoleBinding"),
+    }
+)
+"""Kinds that stay healthy once they are: a waiting step looks at each of them until then."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -33,14 +56,16 @@ class Sight:
     Attributes:
         verdict: What it means.
         missing: Whether an applied object does not exist.
-        restarts: Restarts by pod and container, of all pods of the namespaces looked at.
-        events: Events of those namespaces; empty while nothing is wrong.
+        restarts: Restarts by pod and container, of the newest pods of the set's workloads.
+        events: Events of their namespaces; empty while nothing is wrong.
+        workloads: (API version, kind, namespace) of the set's workloads.
     """
 
     verdict: SetVerdict
     missing: bool = False
     restarts: Mapping[str, int] = field(default_factory=dict)
     events: tuple[JsonObject, ...] = ()
+    workloads: frozenset[tuple[str, str, str]] = frozenset()
 
     @property
     def healthy(self) -> bool:
@@ -65,11 +90,10 @@ class Sight:
 
 @dataclass(frozen=True, slots=True)
 class _Surroundings:
-    """What stands around workloads: their controllers' objects, pods, events."""
+    """What stands around workloads: their controllers' objects and their pods."""
 
-    controllers: tuple[JsonObject, ...]
-    pods: tuple[JsonObject, ...]
-    events: tuple[JsonObject, ...]
+    controllers: tuple[JsonObject, ...] = ()
+    pods: tuple[JsonObject, ...] = ()
 
 
 async def look_at(context: StepContext) -> Sight:
@@ -78,114 +102,161 @@ async def look_at(context: StepContext) -> Sight:
     Raises:
         TemporaryError: The cluster did not answer; that is no verdict.
     """
-    rendered = await context.load_rendered()
-    cluster = context.cluster()
-    applied = await _applied(context)
-    placed = await place_objects(cluster, rendered.objects, context.spec.namespace)
-    live = await _get_all(cluster, placed)
-    now = context.services.clock.now()
-    settings = HealthSettings(unschedulable_grace=context.spec.unschedulable_grace)
-    expected = [
-        await _expected(cluster, item, found, applied.get(identity_of_placed(item), NOT_APPLIED))
-        for item, found in zip(placed, live, strict=True)
-    ]
-    healths = compute_set_health(expected, now, settings)
-    workloads = [item for item in expected if item.live and kind_of(item.live) in WORKLOADS]
-    around = await _surroundings(cluster, workloads)
-    rollouts = _judge_workloads(workloads, around, now, settings)
-    return Sight(
-        verdict=judge(healths, rollouts),
-        missing=any(item.live is None for item in expected) and not _all_fine(healths),
-        restarts=restarts_of(around.pods),
-        events=around.events,
-    )
+    return await Looker(context).look()
+
+
+class Looker:
+    """Looks again and again within one execution of a step.
+
+    What does not move by itself is looked at until it is healthy; events are asked for only when
+    something is not.
+
+    Args:
+        context: The step.
+    """
+
+    def __init__(self, context: StepContext) -> None:
+        self._context = context
+        self._cluster = context.cluster()
+        self._applied: Mapping[str, Applied] | None = None
+        self._placed: tuple[Placed, ...] = ()
+        self._settled: dict[str, JsonObject] = {}
+
+    async def look(self) -> Sight:
+        """Look once.
+
+        Raises:
+            TemporaryError: The cluster did not answer, or does not let us look; no verdict.
+        """
+        applied = await self._load()
+        found = await run_all(self._placed, self._get)
+        now = self._context.services.clock.now()
+        settings = HealthSettings(unschedulable_grace=self._context.spec.unschedulable_grace)
+        expected = [
+            Expected(
+                item.obj,
+                live,
+                applied.get(identity_of_placed(item), NOT_APPLIED),
+                has_status=item.has_status,
+            )
+            for item, live in zip(self._placed, found, strict=True)
+        ]
+        healths = compute_set_health(expected, now, settings)
+        self._settle(found, healths)
+        workloads = [item for item in expected if item.live and kind_of(item.live) in WORKLOADS]
+        around = await self._look_around(workloads)
+        events: tuple[JsonObject, ...] = ()
+        verdict = judge(healths, _judge_workloads(workloads, around, events, now, settings))
+        if workloads and verdict.state is not SetState.HEALTHY:
+            events = await self._list_all([("v1", "Event")], workloads)
+            verdict = judge(healths, _judge_workloads(workloads, around, events, now, settings))
+        return Sight(
+            verdict=verdict,
+            missing=any(item.live is None for item in expected) and not _all_fine(healths),
+            restarts=_restarts(workloads, around),
+            events=events,
+            workloads=frozenset(
+                (string_at(item.live, "apiVersion"), kind_of(item.live), namespace_of(item.live))
+                for item in workloads
+                if item.live is not None
+            ),
+        )
+
+    async def _load(self) -> Mapping[str, Applied]:
+        """Read what the run applied; kinds that were not served then are looked up again."""
+        if self._applied is None:
+            self._applied = await _load_applied(self._context)
+        if not self._placed or not all(item.served for item in self._placed):
+            rendered = await self._context.load_rendered()
+            placed = await place_objects(
+                self._cluster, rendered.objects, self._context.spec.namespace
+            )
+            self._placed = tuple(item for item in placed if item.mode is not ApplyMode.IGNORE)
+        return self._applied
+
+    async def _get(self, item: Placed) -> JsonObject | None:
+        settled = self._settled.get(identity_of_placed(item))
+        if settled is not None:
+            return settled
+        live = await self._cluster.get(item.ref)
+        if isinstance(live, ApiRefusal):
+            raise_unseen(item.ref, live)
+        return live
+
+    def _settle(self, found: Sequence[JsonObject | None], healths: Sequence[ObjectHealth]) -> None:
+        for item, live, health in zip(self._placed, found, healths, strict=True):
+            key = item.ref.key
+            still = (key.group, key.kind) in STILL and health.health.value == "Healthy"
+            if live is not None and (still or health.advisory):
+                self._settled[identity_of_placed(item)] = live
+
+    async def _look_around(self, workloads: Sequence[Expected]) -> _Surroundings:
+        """List the pods of every namespace with workloads, and what stands between them."""
+        kinds = {kind_of(item.live) for item in workloads if item.live is not None}
+        between = [("apps/v1", "ReplicaSet")] if "Deployment" in kinds else []
+        if kinds & {"DaemonSet", "StatefulSet"}:
+            between.append(("apps/v1", "ControllerRevision"))
+        controllers, pods = await asyncio.gather(
+            self._list_all(between, workloads), self._list_all([("v1", "Pod")], workloads)
+        )
+        return _Surroundings(controllers, pods)
+
+    async def _list_all(
+        self, kinds: Sequence[tuple[str, str]], workloads: Sequence[Expected]
+    ) -> tuple[JsonObject, ...]:
+        namespaces = sorted({namespace_of(item.live) for item in workloads if item.live})
+        wanted = [(version, kind, namespace) for namespace in namespaces for version, kind in kinds]
+        lists = await run_all(wanted, self._list)
+        return tuple(obj for items in lists for obj in items)
+
+    async def _list(self, collection: tuple[str, str, str]) -> tuple[JsonObject, ...]:
+        """List a collection; one that may not be listed only makes the verdict less telling."""
+        found = await self._cluster.fetch_list(*collection)
+        return () if isinstance(found, ApiRefusal) else found
 
 
 def _all_fine(healths: Sequence[ObjectHealth]) -> bool:
     return all(found.health.value == "Healthy" for found in healths)
 
 
-async def _applied(context: StepContext) -> Mapping[str, Applied]:
-    """Read what the run's Apply was answered: generations, and when it wrote."""
+async def _load_applied(context: StepContext) -> Mapping[str, Applied]:
+    """Read what the run's Apply was answered: generations, and when it changed something."""
     evidence = await context.load_evidence(EvidenceKind.HEALTH, "applied")
-    if evidence is None:
-        return {}
-    objects, at = evidence.get("applied"), evidence.get("at")
-    moment = datetime.fromisoformat(at) if isinstance(at, str) else None
+    objects = evidence.get("applied") if evidence is not None else None
     found = {}
     for item in objects if isinstance(objects, list) else ():
         if isinstance(item, dict):
-            generation = item.get("generation")
+            generation, at = item.get("generation"), item.get("at")
             found[identity_of(item)] = Applied(
                 generation if isinstance(generation, int) else 0,
-                moment if item.get("written") else None,
+                datetime.fromisoformat(at) if isinstance(at, str) else None,
             )
     return found
 
 
-async def _get_all(cluster: Cluster, placed: tuple[Placed, ...]) -> tuple[JsonObject | None, ...]:
-    limit = asyncio.Semaphore(IN_FLIGHT)
-
-    async def one(item: Placed) -> JsonObject | None:
-        async with limit:
-            live = await cluster.get(item.ref)
-        if isinstance(live, ApiRefusal):
-            raise_if_temporary(item.ref, live)
-            return None
-        return live
-
-    return tuple(await asyncio.gather(*(one(item) for item in placed)))
-
-
-async def _expected(
-    cluster: Cluster, item: Placed, live: JsonObject | None, applied: Applied
-) -> Expected:
-    info = await cluster.fetch_kind(item.ref)
-    return Expected(item.obj, live, applied, has_status=info is not None and info.has_status)
-
-
-async def _surroundings(cluster: Cluster, workloads: Sequence[Expected]) -> _Surroundings:
-    """List pods, controllers' objects and events of every namespace with workloads."""
-    namespaces = sorted({namespace_of(item.live) for item in workloads if item.live is not None})
-    kinds = [("apps/v1", "ReplicaSet"), ("v1", "Pod"), ("v1", "Event")]
-    if any(item.live and kind_of(item.live) in ("DaemonSet", "StatefulSet") for item in workloads):
-        kinds.append(("apps/v1", "ControllerRevision"))
-    wanted = [(version, kind, namespace) for namespace in namespaces for version, kind in kinds]
-    lists = await asyncio.gather(*(_list(cluster, *item) for item in wanted))
-    found: dict[str, list[JsonObject]] = {kind: [] for _, kind in kinds}
-    for (_, kind, _), items in zip(wanted, lists, strict=True):
-        found[kind] += items
-    return _Surroundings(
-        controllers=(*found["ReplicaSet"], *found.get("ControllerRevision", ())),
-        pods=tuple(found["Pod"]),
-        events=tuple(found["Event"]),
-    )
-
-
-async def _list(
-    cluster: Cluster, api_version: str, kind: str, namespace: str
-) -> tuple[JsonObject, ...]:
-    """List a collection; one that may not be listed only makes the verdict less telling."""
-    found = await cluster.fetch_list(api_version, kind, namespace)
-    return () if isinstance(found, ApiRefusal) else found
-
-
 def _judge_workloads(
-    workloads: Sequence[Expected], around: _Surroundings, now: datetime, settings: HealthSettings
+    workloads: Sequence[Expected],
+    around: _Surroundings,
+    events: Sequence[JsonObject],
+    now: datetime,
+    settings: HealthSettings,
 ) -> list[RolloutVerdict]:
     return [
         compute_rollout_failure(
-            item.live,
-            around.controllers,
-            around.pods,
-            around.events,
-            now,
-            settings,
-            item.applied,
+            item.live, around.controllers, around.pods, events, now, settings, item.applied
         )
         for item in workloads
         if item.live is not None
     ]
+
+
+def _restarts(workloads: Sequence[Expected], around: _Surroundings) -> dict[str, int]:
+    """Count restarts of the set's own new pods: others in the namespace are nobody's verdict."""
+    counts: dict[str, int] = {}
+    for item in workloads:
+        if item.live is not None:
+            counts |= restarts_of(find_new_pods(item.live, around.controllers, around.pods))
+    return counts
 
 
 async def keep_evidence(context: StepContext, sight: Sight) -> None:
@@ -207,16 +278,20 @@ async def keep_evidence(context: StepContext, sight: Sight) -> None:
 
 
 async def _log(cluster: Cluster, target: EvidenceTarget) -> tuple[str, ...]:
+    """Read a container's last words: of the one that ended, else of the one that runs."""
     if not target.container:
         return ()
-    try:
-        found = await cluster.fetch_log(
-            target.namespace,
-            target.pod,
-            target.container,
-            previous=target.previous,
-            tail_lines=MAX_LOG_LINES,
-        )
-    except GitopsdError:
-        return ()
-    return () if isinstance(found, ApiRefusal) else found
+    for previous in (True, False) if target.previous else (False,):
+        try:
+            found = await cluster.fetch_log(
+                target.namespace,
+                target.pod,
+                target.container,
+                previous=previous,
+                tail_lines=MAX_LOG_LINES,
+            )
+        except GitopsdError:
+            return ()
+        if not isinstance(found, ApiRefusal):
+            return found
+    return ()

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from dataclasses import dataclass, replace
 
-from gitopsd.domain.manifests import JsonObject, ObjectKey, ObjectRef
+from gitopsd.domain.manifests import Json, JsonObject, ObjectKey, ObjectRef
+from gitopsd.kube.names import ApplyMode, HookPhase, parse_apply_mode, parse_hook_phases
 from gitopsd.kube.objects import mapping_at, parse_ref, string_at
 from gitopsd.ports import Cluster, KindInfo
 
@@ -18,31 +20,44 @@ class Placed:
         ref: Its address.
         namespaced: Whether its kind lives in a namespace; None when nobody knows the kind.
         served: Whether the server serves its kind now.
+        has_status: Whether its kind has a status subresource.
+        mode: How it is written.
     """
 
     obj: JsonObject
     ref: ObjectRef
     namespaced: bool | None
     served: bool
+    has_status: bool = False
+    mode: ApplyMode = ApplyMode.OVERRIDE
 
 
 async def place_objects(
-    cluster: Cluster, objects: tuple[JsonObject, ...], namespace: str
+    cluster: Cluster, objects: Iterable[JsonObject], namespace: str
 ) -> tuple[Placed, ...]:
-    """Place a set, in its own order.
+    """Place a set, in its own order, without its hooks.
+
+    As in Argo CD an object with a hook annotation is never part of the ordinary set.
 
     Raises:
         TemporaryError: The server's discovery does not answer.
         PermanentError: An object has no identity.
     """
-    own = _kinds_of_definitions(objects)
+    ordinary = [obj for obj in objects if not parse_hook_phases(obj)]
+    own = find_defined(ordinary)
     placed = []
-    for obj in objects:
+    for obj in ordinary:
         ref = parse_ref(obj)
         info = await cluster.fetch_kind(ref)
         scope = info.namespaced if info is not None else own.get((ref.key.group, ref.key.kind))
         placed.append(_place(obj, ref, scope, info, namespace))
     return tuple(placed)
+
+
+def list_hooks(objects: Iterable[JsonObject]) -> list[tuple[JsonObject, tuple[HookPhase, ...]]]:
+    """List the hooks of a set that run at all, with their phases."""
+    found = [(obj, parse_hook_phases(obj)) for obj in objects]
+    return [(obj, phases) for obj, phases in found if phases and HookPhase.SKIP not in phases]
 
 
 def _place(
@@ -52,16 +67,35 @@ def _place(
     info: KindInfo | None,
     namespace: str,
 ) -> Placed:
+    placed = Placed(
+        obj,
+        ref,
+        namespaced,
+        served=info is not None,
+        has_status=info is not None and info.has_status,
+        mode=parse_apply_mode(obj),
+    )
     if namespaced and not ref.key.namespace:
-        metadata = {**mapping_at(obj, "metadata"), "namespace": namespace}
-        obj = {**obj, "metadata": metadata}
-        key = ObjectKey(ref.key.group, ref.key.kind, namespace, ref.key.name)
-        ref = replace(ref, key=key)
-    return Placed(obj, ref, namespaced, served=info is not None)
+        return _move(placed, namespace)
+    if namespaced is False and ref.key.namespace:  # kustomize cannot know a custom kind's scope
+        return _move(placed, "")
+    return placed
 
 
-def _kinds_of_definitions(objects: tuple[JsonObject, ...]) -> dict[tuple[str, str], bool]:
-    """Read which kinds the set's own CustomResourceDefinitions bring, and their scope."""
+def _move(placed: Placed, namespace: str) -> Placed:
+    metadata: dict[str, Json] = dict(mapping_at(placed.obj, "metadata"))
+    metadata.pop("namespace", None)
+    if namespace:
+        metadata["namespace"] = namespace
+    key = placed.ref.key
+    moved = ObjectKey(key.group, key.kind, namespace, key.name)
+    return replace(
+        placed, obj={**placed.obj, "metadata": metadata}, ref=replace(placed.ref, key=moved)
+    )
+
+
+def find_defined(objects: Iterable[JsonObject]) -> dict[tuple[str, str], bool]:
+    """Read which kinds the definitions of a set bring: (group, kind) -> namespaced."""
     kinds = {}
     for obj in objects:
         if string_at(obj, "kind") == "CustomResourceDefinition":

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from datetime import timedelta
+from typing import NoReturn
 
 from gitopsd.domain.manifests import ObjectRef
 from gitopsd.errors import TemporaryError
@@ -40,6 +41,13 @@ def sentence(ref: ObjectRef, refusal: ApiRefusal) -> str:
     return f"{ref.key}: {redact_clause(refusal.message)}"
 
 
+_PASSING = frozenset({StatusKind.CONFLICT, StatusKind.ALREADY_EXISTS, StatusKind.EXPIRED})
+"""Somebody else was faster: looked at anew, the same thing may be right or done already."""
+
+_ACCOUNT_COMING = "error looking up service account"
+"""Said of pods in a namespace so new that its controller has not made the account yet."""
+
+
 def raise_if_temporary(ref: ObjectRef, refusal: ApiRefusal) -> None:
     """Raise for a refusal that is no verdict about the object.
 
@@ -47,8 +55,20 @@ def raise_if_temporary(ref: ObjectRef, refusal: ApiRefusal) -> None:
         TemporaryError: The same request may succeed later.
     """
     status = status_of(refusal)
-    if classify(status) is StatusKind.UNAUTHORIZED:
+    kind = classify(status)
+    if kind is StatusKind.UNAUTHORIZED:
         message = f"{ref.key}: the cluster refuses our credential: {redact_clause(refusal.message)}"
         raise TemporaryError(message, retry_after=CREDENTIAL_RETRY, reason="Credential")
-    if is_retryable(status):
+    coming = kind is StatusKind.FORBIDDEN and _ACCOUNT_COMING in refusal.message
+    if is_retryable(status) or kind in _PASSING or coming:
         raise TemporaryError(sentence(ref, refusal), retry_after=status.retry_after)
+
+
+def raise_unseen(ref: ObjectRef, refusal: ApiRefusal) -> NoReturn:
+    """Raise for an object that may not be read: nothing is known about it.
+
+    Raises:
+        TemporaryError: Always; what cannot be seen is neither missing nor unhealthy.
+    """
+    raise_if_temporary(ref, refusal)
+    raise TemporaryError(sentence(ref, refusal), reason=reason_of(refusal))

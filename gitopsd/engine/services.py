@@ -7,6 +7,7 @@ from dataclasses import dataclass, field
 from datetime import timedelta
 
 from gitopsd.domain.config import Configuration
+from gitopsd.domain.releases import StageKey
 from gitopsd.ports import (
     Clock,
     Clusters,
@@ -69,6 +70,8 @@ class Services:
         read_secret: Reads a secret file as it is now, without its last line break.
         replica: Id of this process.
         pace: How it spends its time.
+        newest_fences: Highest fence that this process took for a stage; a permit of its own with
+            an older one, left behind by a step whose time was over, is void at once.
     """
 
     store: Store
@@ -84,3 +87,4 @@ class Services:
     read_secret: Callable[[str], bytes]
     replica: str = "replica-1"
     pace: Pace = field(default_factory=Pace)
+    newest_fences: dict[StageKey, int] = field(default_factory=dict, compare=False)

@@ -10,7 +10,7 @@ from __future__ import annotations
 import asyncio
 from collections.abc import AsyncIterator, Iterable
 from contextlib import asynccontextmanager
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, replace
 from datetime import timedelta
 
 from gitopsd.domain.manifests import (
@@ -20,7 +20,6 @@ from gitopsd.domain.manifests import (
     ObjectKey,
     ObjectRef,
 )
-from gitopsd.domain.releases import StageKey
 from gitopsd.domain.stages import Lease
 from gitopsd.domain.verifications import StallReason
 from gitopsd.engine.effects import mark_stalled
@@ -38,9 +37,8 @@ from gitopsd.kube.inventory import (
 from gitopsd.ports import ApiRefusal
 from gitopsd.store_ports import Transaction
 
-_NEWEST: dict[tuple[str, StageKey], int] = {}
-"""Highest fence that this process took per installation and stage: an older permit of our own,
-left behind by a step whose time was over, is void at once."""
+RENEWAL_RETRY = timedelta(seconds=1)
+"""How soon a renewal is tried again that the database did not answer."""
 
 _CONFLICT = 409
 _NOT_FOUND = 404
@@ -55,14 +53,14 @@ class WritePermit:
         lease: The row lease.
         inventory: The inventory as last written.
         renewed: Monotonic time of the last claim or renewal.
-        lost: Whether the database said that it is no longer ours.
+        void: Why nothing may be written any more; empty while it may.
     """
 
     context: StepContext
     lease: Lease
     inventory: Inventory
     renewed: float
-    lost: bool = field(default=False)
+    void: str = ""
 
     def check(self) -> None:
         """Make sure that the next write may be sent.
@@ -72,12 +70,13 @@ class WritePermit:
         """
         services = self.context.services
         idle = services.clock.monotonic() - self.renewed
-        newest = _NEWEST.get((self.inventory.installation, self.lease.stage), 0)
-        late = idle > services.pace.lease_budget.total_seconds()
-        if self.lost or late or newest > self.lease.fence:
-            message = (
-                f"the right to write to {self.lease.stage} under fence {self.lease.fence} ended"
-            )
+        if services.newest_fences.get(self.lease.stage, 0) > self.lease.fence:
+            self.void = "this process has taken a newer one"
+        elif idle > services.pace.lease_budget.total_seconds():
+            self.void = f"it was not renewed for {idle:.0f} s"
+        if self.void:
+            stage, fence = self.lease.stage, self.lease.fence
+            message = f"the right to write to {stage} under fence {fence} ended: {self.void}"
             raise LeaseLostError(message)
 
     async def save_inventory(self, entries: Iterable[InventoryEntry]) -> None:
@@ -118,7 +117,7 @@ async def write_permit(
     found, left = begin_anew(stored, _destination_words(context))
     begun = context.services.clock.monotonic()
     lease = await _claim(context, found.fence)
-    entries = union(found.entries, (InventoryEntry(ref) for ref in adding))
+    context.services.newest_fences[lease.stage] = lease.fence
     run = context.run
     wanted = replace(
         found,
@@ -126,17 +125,17 @@ async def write_permit(
         fence=lease.fence,
         release=run.release,
         rendered=str(run.rendered or ""),
-        entries=entries,
+        entries=union(found.entries, (InventoryEntry(ref) for ref in adding)),
     )
-    _NEWEST[wanted.installation, lease.stage] = lease.fence
     permit = WritePermit(context, lease, wanted, begun)
-    if left is not None:
-        await context.own_cluster().create(encode_retired(left, context.inventory_namespace()))
-    permit.inventory = await _swap(context, wanted)
     renewal = asyncio.create_task(_renew(permit), name=f"renew {lease.stage}")
     try:
+        if left is not None:
+            await context.own_cluster().create(encode_retired(left, context.inventory_namespace()))
+        permit.inventory = await _swap(context, wanted)
         yield permit
     finally:
+        permit.void = permit.void or "the step is over"
         renewal.cancel()
         await asyncio.gather(renewal, return_exceptions=True)
         await _release(permit)
@@ -262,19 +261,21 @@ async def _create_namespace(context: StepContext) -> None:
 async def _renew(permit: WritePermit) -> None:
     """Renew the lease until cancelled. Safe to repeat: only ever extends our own."""
     services = permit.context.services
+    pause = services.pace.lease_renewal
     while True:
-        await services.clock.sleep(services.pace.lease_renewal)
+        await services.clock.sleep(pause)
         begun = services.clock.monotonic()
         try:
             lease = await services.store.transact(
                 lambda tx: tx.stages.renew(permit.lease, services.pace.lease)
             )
         except GitopsdError:
+            pause = RENEWAL_RETRY
             continue
         if lease is None:
-            permit.lost = True
+            permit.void = "another owner has it"
             return
-        permit.renewed = begun
+        permit.renewed, pause = begun, services.pace.lease_renewal
 
 
 async def _release(permit: WritePermit) -> None:

@@ -143,6 +143,34 @@ def apply_stages(objects: Iterable[JsonObject]) -> tuple[tuple[JsonObject, ...],
     return tuple(batch.objects for batch in apply_batches(objects))
 
 
+_TIER_ENDS = (_RANKS["NetworkPolicy"], _OTHER_RANK, _RANKS["Ingress"])
+"""Last ranks of the tiers that objects of the third stage are sent in."""
+
+
+def split_tiers(objects: Iterable[JsonObject]) -> tuple[tuple[JsonObject, ...], ...]:
+    """Split the objects of one batch into tiers; those of a tier may be sent all at once.
+
+    What limits and who may (quotas, accounts, roles, network policies) comes first, then what
+    pods read (configuration, volumes, services, custom resources), then what runs, and last, each
+    kind by itself, what stands between the server and everybody else: API services, admission
+    policies, webhooks.
+
+    Raises:
+        PermanentError: ``InvalidObject``, when an object has no identity.
+    """
+    keyed = sorted(((compute_order_key(obj), obj) for obj in objects), key=lambda pair: pair[0])
+    return tuple(
+        tuple(obj for _, obj in group)
+        for _, group in groupby(keyed, key=lambda pair: _tier(pair[0]))
+    )
+
+
+def _tier(key: OrderKey) -> tuple[int, int, int]:
+    stage, wave, rank = key[:3]
+    tier = next((number for number, end in enumerate(_TIER_ENDS) if rank <= end), rank)
+    return (stage, wave, tier if stage == REST_STAGE else 0)
+
+
 def prune_order(refs: Iterable[ObjectRef]) -> tuple[ObjectRef, ...]:
     """Sort objects into the order of deletion: the apply order backwards, waves not counted."""
     return tuple(sorted(refs, key=lambda ref: _order(ref.key, 0), reverse=True))

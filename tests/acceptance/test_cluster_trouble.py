@@ -23,7 +23,7 @@ pytestmark = pytest.mark.looptime
 
 GOOD, NEXT, BAD = "registry.example/api:1", "registry.example/api:2", "registry.example/api:3"
 
-CLUSTER_STEPS = (Step.VALIDATE, Step.DIFF, Step.PREPARE, Step.APPLY, Step.WAIT_HEALTHY)
+CLUSTER_STEPS = (Step.VALIDATE, Step.DIFF, Step.APPLY, Step.WAIT_HEALTHY)
 TROUBLES: dict[str, TemporaryError] = {
     "no answer": TemporaryError("GET one:/api: no answer within 10 s"),
     "500": TemporaryError("PATCH one:/apis/apps/v1: internal error"),
@@ -88,7 +88,7 @@ async def test_trouble_in_a_step_ends_errored_and_is_tried_again(step: Step, tro
         assert not [found for found in await world.runs(STAGING) if found.kind is RunKind.ROLLBACK]
 
 
-@pytest.mark.parametrize("step", [Step.PREPARE, Step.APPLY, Step.WAIT_HEALTHY])
+@pytest.mark.parametrize("step", [Step.APPLY, Step.WAIT_HEALTHY])
 async def test_trouble_in_a_rollback_is_tried_again_until_it_restores(step: Step) -> None:
     """A Rollback that cannot be done now ends Errored, a person is called, and it goes on."""
     async with running_world() as world:

@@ -158,7 +158,7 @@ async def test_a_restored_database_writes_nothing_until_a_person_looks() -> None
     restored.actions = type(restored.actions)(restored.services)
     written = len(restored.cluster.writes())
     async with started(restored):
-        await restored.until_run(STAGING, RunKind.ROLLOUT, Phase.RUNNING, step=Step.PREPARE)
+        await restored.until_run(STAGING, RunKind.ROLLOUT, Phase.RUNNING, step=Step.APPLY)
         await restored.clock.sleep(timedelta(minutes=1))
         stage = await restored.stage(STAGING)
         assert stage.stall is not None
@@ -177,7 +177,7 @@ async def test_anothers_inventory_stops_the_stage() -> None:
         annotations = held["metadata"]["annotations"]  # type: ignore[index,call-overload] # a fake's own content
         annotations["gitopsd.io/installation"] = "another"  # type: ignore[index] # as above
         await world.push("two", deployment(TWO))
-        await world.until_run(STAGING, RunKind.ROLLOUT, Phase.RUNNING, step=Step.PREPARE)
+        await world.until_run(STAGING, RunKind.ROLLOUT, Phase.RUNNING, step=Step.APPLY)
         await world.clock.sleep(timedelta(seconds=30))
 
         stall = (await world.stage(STAGING)).stall

@@ -2,36 +2,39 @@
 
 from __future__ import annotations
 
-import asyncio
-from collections.abc import Mapping
-from dataclasses import replace
+from collections.abc import Mapping, Sequence
 from datetime import timedelta
 
-from gitopsd.domain.manifests import ChangeAction, Inventory, InventoryEntry, Json, ObjectKey
+from gitopsd.domain.manifests import Inventory, InventoryEntry, Json
 from gitopsd.domain.runs import RunKind
 from gitopsd.domain.work import EvidenceKind
-from gitopsd.engine.applying import Refused, Sent, apply_object, sent_of, version_of
-from gitopsd.engine.assessment import IN_FLIGHT, identity_of, identity_of_placed
+from gitopsd.engine.applying import Refused, Sent, Writer, parse_sent
+from gitopsd.engine.assessment import Seen, identity_of, identity_of_placed, parse_seen
+from gitopsd.engine.fan_out import run_all
 from gitopsd.engine.outcomes import Done, Outcome, Verdict, Waiting
-from gitopsd.engine.placing import Placed, place_objects
+from gitopsd.engine.placing import Placed, find_defined, place_objects
 from gitopsd.engine.step_context import StepContext
-from gitopsd.engine.writing import WritePermit, write_permit
-from gitopsd.kube.canonical import digest_of
+from gitopsd.engine.writing import write_permit
 from gitopsd.kube.field_managers import find_scaled
 from gitopsd.kube.inventory import union
+from gitopsd.kube.names import ApplyMode
 from gitopsd.kube.objects import condition_true, string_at
-from gitopsd.kube.ordering import apply_batches
+from gitopsd.kube.ordering import apply_batches, split_tiers
 from gitopsd.ports import ApiRefusal, Cluster
 
-READY_TRIES = 60
-"""Looks for definitions and namespaces to be ready before what needs them, half a second apart."""
+READY_LOOKS = 60
+"""Looks for definitions and namespaces to be ready before what needs them."""
+
+READY_PAUSE = timedelta(milliseconds=100)
+READY_LONGEST_PAUSE = timedelta(milliseconds=500)
+AGAIN = timedelta(seconds=1)
 
 
 async def run_apply(context: StepContext) -> Outcome:
-    """Apply the run's set, batch by batch, under the stage's lease and fence.
+    """Apply the run's set, tier by tier, under the stage's lease and fence.
 
     Safe to repeat: applying the same bytes again changes nothing; a crash in the middle leaves
-    objects that the inventory already names.
+    objects that the inventory already names. What this run sent before is not sent again.
 
     Raises:
         TemporaryError: The cluster did not answer.
@@ -39,128 +42,184 @@ async def run_apply(context: StepContext) -> Outcome:
     """
     rendered = await context.load_rendered()
     cluster = context.cluster()
-    known = await _known_clean(context)
     placed = await place_objects(cluster, rendered.objects, context.spec.namespace)
-    scaled = find_scaled(item.obj for item in placed)
-    async with write_permit(context, (item.ref for item in placed)) as permit:
-        sent: list[Sent] = []
-        for planned in _batches(placed):
-            batch = await _refresh(context, cluster, planned)
-            for result in await _apply_batch(context, cluster, permit, batch, known, scaled):
-                if isinstance(result, Refused):
-                    await _keep(context, sent)
-                    return Verdict(result.reason, result.message)
-                sent.append(result)
-            waiting = await _await_foundations(context, cluster, batch)
-            if waiting is not None:
-                return waiting
-        await _keep(context, sent)
-        await permit.save_inventory(_entries(permit.inventory, sent))
-    return Done()
+    ours = [item.ref for item in placed if item.mode is not ApplyMode.IGNORE]
+    async with write_permit(context, ours) as permit:
+        writer = Writer(
+            context,
+            cluster,
+            permit,
+            seen=await _load_seen(context),
+            scaled=find_scaled(item.obj for item in placed),
+        )
+        work = _Work(writer, await _load_sent(context, placed))
+        try:
+            outcome = await work.run(placed)
+        finally:
+            await work.keep()
+        if isinstance(outcome, Done):
+            await permit.save_inventory(_entries(permit.inventory, tuple(work.sent.values())))
+    return outcome
 
 
-def _batches(placed: tuple[Placed, ...]) -> list[tuple[Placed, ...]]:
-    by_identity = {id(item.obj): item for item in placed}
-    return [
-        tuple(by_identity[id(obj)] for obj in batch.objects)
-        for batch in apply_batches(item.obj for item in placed)
-    ]
-
-
-async def _refresh(
-    context: StepContext, cluster: Cluster, batch: tuple[Placed, ...]
-) -> tuple[Placed, ...]:
-    """Place objects anew whose kind an earlier batch has just defined."""
-    if all(item.served for item in batch):
-        return batch
-    objects = tuple(item.obj for item in batch)
-    return await place_objects(cluster, objects, context.spec.namespace)
-
-
-async def _known_clean(context: StepContext) -> Mapping[str, tuple[str, str]]:
-    """Read which objects Validate saw unchanged: identity -> (resourceVersion, digest)."""
+async def _load_seen(context: StepContext) -> dict[str, Seen]:
+    """Read what Validate saw; a Rollback and a Sync had none and look for themselves."""
     if context.run.kind is not RunKind.ROLLOUT:
         return {}
-    evidence = await context.load_evidence(EvidenceKind.CHANGE_SET, "assessed")
-    objects = evidence.get("objects") if evidence is not None else None
+    return parse_seen(await context.load_evidence(EvidenceKind.CHANGE_SET, "assessed"))
+
+
+async def _load_sent(context: StepContext, placed: Sequence[Placed]) -> dict[str, Sent]:
+    """Read what an earlier execution of this step of this run has sent already."""
+    evidence = await context.load_evidence(EvidenceKind.HEALTH, "applied")
+    objects = evidence.get("applied") if evidence is not None else None
     if not isinstance(objects, list):
         return {}
+    described: dict[str, Mapping[str, Json]] = {
+        identity_of(item): item for item in objects if isinstance(item, dict)
+    }
     return {
-        identity_of(item): (str(item.get("resourceVersion")), str(item.get("digest")))
-        for item in objects
-        if isinstance(item, dict) and item.get("action") == ChangeAction.UNCHANGED.value
+        identity_of_placed(item): parse_sent(item, described[identity_of_placed(item)])
+        for item in placed
+        if identity_of_placed(item) in described
     }
 
 
-async def _apply_batch(
-    context: StepContext,
-    cluster: Cluster,
-    permit: WritePermit,
-    batch: tuple[Placed, ...],
-    known: Mapping[str, tuple[str, str]],
-    scaled: frozenset[ObjectKey],
-) -> list[Sent | Refused]:
-    limit = asyncio.Semaphore(IN_FLIGHT)
+class _Work:
+    """One execution of Apply.
 
-    async def one(item: Placed) -> Sent | Refused:
-        async with limit:
-            clean = await _still_clean(cluster, item, known.get(identity_of_placed(item)))
-            if clean is not None:
-                return clean
-            is_scaled = item.ref.key in scaled
-            return await apply_object(context, cluster, permit, item, scaled=is_scaled)
+    Args:
+        writer: Writes single objects.
+        sent: What was sent before.
 
-    return list(await asyncio.gather(*(one(item) for item in batch)))
+    Attributes:
+        sent: What became of each object so far, by identity.
+    """
 
+    def __init__(self, writer: Writer, sent: dict[str, Sent]) -> None:
+        self.sent = sent
+        self._writer = writer
+        self._context = writer.context
+        self._kept = len(sent)
 
-async def _still_clean(
-    cluster: Cluster, item: Placed, known: tuple[str, str] | None
-) -> Sent | None:
-    """An object is left alone only if its bytes and its live version are those of the dry-run."""
-    if known is None or not known[0] or known[1] != digest_of(item.obj):
-        return None
-    live = await cluster.get(item.ref)
-    if live is None or isinstance(live, ApiRefusal) or version_of(live) != known[0]:
-        return None
-    return sent_of(item, live, known[1], written=False)
+    async def run(self, placed: tuple[Placed, ...]) -> Outcome:
+        """Send everything that is still to be sent."""
+        tiers = _tiers(placed)
+        for number, tier in enumerate(tiers):
+            ready = await self._await_kinds(tier, placed)
+            if isinstance(ready, Waiting):
+                return ready
+            refused = [
+                found for found in await run_all(ready, self._send) if isinstance(found, Refused)
+            ]
+            if refused:
+                return Verdict(refused[0].reason, _say_all(refused))
+            waiting = await self._await_foundations(tier)
+            if waiting is not None:
+                return waiting
+            if number + 1 < len(tiers) and self._time_is_up():
+                return Waiting(timedelta(0), message=f"{len(self.sent)} of {len(placed)} applied")
+        return Done()
 
+    async def _send(self, item: Placed) -> Sent | Refused:
+        identity = identity_of_placed(item)
+        known = self.sent.get(identity)
+        if known is not None:
+            return known
+        result = await self._writer.apply(item)
+        if isinstance(result, Sent):
+            self.sent[identity] = result
+        return result
 
-async def _await_foundations(
-    context: StepContext, cluster: Cluster, batch: tuple[Placed, ...]
-) -> Waiting | None:
-    """Wait for definitions to be established and namespaces active before the next batch."""
-    kinds = {"CustomResourceDefinition", "Namespace"}
-    foundations = [item for item in batch if item.ref.key.kind in kinds]
-    if any(item.ref.key.kind == "CustomResourceDefinition" for item in foundations):
-        cluster.forget_kinds()
-    for _ in range(READY_TRIES if foundations else 0):
-        missing = [item for item in foundations if not await _is_ready(cluster, item)]
-        if not missing:
+    def _time_is_up(self) -> bool:
+        services = self._context.services
+        return services.clock.now() - self._context.began_at >= services.pace.slice
+
+    async def _await_kinds(
+        self, tier: tuple[Placed, ...], placed: tuple[Placed, ...]
+    ) -> tuple[Placed, ...] | Waiting:
+        """Place objects anew whose kind an earlier tier has just defined, once it is served.
+
+        A definition is established a moment before its kind is.
+        """
+        if all(item.served for item in tier):
+            return tier
+        own = find_defined(item.obj for item in placed)
+        cluster, namespace = self._writer.cluster, self._context.spec.namespace
+        found = tier
+        for look in range(READY_LOOKS):
+            found = await place_objects(cluster, (item.obj for item in tier), namespace)
+            late = [
+                item
+                for item in found
+                if not item.served and (item.ref.key.group, item.ref.key.kind) in own
+            ]
+            if not late:
+                return found
             cluster.forget_kinds()
-            return None
-        await context.services.clock.sleep(timedelta(milliseconds=500))
-    if foundations:
-        return Waiting(timedelta(seconds=1), message=f"{foundations[0].ref.key} is not ready yet")
-    return None
+            await self._pause(look)
+        names = ", ".join(sorted({item.ref.key.kind for item in found if not item.served}))
+        return Waiting(AGAIN, message=f"the server does not serve {names} yet")
+
+    async def _await_foundations(self, tier: tuple[Placed, ...]) -> Waiting | None:
+        """Wait for definitions to be established and namespaces active before the next tier."""
+        waiting = [item for item in tier if self._is_new_foundation(item)]
+        if any(item.ref.key.kind == "CustomResourceDefinition" for item in waiting):
+            self._writer.cluster.forget_kinds()
+        for look in range(READY_LOOKS):
+            if look:
+                await self._pause(look - 1)
+                waiting = [
+                    item for item in waiting if not await _is_ready(self._writer.cluster, item)
+                ]
+            if not waiting:
+                return None
+        return Waiting(AGAIN, message=f"{waiting[0].ref.key} is not ready yet")
+
+    def _is_new_foundation(self, item: Placed) -> bool:
+        sent = self.sent[identity_of_placed(item)]
+        foundation = item.ref.key.kind in ("CustomResourceDefinition", "Namespace")
+        return foundation and sent.written and not _says_ready(item, sent.live)
+
+    async def _pause(self, look: int) -> None:
+        pause = min(READY_PAUSE * (look + 1), READY_LONGEST_PAUSE)
+        await self._context.services.clock.sleep(pause)
+
+    async def keep(self) -> None:
+        """Keep what was sent with the run, for health and for the next execution."""
+        if len(self.sent) == self._kept:
+            return
+        objects: list[Json] = [item.describe() for item in self.sent.values()]
+        await self._context.keep(EvidenceKind.HEALTH, {"applied": objects}, key="applied")
+
+
+def _tiers(placed: tuple[Placed, ...]) -> list[tuple[Placed, ...]]:
+    by_identity = {id(item.obj): item for item in placed}
+    return [
+        tuple(by_identity[id(obj)] for obj in tier)
+        for batch in apply_batches(item.obj for item in placed)
+        for tier in split_tiers(batch.objects)
+    ]
+
+
+def _say_all(refused: Sequence[Refused]) -> str:
+    more = f"; and {len(refused) - 1} more" if len(refused) > 1 else ""
+    return f"{refused[0].message}{more}"
 
 
 async def _is_ready(cluster: Cluster, item: Placed) -> bool:
     live = await cluster.get(item.ref)
-    if live is None or isinstance(live, ApiRefusal):
-        return False
+    return live is not None and not isinstance(live, ApiRefusal) and _says_ready(item, live)
+
+
+def _says_ready(item: Placed, live: Mapping[str, Json]) -> bool:
     if item.ref.key.kind == "Namespace":
         return string_at(live, "status", "phase") == "Active"
     return condition_true(live, "Established") is not None
 
 
-async def _keep(context: StepContext, sent: list[Sent]) -> None:
-    objects: list[Json] = [item.describe() for item in sent]
-    at = context.services.clock.now().isoformat()
-    await context.keep(EvidenceKind.HEALTH, {"applied": objects, "at": at}, key="applied")
-
-
-def _entries(inventory: Inventory, sent: list[Sent]) -> tuple[InventoryEntry, ...]:
-    fresh = [InventoryEntry(item.placed.ref, item.uid, item.digest) for item in sent]
+def _entries(inventory: Inventory, sent: Sequence[Sent]) -> tuple[InventoryEntry, ...]:
+    fresh = [InventoryEntry(item.placed.ref, item.uid, item.digest) for item in sent if item.uid]
     keys = {entry.ref.key for entry in fresh}
-    others = [replace(entry) for entry in inventory.entries if entry.ref.key not in keys]
+    others = [entry for entry in inventory.entries if entry.ref.key not in keys]
     return union(others, fresh)

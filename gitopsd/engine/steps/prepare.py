@@ -1,24 +1,23 @@
-"""Prepare: the fence is taken and the inventory names everything that may soon exist."""
+"""Prepare: what has to run before anything is applied."""
 
 from __future__ import annotations
 
-from gitopsd.engine.outcomes import Done, Outcome
-from gitopsd.engine.placing import place_objects
+from gitopsd.engine.outcomes import Done, Outcome, Verdict
+from gitopsd.engine.placing import list_hooks
 from gitopsd.engine.step_context import StepContext
-from gitopsd.engine.writing import write_permit
+from gitopsd.kube.objects import parse_ref
 
 
 async def run_prepare(context: StepContext) -> Outcome:
-    """Claim the stage and write old united with new into the inventory before anything applies.
+    """Have nothing to do: hooks are not run yet, and Apply takes the stage for itself.
 
-    Safe to repeat: the union of the same sets is the same; a higher fence is taken each time.
+    Safe to repeat: it writes nothing.
 
     Raises:
-        TemporaryError: The cluster does not answer, or another owner writes.
-        LeaseLostError: Another owner was first.
+        PermanentError: The rendered set is not in the database.
     """
     rendered = await context.load_rendered()
-    cluster = context.cluster()
-    placed = await place_objects(cluster, rendered.objects, context.spec.namespace)
-    async with write_permit(context, (item.ref for item in placed)):
-        return Done()
+    for obj, phases in list_hooks(rendered.objects):
+        message = f"{parse_ref(obj).key} is a {phases[0].value} hook; hooks are not run yet"
+        return Verdict("HooksNotSupported", message)
+    return Done()

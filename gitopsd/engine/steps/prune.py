@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from gitopsd.domain.manifests import InventoryEntry, Json, ObjectKey
+from gitopsd.domain.manifests import Json, ObjectKey
 from gitopsd.domain.work import EvidenceKind
-from gitopsd.engine.deletions import plan_deletions
+from gitopsd.engine.deletions import find_remaining, plan_deletions
 from gitopsd.engine.outcomes import Done, Outcome
 from gitopsd.engine.placing import place_objects
 from gitopsd.engine.refusals import raise_if_temporary, sentence
@@ -36,8 +36,10 @@ async def run_prune(context: StepContext) -> Outcome:
     async with write_permit(context) as permit:
         plan = await plan_deletions(context, cluster, permit.inventory, refs)
         failed = await _delete(cluster, permit, plan)
+        deleted = [item.entry.ref for item in plan.delete if item.entry.ref.key not in failed]
+        held = await find_remaining(cluster, deleted)
         kept = [entry for entry in permit.inventory.entries if entry.ref.key in wanted]
-        await permit.save_inventory(_left(kept, plan, failed))
+        await permit.save_inventory(union(kept, survivors(plan, held | failed.keys())))
     await _keep(context, plan, failed)
     return Done()
 
@@ -55,12 +57,6 @@ async def _delete(cluster: Cluster, permit: WritePermit, plan: PrunePlan) -> dic
             raise_if_temporary(ref, refusal)
             failed[ref.key] = sentence(ref, refusal)
     return failed
-
-
-def _left(
-    kept: list[InventoryEntry], plan: PrunePlan, failed: dict[ObjectKey, str]
-) -> tuple[InventoryEntry, ...]:
-    return union(kept, survivors(plan, tuple(failed)))
 
 
 async def _keep(context: StepContext, plan: PrunePlan, failed: dict[ObjectKey, str]) -> None:

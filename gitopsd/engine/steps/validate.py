@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
+from gitopsd.domain.manifests import Json
 from gitopsd.domain.work import EvidenceKind
 from gitopsd.engine.assessment import assess_objects, describe_assessed
 from gitopsd.engine.outcomes import Done, Outcome, Verdict
-from gitopsd.engine.placing import place_objects
+from gitopsd.engine.placing import list_hooks, place_objects
 from gitopsd.engine.step_context import StepContext
 from gitopsd.kube.boundary import validate_set
-from gitopsd.kube.names import HookPhase, parse_hook_phases
 from gitopsd.kube.objects import parse_ref
 
 SHOWN = 3
@@ -27,19 +27,15 @@ async def run_validate(context: StepContext) -> Outcome:
     impossible = validate_set(rendered.objects)
     if impossible:
         return Verdict(impossible[0].reason, impossible[0].message)
-    for obj in rendered.objects:
-        phases = parse_hook_phases(obj)
-        if phases and phases != (HookPhase.SKIP,):
-            message = f"{parse_ref(obj).key} is a {phases[0].value} hook; hooks are not run yet"
-            return Verdict("HooksNotSupported", message)
+    for obj, phases in list_hooks(rendered.objects):
+        message = f"{parse_ref(obj).key} is a {phases[0].value} hook; hooks are not run yet"
+        return Verdict("HooksNotSupported", message)
     cluster = context.cluster()
     placed = await place_objects(cluster, rendered.objects, context.spec.namespace)
+    at = context.services.clock.now().isoformat()
     assessed = await assess_objects(context, cluster, placed)
-    await context.keep(
-        EvidenceKind.CHANGE_SET,
-        {"objects": [describe_assessed(item) for item in assessed]},
-        key="assessed",
-    )
+    objects: list[Json] = [describe_assessed(item) for item in assessed]
+    await context.keep(EvidenceKind.CHANGE_SET, {"at": at, "objects": objects}, key="assessed")
     refused = [item.refusal for item in assessed if item.refusal is not None]
     if not refused:
         return Done()

@@ -5,41 +5,48 @@ from __future__ import annotations
 from datetime import timedelta
 
 from gitopsd.domain.runs import LastLook
-from gitopsd.engine.looking import Sight, keep_evidence, look_at
+from gitopsd.engine.looking import Looker, Sight, keep_evidence
 from gitopsd.engine.outcomes import Done, Outcome, Verdict, Waiting
 from gitopsd.engine.step_context import StepContext
+from gitopsd.engine.wakeups import Wakeups
 from gitopsd.errors import TemporaryError
 
 LONGEST_PAUSE = timedelta(seconds=3)
 """Looks get rarer while nothing changes, down to one in this time."""
 
+LOOKED = "looked"
+"""Cursor of a step that has looked already and goes on with a rest."""
+
 
 async def run_wait_healthy(context: StepContext) -> Outcome:
     """Look at the applied objects until they are healthy or one definitely failed.
 
-    Safe to repeat: it only looks.
+    Between two looks it rests until a workload changes, or for a while that grows. Safe to repeat:
+    it only looks.
 
     Raises:
         TemporaryError: The very first look of this execution could not be made.
     """
-    pace, clock = context.services.pace, context.services.clock
-    pause, last = pace.look, context.run.last_look
-    while True:
-        try:
-            sight = await look_at(context)
-        except TemporaryError as error:
-            if last is not LastLook.UNKNOWN:
-                return Waiting(pace.look, LastLook.UNKNOWN, message=error.message)
-            raise
-        ended = await _conclude(context, sight)
-        if ended is not None:
-            return ended
-        failing = bool(sight.verdict.evidence)
-        news = last is not LastLook.NOT_HEALTHY or failing is not context.run.failing
-        if news or _time_is_up(context):
-            return Waiting(pause, LastLook.NOT_HEALTHY, message=sight.message, failing=failing)
-        await clock.sleep(pause)
-        pause = min(pause * 1.3, LONGEST_PAUSE)
+    pace, last = context.services.pace, context.run.last_look
+    pause, looker = pace.look, Looker(context)
+    async with Wakeups(context) as wakeups:
+        if context.run.cursor == LOOKED:
+            await wakeups.rest(pause)
+        while True:
+            try:
+                sight = await looker.look()
+            except TemporaryError as error:
+                if last is not LastLook.UNKNOWN:
+                    return Waiting(pace.look, LastLook.UNKNOWN, message=error.message)
+                raise
+            ended = await _conclude(context, sight)
+            if ended is not None:
+                return ended
+            if last is not LastLook.NOT_HEALTHY or _time_is_up(context):
+                return Waiting(timedelta(0), LastLook.NOT_HEALTHY, LOOKED, sight.message)
+            wakeups.watch(sight.workloads)
+            await wakeups.rest(pause)
+            pause = min(pause * 1.3, LONGEST_PAUSE)
 
 
 async def _conclude(context: StepContext, sight: Sight) -> Outcome | None:
