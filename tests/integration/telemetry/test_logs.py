@@ -10,7 +10,12 @@ from typing import Any, NoReturn
 
 import pytest
 
-from gitopsd.adapters.telemetry.logs import MAX_FIELDS, start_logging
+from gitopsd.adapters.telemetry.logs import (
+    MAX_FIELDS,
+    JsonFormatter,
+    TextFormatter,
+    start_logging,
+)
 from tests.support.planted import plant
 
 LOG = logging.getLogger("gitopsd.test")
@@ -115,22 +120,32 @@ class _OddError(Exception):
         raise RuntimeError("no text")
 
 
-def test_odd_values_are_written_somehow(lines: Lines) -> None:
+def _format(message: str, *arguments: object, **fields: object) -> dict[str, Any]:
+    """Format a record that no other handler sees: pytest's own could not write these."""
+    record = logging.makeLogRecord({"msg": message, "args": arguments, "name": "x", **fields})
+    line: dict[str, Any] = json.loads(JsonFormatter().format(record))
+    assert TextFormatter().format(record).encode()
+    return line
+
+
+def test_odd_values_are_written_somehow() -> None:
     """What has no text, or arguments that do not fit, never raise."""
-    LOG.info("a", extra={"odd": _Odd(), "none": None, "yes": True, "big": 2**70, "bytes": b"\xff"})
-    LOG.info("%d", "no number")
-    LOG.info("%s", _Odd())
-    LOG.info("nul \x00 and half \udcff")
-    LOG.error("b", exc_info=_OddError())
-    LOG.error("c", extra={"time": "mine", "error": "mine", "message_": 1})
-    first, second, third, fourth, fifth, sixth = lines()
-    assert first["odd"] == "<_Odd: RuntimeError>"
-    assert (first["none"], first["yes"], first["big"]) == (None, True, str(2**70))
-    assert second["message"].startswith("%d (its arguments do not fit: ")
-    assert third["message"].startswith("%s (its arguments do not fit: ")
-    assert fourth["message"] == "nul \x00 and half ?"
-    assert "_OddError" in fifth["error"]
-    assert (sixth["time_"], sixth["error_"]) == ("mine", "mine")
+    line = _format("a", odd=_Odd(), none=None, yes=True, big=2**70, bytes=b"\xff", nan=1.5)
+    assert line["odd"] == "<_Odd: RuntimeError>"
+    assert (line["none"], line["yes"], line["big"], line["nan"]) == (None, True, str(2**70), 1.5)
+    assert _format("%d", "no number")["message"].startswith("%d (its arguments do not fit: ")
+    assert _format("%s", _Odd())["message"].startswith("%s (its arguments do not fit: ")
+    assert _format("nul \x00 and half \udcff")["message"] == "nul \x00 and half ?"
+    error = _OddError()
+    assert "_OddError" in _format("b", exc_info=(_OddError, error, None))["error"]
+    assert "error" not in _format("b", exc_info=(None, None, None))
+
+
+def test_fields_do_not_replace_what_every_line_has() -> None:
+    """A field named like one of them is set aside."""
+    line = _format("c", time="mine", error="mine", level="mine")
+    assert (line["time_"], line["error_"], line["level_"]) == ("mine", "mine", "mine")
+    assert line["level"] != "mine"
 
 
 def test_text_is_for_people(stream: io.StringIO) -> None:
