@@ -68,7 +68,7 @@ diagram: $(STAMP) ## Write the state diagram from the machine's table
 	$(BIN)/python -m tools.diagram
 
 schema: $(STAMP) ## Write the JSON schemas of the configuration files
-	$(BIN)/gitopsd schema --write docs/schema
+	$(BIN)/gitopsd schema --write config/schemas
 
 clean: ## Remove what the tools made (not .venv)
 	rm -rf build .mypy_cache .ruff_cache .hypothesis .import_linter_cache
