@@ -47,7 +47,9 @@ class Workshop:
         self.repository = BareRepository(path)
         self.scratch = directory / "scratch"
         self.scratch.mkdir()
-        self.renderer = KustomizeRenderer(self.git, binary=binary, scratch=self.scratch)
+        self.renderer = KustomizeRenderer(
+            self.git, binary=binary, scratch=self.scratch, warm_seconds=0
+        )
 
     def commit(self, files: Files, *, parent: str | None = "") -> CommitSha:
         """Commit files on top of what is there."""

@@ -57,6 +57,7 @@ class GitRepositories:
         child_idle_seconds: float = CHILD_IDLE_SECONDS,
         quick: bool = True,
     ) -> None:
+        self.on_change: Callable[[], None] = lambda: None
         self._root = root
         self._repositories = repositories
         self._allow_local = allow_local
@@ -107,6 +108,8 @@ class GitRepositories:
         await self._consider_renewal(address, mirror, ref)
         if history is None:
             return None
+        if history.commit.sha != previous:
+            self.on_change()
         return SourceHead(history.commit, history.rewound, history.to_ancestor)
 
     def _prepare(self, address: Address, mirror: Mirror) -> Login:
@@ -147,6 +150,7 @@ class GitRepositories:
             if target != haves.own:
                 await asyncio.to_thread(move_ref, mirror, local, target)
             return target
+        self.on_change()
         if not haves.all:
             return await self._transfer(address, mirror, ref, login)
         try:

@@ -37,6 +37,7 @@ PLAIN_FIELDS = frozenset(
 PLUGIN_FIELDS = frozenset({"generators", "transformers", "validators"})
 HELM_FIELDS = frozenset({"helmCharts", "helmGlobals", "helmChartInflationGenerator"})
 GENERATOR_FIELDS = frozenset({"configMapGenerator", "secretGenerator"})
+TOP_ONLY_FIELDS = frozenset({"buildMetadata", "openapi"})
 _PATCH_KEYS = frozenset({"path", "patch", "target", "options"})
 _GENERATOR_KEYS = frozenset(
     {"namespace", "name", "behavior", "literals", "files", "envs", "env", "options", "type"}

@@ -43,11 +43,13 @@ class Inputs:
         input_set: Key and files.
         manifests: Files that kustomize parses.
         generated: How many objects the generators make.
+        top_only: Whether something is said that means something else in a base.
     """
 
     input_set: InputSet
     manifests: frozenset[str]
     generated: int
+    top_only: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -110,7 +112,9 @@ class InputFinder:
     def _inputs_of(self, path: str, walk: Walk) -> Inputs:
         facts = json.dumps([self._salt, path, sorted(walk.files.items())])
         key = f"sha256:{hashlib.sha256(facts.encode()).hexdigest()}"
-        return Inputs(InputSet(key, walk.files), frozenset(walk.manifests), walk.generated)
+        return Inputs(
+            InputSet(key, walk.files), frozenset(walk.manifests), walk.generated, walk.top_only
+        )
 
     def _read(self, tree: Tree, path: str, blob: str) -> Kustomization:
         known = self._kustomizations.get(blob)

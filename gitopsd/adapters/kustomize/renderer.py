@@ -7,10 +7,11 @@ import os
 import shutil
 import zlib
 from collections import OrderedDict
+from collections.abc import Callable
 from dataclasses import dataclass
 from datetime import timedelta
 from pathlib import Path
-from typing import TypeAlias
+from typing import TypeAlias, TypeVar
 
 import orjson
 
@@ -24,9 +25,20 @@ from gitopsd.adapters.kustomize.exporting import MAX_OBJECTS, Scratch, export, t
 from gitopsd.adapters.kustomize.inputs import InputFinder, Inputs
 from gitopsd.adapters.kustomize.output import OutputError, parse_output
 from gitopsd.adapters.kustomize.refusals import Place, RefusedError
-from gitopsd.adapters.kustomize.running import MAX_OUTPUT_BYTES, Finished, run_kustomize
+from gitopsd.adapters.kustomize.running import (
+    MAX_OUTPUT_BYTES,
+    Child,
+    Finished,
+    start_kustomize,
+)
 from gitopsd.adapters.kustomize.trees import Trees
 from gitopsd.adapters.kustomize.walker import KUSTOMIZATION_NAMES
+from gitopsd.adapters.kustomize.warming import (
+    WarmChild,
+    WarmUp,
+    is_warmable,
+    without_warm_up,
+)
 from gitopsd.domain.manifests import JsonObject, RenderedSet
 from gitopsd.domain.sources import CommitSha, RepoURL
 from gitopsd.errors import TemporaryError
@@ -37,9 +49,12 @@ from gitopsd.kube.ordering import sort_for_apply
 from gitopsd.ports import InputSet, Rejection, RenderRequest
 
 DEADLINE = timedelta(seconds=60)
+WARM_SECONDS = 15.0
+AGAIN_SECONDS = 1.0
 MAX_CACHE_BYTES = 8 << 20
 _OUT_OF_MEMORY = ("out of memory", "cannot allocate memory", "failed to reserve")
 
+_T = TypeVar("_T")
 Objects: TypeAlias = tuple[JsonObject, ...]
 
 
@@ -61,6 +76,10 @@ class KustomizeRenderer:
         scratch: Where files are exported to; memory when there is enough of it.
         deadline: How long one render may take.
         parallel: How many renders run at once; one a core when left out.
+        warm_seconds: How long a child that was started ahead waits for work; 0 starts none.
+
+    Attributes:
+        warm_renders: How many renders a child did that was started ahead.
     """
 
     def __init__(
@@ -71,7 +90,9 @@ class KustomizeRenderer:
         scratch: Path | None = None,
         deadline: timedelta = DEADLINE,
         parallel: int | None = None,
+        warm_seconds: float = WARM_SECONDS,
     ) -> None:
+        self.warm_renders = 0
         self._trees = trees
         self._binary = binary
         self._scratch = Scratch(scratch)
@@ -81,6 +102,11 @@ class KustomizeRenderer:
         self._ready: _Ready | None = None
         self._cache: OrderedDict[str, bytes] = OrderedDict()
         self._cached_bytes = 0
+        self._warm_up = WarmUp(self._start, self._scratch, warm_seconds)
+
+    def expect(self) -> None:
+        """Hear that a render is likely soon: a child is started ahead. Never raises or waits."""
+        self._warm_up.expect()
 
     async def fetch_inputs(
         self, repo: RepoURL, commit: CommitSha, path: str
@@ -116,7 +142,8 @@ class KustomizeRenderer:
         return self._mark(request, objects)
 
     async def close(self) -> None:
-        """Remove what was exported. Safe to repeat: there is nothing left."""
+        """End what waits, remove what was exported. Safe to repeat: there is nothing left."""
+        await self._warm_up.close()
         await asyncio.to_thread(self._scratch.close)
 
     async def _find(self, repo: RepoURL, commit: CommitSha, path: str) -> Inputs | Rejection:
@@ -136,29 +163,63 @@ class KustomizeRenderer:
                     self._ready = _Ready(program, confinement, finder)
         return self._ready
 
+    async def _start(self, home: Path, directory: Path) -> Child:
+        ready = await self._get_ready()
+        command = (*ready.confinement, *ready.program.command, str(directory))
+        return await start_kustomize(command, home)
+
     async def _build(self, request: RenderRequest, inputs: Inputs) -> Objects:
         """Export, run, read: the only way that costs a process."""
-        ready = await self._get_ready()
-        overlay_file = _overlay_file(inputs)
         async with self._slots:
-            place = await asyncio.to_thread(self._export, request, inputs, overlay_file)
             try:
-                directory = (place / "files" / overlay_file).parent
-                command = (*ready.confinement, *ready.program.command, str(directory))
-                finished = await run_kustomize(command, place, self._deadline_seconds)
-                return await asyncio.to_thread(_read, finished, place, overlay_file, inputs)
+                taken = await self._warm_up.take() if is_warmable(inputs) else None
+                if taken is not None:
+                    objects = await self._build_warm(request, inputs, *taken)
+                    if objects is not None:
+                        self.warm_renders += 1
+                        return objects
+                return await self._build_cold(request, inputs)
             finally:
-                await asyncio.to_thread(shutil.rmtree, place, ignore_errors=True)
+                # The next stage, or the next push, often follows; not at once, when what was
+                # rendered is being applied.
+                self._warm_up.expect(AGAIN_SECONDS)
 
-    def _export(self, request: RenderRequest, inputs: Inputs, overlay_file: str) -> Path:
-        place = self._scratch.make()
+    async def _build_warm(
+        self, request: RenderRequest, inputs: Inputs, warm: WarmChild, gate: int
+    ) -> Objects | None:
+        """Let a waiting child build; None when it did not come to a good end."""
+        overlay_file = _overlay_file(inputs)
         try:
-            with self._trees.open_tree(request.repo, request.commit) as tree:
-                export(tree, inputs, overlay_file, place / "files")
-        except BaseException:
-            shutil.rmtree(place, ignore_errors=True)
-            raise
-        return place
+            try:
+                await asyncio.to_thread(self._export, request, inputs, overlay_file, warm.place)
+                warm.release(gate, overlay_file.rpartition("/")[0])
+            finally:
+                os.close(gate)
+            finished = await warm.child.finish(self._deadline_seconds)
+            if finished.code or finished.overflowed:
+                return None
+            return without_warm_up(
+                await asyncio.to_thread(_read, finished, warm.place, overlay_file, inputs)
+            )
+        finally:
+            await self._warm_up.discard(warm)
+
+    async def _build_cold(self, request: RenderRequest, inputs: Inputs) -> Objects:
+        overlay_file = _overlay_file(inputs)
+        place = await asyncio.to_thread(_write, self._scratch.make)
+        try:
+            await asyncio.to_thread(self._export, request, inputs, overlay_file, place)
+            child = await self._start(place, (place / "files" / overlay_file).parent)
+            finished = await child.finish(self._deadline_seconds)
+            return await asyncio.to_thread(_read, finished, place, overlay_file, inputs)
+        finally:
+            await asyncio.to_thread(shutil.rmtree, place, ignore_errors=True)
+
+    def _export(
+        self, request: RenderRequest, inputs: Inputs, overlay_file: str, place: Path
+    ) -> None:
+        with self._trees.open_tree(request.repo, request.commit) as tree:
+            _write(lambda: export(tree, inputs, overlay_file, place / "files"))
 
     def _mark(self, request: RenderRequest, objects: Objects) -> RenderedSet:
         pins = find_pins(find_images(objects), request.images)
@@ -184,6 +245,15 @@ class KustomizeRenderer:
         self._cache[key] = packed
         while self._cached_bytes > MAX_CACHE_BYTES and self._cache:
             self._cached_bytes -= len(self._cache.popitem(last=False)[1])
+
+
+def _write(action: Callable[[], _T]) -> _T:
+    """Write to the scratch directory; a full one is no verdict about what is rendered."""
+    try:
+        return action()
+    except OSError as error:
+        message = f"the files of an overlay cannot be exported: {error}; make room there"
+        raise TemporaryError(message, reason="NoScratch") from error
 
 
 def _overlay_file(inputs: Inputs) -> str:

@@ -17,7 +17,7 @@ MAX_COMPLAINT_BYTES = 64_000
 _CHUNK_BYTES = 1 << 16
 _CLOCK_TICKS = os.sysconf("SC_CLK_TCK")
 _STAT_USER_TIME = 11  # fields 14 and 15 of proc(5) stat, counted after the command's bracket
-_STARVED = 0.2
+_STARVED = 0.1
 
 
 @dataclass(frozen=True, slots=True)
@@ -61,35 +61,56 @@ def make_environment(home: Path) -> dict[str, str]:
     }
 
 
-async def run_kustomize(command: Sequence[str], home: Path, seconds: float) -> Finished:
-    """Run kustomize to its end, or to the end of its time.
+class Child:
+    """A running kustomize.
 
     Args:
-        command: Confinement, program and arguments.
-        home: Empty private directory.
-        seconds: How long it may take.
-
-    Raises:
-        TemporaryError: It could not be started, was killed from outside, or got too little CPU.
+        process: Its process, the leader of a group of its own.
     """
-    process = await _start(command, home)
-    try:
+
+    def __init__(self, process: asyncio.subprocess.Process) -> None:
+        self._process = process
+
+    @property
+    def runs(self) -> bool:
+        """Whether it has not ended."""
+        return self._process.returncode is None
+
+    async def finish(self, seconds: float) -> Finished:
+        """Read what it writes until it ends or its time is up; it is gone afterwards.
+
+        Raises:
+            TemporaryError: It got too little CPU to say anything about its input.
+        """
         try:
             async with asyncio.timeout(seconds):
-                return await _collect(process)
+                return await _collect(self._process)
         except TimeoutError:
-            used = _cpu_seconds(process.pid)
+            used = _cpu_seconds(self._process.pid)
             if used < seconds * _STARVED:
                 message = f"kustomize got {used:.1f} s of CPU in {seconds:g} s; the machine is busy"
                 raise TemporaryError(message, reason="RendererStarved") from None
             return Finished(-signal.SIGKILL, b"", "", late=True)
-    finally:
-        await _end(process)
+        finally:
+            await self.end()
+
+    async def end(self) -> None:
+        """Kill it with everything it started, and wait until it is gone."""
+        await _end(self._process)
 
 
-async def _start(command: Sequence[str], home: Path) -> asyncio.subprocess.Process:
+async def start_kustomize(command: Sequence[str], home: Path) -> Child:
+    """Start kustomize.
+
+    Args:
+        command: Confinement, program and arguments.
+        home: Empty private directory.
+
+    Raises:
+        TemporaryError: It could not be started.
+    """
     try:
-        return await asyncio.create_subprocess_exec(
+        process = await asyncio.create_subprocess_exec(
             *command,
             stdin=asyncio.subprocess.DEVNULL,
             stdout=asyncio.subprocess.PIPE,
@@ -101,6 +122,22 @@ async def _start(command: Sequence[str], home: Path) -> asyncio.subprocess.Proce
     except OSError as error:
         message = f"kustomize could not be started: {error.strerror}"
         raise TemporaryError(message, reason="RendererNotStarted") from error
+    return Child(process)
+
+
+async def run_kustomize(command: Sequence[str], home: Path, seconds: float) -> Finished:
+    """Run kustomize to its end, or to the end of its time.
+
+    Args:
+        command: Confinement, program and arguments.
+        home: Empty private directory.
+        seconds: How long it may take.
+
+    Raises:
+        TemporaryError: It could not be started, was killed from outside, or got too little CPU.
+    """
+    child = await start_kustomize(command, home)
+    return await child.finish(seconds)
 
 
 async def _collect(process: asyncio.subprocess.Process) -> Finished:

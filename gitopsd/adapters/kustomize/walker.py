@@ -13,6 +13,7 @@ from dataclasses import dataclass, field
 
 from gitopsd.adapters.kustomize.fields import (
     GENERATOR_FIELDS,
+    TOP_ONLY_FIELDS,
     FieldError,
     PathUse,
     Role,
@@ -50,12 +51,14 @@ class Kustomization:
     Attributes:
         paths: The paths it names.
         generated: How many objects its generators make.
+        top_only: Whether it says something that means something else in a base.
         error: Why it is refused; None when it is not.
         text: Its text, for finding lines.
     """
 
     paths: tuple[PathUse, ...] = ()
     generated: int = 0
+    top_only: bool = False
     error: FieldError | RefusedError | None = None
     text: str = ""
 
@@ -75,6 +78,7 @@ class Walk:
         files: Path -> blob id of every input.
         manifests: Those of the files that kustomize parses; the others are data of generators.
         generated: How many objects the generators make.
+        top_only: Whether something is said that means something else in a base.
         roots: Directory with a kustomization -> tree id.
         looked: Path -> what was there.
         rejection: Why the overlay is refused; None when it is not.
@@ -83,6 +87,7 @@ class Walk:
     files: dict[str, str] = field(default_factory=dict)
     manifests: set[str] = field(default_factory=set)
     generated: int = 0
+    top_only: bool = False
     roots: dict[str, str] = field(default_factory=dict)
     looked: dict[str, Found] = field(default_factory=dict)
     rejection: Rejection | None = None
@@ -105,7 +110,12 @@ def parse_kustomization(path: str, content: bytes) -> Kustomization:
     text = content.decode(errors="replace")
     try:
         document = _only_document(path, content)
-        return Kustomization(find_paths(document), count_generated(document), text=text)
+        return Kustomization(
+            find_paths(document),
+            count_generated(document),
+            top_only=not TOP_ONLY_FIELDS.isdisjoint(document),
+            text=text,
+        )
     except (RefusedError, FieldError) as error:
         return Kustomization(error=error, text=text)
 
@@ -190,6 +200,7 @@ class Walker:
         self._add(path, blob, mention)
         kustomization = self._load(path, blob)
         self._walk.generated += kustomization.generated
+        self._walk.top_only |= kustomization.top_only
         for use in kustomization.paths:
             named = Mention(path, kustomization.text, use)
             self._follow(directory, named, use, (*chain, directory))

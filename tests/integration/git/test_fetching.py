@@ -278,3 +278,24 @@ async def test_history_is_told_from_the_mirror(bench: Bench, git: GitRepositorie
     assert await git.fetch_commit(url, CommitSha("not an id")) is None
     assert await git.fetch_commit(bench.url("unknown.git"), first) is None
     assert len(bench.host.requests) == before
+
+
+async def test_change_is_told_at_once_and_only_when_there_is_one(
+    bench: Bench, git: GitRepositories
+) -> None:
+    """Whoever wants to prepare hears of a moved ref during the fetch; a quiet look tells nobody."""
+    told: list[bool] = []
+    git.on_change = lambda: told.append(True)
+    repository = bench.host.create("shop.git")
+    first = repository.commit({"a.txt": "1"})
+    await git.fetch_head(bench.url(), MAIN)
+    repository.commit({"a.txt": "2"})
+    changed = len(told)
+    second = await git.fetch_head(bench.url(), MAIN, previous=first)
+    assert second is not None
+    assert len(told) > changed > 0
+    told.clear()
+
+    await git.fetch_head(bench.url(), MAIN, previous=second.commit.sha)
+
+    assert told == []
