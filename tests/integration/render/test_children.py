@@ -17,8 +17,8 @@ from gitopsd.adapters.kustomize.running import run_kustomize
 from gitopsd.domain.manifests import RenderedSet
 from gitopsd.errors import PermanentError, TemporaryError
 from gitopsd.ports import Rejection, RenderRequest
-from tests.integration.render.test_hostile_overlays import BOMB
 from tests.support.git_processes import is_running
+from tests.support.hostile_overlays import BOMB
 from tests.support.overlays import SERVICE
 from tests.support.processes import wait_until
 from tests.support.rendering import LABELS, URL, Workshop, find_kubectl
