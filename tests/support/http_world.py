@@ -3,16 +3,21 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field, replace
 from datetime import timedelta
-from typing import Any, TypeAlias
+from typing import Any, TypeAlias, TypeVar
 
 import aiohttp
 
 from gitopsd.domain.config import ApplicationSpec
-from gitopsd.domain.manifests import Json
+from gitopsd.domain.manifests import Digest, Json
+from gitopsd.domain.runs import Phase, RunId, RunKind, Step
+from gitopsd.domain.stages import Freeze
+from gitopsd.domain.verifications import Quarantine
+from gitopsd.domain.work import AuditEntry, EvidenceKind
 from gitopsd.engine.actions import Actions
 from gitopsd.engine.changes import AnnouncingStore, Changes
 from gitopsd.entrypoints.http.app import build_app
@@ -21,11 +26,22 @@ from gitopsd.entrypoints.http.server import Bounds, listen
 from gitopsd.entrypoints.http.service import ProcessState, Service
 from gitopsd.entrypoints.tokens import make_token
 from gitopsd.errors import ConfigError
-from tests.support.engine_world import World, make_world, shop_spec, started
+from gitopsd.store_ports import Store, Transaction
+from tests.support.engine_world import (
+    PRODUCTION,
+    STAGING,
+    World,
+    deployment,
+    make_world,
+    shop_spec,
+    started,
+)
 
+T = TypeVar("T")
 Document: TypeAlias = Any
 """What an answer holds; each test knows its own."""
 
+IMAGE = f"registry.example/api@sha256:{'a' * 64}"
 ROLES = ("viewer", "deployer", "approver", "admin")
 
 
@@ -39,6 +55,34 @@ class Reply:
     document: Document
 
 
+class TroubledStore:
+    """A store that fails as often as it is told to.
+
+    Args:
+        store: What answers otherwise.
+    """
+
+    def __init__(self, store: Store) -> None:
+        self.trouble: list[Exception] = []
+        self._store = store
+
+    async def transact(self, work: Callable[[Transaction], T]) -> T:
+        """Fail, or run a transaction."""
+        if self.trouble:
+            raise self.trouble.pop(0)
+        return await self._store.transact(work)
+
+    async def read(self, work: Callable[[Transaction], T]) -> T:
+        """Fail, or read."""
+        if self.trouble:
+            raise self.trouble.pop(0)
+        return await self._store.read(work)
+
+    async def close(self) -> None:
+        """Close the store."""
+        await self._store.close()
+
+
 @dataclass
 class HttpWorld:
     """A world whose HTTP surface is open."""
@@ -48,6 +92,7 @@ class HttpWorld:
     url: str
     session: aiohttp.ClientSession
     problems: list[ConfigError]
+    troubled: TroubledStore
     tokens: dict[str, str] = field(default_factory=dict)
 
     async def token(
@@ -117,11 +162,12 @@ class HttpWorld:
 
 def make_http_world(
     *specs: ApplicationSpec, rate: Rate | None = None
-) -> tuple[World, Service, list[ConfigError]]:
+) -> tuple[World, Service, list[ConfigError], TroubledStore]:
     """Build the world and the service over it, without opening anything."""
     world = make_world(*(specs or (shop_spec(),)))
     changes = Changes(world.clock)
-    world.services = replace(world.services, store=AnnouncingStore(world.store, changes))
+    troubled = TroubledStore(world.store)
+    world.services = replace(world.services, store=AnnouncingStore(troubled, changes))
     world.actions = Actions(world.services)
     problems: list[ConfigError] = []
     service = Service(
@@ -132,7 +178,7 @@ def make_http_world(
         problems=lambda: tuple(problems),
         buckets=TokenBuckets(world.clock, rate or Rate(burst=1000, per_second=1000)),
     )
-    return world, service, problems
+    return world, service, problems, troubled
 
 
 @asynccontextmanager
@@ -150,13 +196,15 @@ async def serving_world(
         rate: How often one source may send deliveries.
         bounds: What the listener bears.
     """
-    world, service, problems = make_http_world(*specs, rate=rate)
+    world, service, problems, troubled = make_http_world(*specs, rate=rate)
     listener = await listen(
-        build_app(service), "127.0.0.1:0", bounds or Bounds(shutdown_seconds=1.0)
+        build_app(service),
+        "127.0.0.1:0",
+        bounds or Bounds(linger_seconds=0.2, shutdown_seconds=1.0),
     )
     try:
         async with aiohttp.ClientSession() as session:
-            made = HttpWorld(world, service, listener.url, session, problems)
+            made = HttpWorld(world, service, listener.url, session, problems, troubled)
             for role in ROLES:
                 groups = ("release-managers",) if role in ("approver", "admin") else ()
                 made.tokens[role] = await made.token(f"{role}-person", role, groups=groups)
@@ -168,3 +216,63 @@ async def serving_world(
     finally:
         service.changes.close()
         await listener.close()
+
+
+@dataclass(frozen=True)
+class Busy:
+    """Ids of a world in which something of each kind is there."""
+
+    commit: str
+    release: str
+    finished: str
+    waiting: str
+    quarantine: str
+    freeze: str
+
+
+async def make_busy(http: HttpWorld) -> Busy:
+    """Bring a release to staging, let it wait at production's Gate, and put a row of each kind."""
+    world = http.world
+    commit = await world.push("one", deployment(IMAGE))
+    finished = await world.until_run(STAGING, RunKind.ROLLOUT, Phase.SUCCEEDED)
+    waiting = await world.until_run(PRODUCTION, RunKind.ROLLOUT, Phase.RUNNING, step=Step.GATE)
+    await http.until(lambda: _has_gates(http, waiting.id), "the gates were evaluated")
+
+    def work(tx: Transaction) -> None:
+        held = Quarantine(
+            "q-1", STAGING, Digest("sha256:bad"), (), waiting.release, "api crashes", tx.now
+        )
+        tx.quarantines.add(held)
+        tx.records.add_freeze(Freeze("f-1", "application:other", "alex", "audit", tx.now))
+        tx.records.append_audit(AuditEntry(0, tx.now, "alex", "freeze", "application:other"))
+
+    await world.store.transact(work)
+    return Busy(commit, waiting.release, finished.id, waiting.id, "q-1", "f-1")
+
+
+async def _has_gates(http: HttpWorld, run: RunId) -> bool:
+    return await http.world.store.read(
+        lambda tx: any(item.kind is EvidenceKind.GATES for item in tx.runs.evidence(run))
+    )
+
+
+async def send_raw(url: str, sent: bytes, *, then_close: bool = False) -> bytes:
+    """Send bytes as they are and read until the server closes the connection.
+
+    Args:
+        url: Base URL of the server.
+        sent: What to send.
+        then_close: Whether our half is closed after sending.
+    """
+    host, _, port = url.removeprefix("http://").partition(":")
+    reader, writer = await asyncio.open_connection(host, int(port))
+    try:
+        writer.write(sent)
+        await writer.drain()
+        if then_close:
+            writer.write_eof()
+        return await reader.read()
+    finally:
+        writer.close()
+        with contextlib.suppress(ConnectionError):
+            await writer.wait_closed()

@@ -15,6 +15,9 @@ HEADER_SECONDS = 5.0
 KEEPALIVE_SECONDS = 15.0
 """How long an idle connection is kept."""
 
+LINGER_SECONDS = 2.0
+"""How long the rest of a refused body is read, so that its sender hears the refusal."""
+
 SHUTDOWN_SECONDS = 10.0
 """How long requests under way may take to end when the process does."""
 
@@ -43,6 +46,8 @@ class ImpatientHandler(web.RequestHandler):
         manager = self._manager
         full = isinstance(manager, BoundedServer) and manager.full
         super().connection_made(transport)
+        if isinstance(manager, BoundedServer) and self._task_handler is not None:
+            manager.remember(self._task_handler)
         if full:
             self.force_close()
         else:
@@ -102,11 +107,28 @@ class BoundedServer(web.Server):
         )
         self.header_seconds = bounds.header_seconds
         self._most = bounds.connections
+        self._tasks: set[asyncio.Task[None]] = set()
 
     @property
     def full(self) -> bool:
         """Whether no further connection is taken."""
         return len(self._connections) >= self._most
+
+    def remember(self, task: asyncio.Task[None]) -> None:
+        """Keep a connection's task, to end it when the server ends.
+
+        aiohttp forgets it when the client leaves, though it may still read for a while.
+        """
+        self._tasks.add(task)
+        task.add_done_callback(self._tasks.discard)
+
+    async def shutdown(self, timeout: float | None = None) -> None:
+        """Let requests under way end, then end what is left of them."""
+        await super().shutdown(timeout)
+        left = tuple(self._tasks)
+        for task in left:
+            task.cancel()
+        await asyncio.gather(*left, return_exceptions=True)
 
     def __call__(self) -> web.RequestHandler:
         """Make the handler of one connection."""
@@ -121,12 +143,14 @@ class Bounds:
         connections: Open connections at most.
         header_seconds: How long a connection may take for complete headers.
         keepalive_seconds: How long an idle connection is kept.
+        linger_seconds: How long the rest of a refused body is read.
         shutdown_seconds: How long requests under way may take to end.
     """
 
     connections: int = MOST_CONNECTIONS
     header_seconds: float = HEADER_SECONDS
     keepalive_seconds: float = KEEPALIVE_SECONDS
+    linger_seconds: float = LINGER_SECONDS
     shutdown_seconds: float = SHUTDOWN_SECONDS
 
 
@@ -147,6 +171,7 @@ class BoundedRunner(web.AppRunner):
             # What is signed are the bytes as they came.
             auto_decompress=False,
             keepalive_timeout=bounds.keepalive_seconds,
+            lingering_time=bounds.linger_seconds,
             shutdown_timeout=bounds.shutdown_seconds,
         )
         self._bounds = bounds
