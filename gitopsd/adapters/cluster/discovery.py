@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Iterator, Mapping
+from collections.abc import Awaitable, Iterator, Mapping
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, TypeVar
 
 from gitopsd.adapters.cluster.requests import ApiServer
 from gitopsd.domain.manifests import ObjectRef
@@ -15,6 +15,7 @@ from gitopsd.ports import ApiRefusal, KindInfo
 _ACCEPT = "application/json;g=apidiscovery.k8s.io;v=v2;as=APIGroupDiscoveryList,application/json"
 _REFRESH_SECONDS = 10.0
 
+BodyT = TypeVar("BodyT")
 Kinds = dict[tuple[str, str, str], KindInfo]
 
 
@@ -82,7 +83,7 @@ class Discovery:
         self._forgotten += 1
 
     async def _read(self) -> _Served:
-        core, groups = await asyncio.gather(self._get("/api"), self._get("/apis"))
+        core, groups = await _gather(self._get("/api"), self._get("/apis"))
         if _is_aggregated(core) and _is_aggregated(groups):
             return _Served(
                 {**_aggregated(core), **_aggregated(groups)}, _silent(core) | _silent(groups)
@@ -103,7 +104,7 @@ class Discovery:
             for item in group.get("versions") or []:
                 key = (str(group["name"]), str(item["version"]))
                 versions[key] = f"/apis/{item['groupVersion']}"
-        answers = await asyncio.gather(*(self._get_plain(path) for path in versions.values()))
+        answers = await _gather(*(self._get_plain(path) for path in versions.values()))
         kinds: Kinds = {}
         for body in answers:
             kinds.update(_plain(body) if body is not None else {})
@@ -117,6 +118,15 @@ class Discovery:
             if path == "/api/v1":
                 raise
             return None
+
+
+async def _gather(*requests: Awaitable[BodyT]) -> list[BodyT]:
+    """Wait for all of them, also when one fails, and raise the first failure then."""
+    found = await asyncio.gather(*requests, return_exceptions=True)
+    for item in found:
+        if isinstance(item, BaseException):
+            raise item
+    return [item for item in found if not isinstance(item, BaseException)]
 
 
 def _is_aggregated(body: Mapping[str, Any]) -> bool:

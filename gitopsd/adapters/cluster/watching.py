@@ -12,6 +12,7 @@ from typing import Any
 
 import aiohttp
 import orjson
+from aiohttp.http_exceptions import LineTooLong
 
 from gitopsd.adapters.cluster.requests import Answer, ApiServer
 from gitopsd.errors import TemporaryError
@@ -73,7 +74,10 @@ async def watch_collection(
             asked = error.retry_after.total_seconds() if error.retry_after else 0.0
         except (aiohttp.ClientError, OSError):
             pass
-        except ValueError:  # a line longer than the buffer: nobody can say what it held
+        except (
+            LineTooLong,
+            ValueError,
+        ):  # a line longer than the buffer: nobody can say what it held
             version = ""
         lasted = asyncio.get_running_loop().time() - began
         failures = 0 if lasted >= pace.lasting else failures + 1
