@@ -22,15 +22,12 @@ class Clock(Protocol):
 
     def now(self) -> datetime:
         """Tell the wall clock, aware, UTC."""
-        ...
 
     def monotonic(self) -> float:
         """Tell seconds that never go back, for local budgets; also runs while suspended."""
-        ...
 
     async def sleep(self, duration: timedelta) -> None:
         """Wait."""
-        ...
 
 
 class Doorbell(Protocol):
@@ -38,15 +35,12 @@ class Doorbell(Protocol):
 
     async def ring(self) -> None:
         """Wake whoever waits, here and in other replicas. Never raises, never blocks for long."""
-        ...
 
     async def wait(self, timeout: timedelta) -> bool:
         """Wait for a ring. Returns False when ``timeout`` passed without one."""
-        ...
 
     async def close(self) -> None:
         """Stop listening."""
-        ...
 
 
 @dataclass(frozen=True, slots=True)
@@ -90,23 +84,18 @@ class SourceRepository(Protocol):
                 (``reason`` ``Credential`` for 401/403, ``HostKey`` for an unknown or wrong key).
             PermanentError: The address or the credentials' configuration cannot be used.
         """
-        ...
 
     async def fetch_commit(self, repo: RepoURL, sha: CommitSha) -> Commit | None:
         """Read a commit from the mirror; None when the mirror does not hold it."""
-        ...
 
     async def contains(self, repo: RepoURL, descendant: CommitSha, ancestor: CommitSha) -> bool:
         """Tell whether ``ancestor`` is ``descendant`` or in its history."""
-        ...
 
     async def pin(self, repo: RepoURL, sha: CommitSha) -> None:
         """Keep a released commit from garbage collection. Safe to repeat: sets one ref."""
-        ...
 
     async def close(self) -> None:
         """End children."""
-        ...
 
 
 @dataclass(frozen=True, slots=True)
@@ -152,7 +141,6 @@ class Renderer(Protocol):
         Raises:
             TemporaryError: The mirror cannot be read now.
         """
-        ...
 
     async def run_render(self, request: RenderRequest) -> RenderedSet | Rejection:
         """Render an overlay.
@@ -160,7 +148,6 @@ class Renderer(Protocol):
         Raises:
             TemporaryError: The renderer could not be started or was killed from outside.
         """
-        ...
 
 
 @dataclass(frozen=True, slots=True)
@@ -281,69 +268,55 @@ class Cluster(Protocol):
 
         Refreshes its discovery on a miss, at most once in 10 s, and after `forget_kinds`.
         """
-        ...
 
     def forget_kinds(self) -> None:
         """Drop the discovery cache, after a CustomResourceDefinition was applied."""
-        ...
 
     async def get(self, ref: ObjectRef) -> JsonObject | ApiRefusal | None:
         """Read an object; None when it does not exist."""
-        ...
 
     async def fetch_list(
         self, api_version: str, kind: str, namespace: str, *, label_selector: str = ""
     ) -> tuple[JsonObject, ...] | ApiRefusal:
         """List a collection completely, in pages. An empty namespace means all."""
-        ...
 
     async def apply(
         self, obj: JsonObject, *, manager: str, force: bool, dry_run: bool = False
     ) -> AppliedObject | ApiRefusal:
         """Server-side apply with strict field validation. Safe to repeat: same bytes no change."""
-        ...
 
     async def create(self, obj: JsonObject) -> AppliedObject | ApiRefusal:
         """Create an object; an existing one is a refusal ``AlreadyExists``."""
-        ...
 
     async def replace(self, obj: JsonObject) -> AppliedObject | ApiRefusal:
         """Replace an object whose ``resourceVersion`` must still be the given one (409 if not)."""
-        ...
 
     async def patch(
         self, ref: ObjectRef, operations: Sequence[JsonObject]
     ) -> AppliedObject | ApiRefusal:
         """JSON patch (RFC 6902)."""
-        ...
 
     async def delete(
         self, ref: ObjectRef, *, uid: str = "", propagation: str = "Background"
     ) -> ApiRefusal | None:
         """Delete an object, with a uid precondition when given; None when accepted or gone."""
-        ...
 
     async def fetch_log(
         self, namespace: str, pod: str, container: str, *, previous: bool, tail_lines: int
     ) -> tuple[str, ...] | ApiRefusal:
         """Read the last lines of a container's log."""
-        ...
 
     async def send(self, request: ProxiedRequest) -> HttpAnswer | ApiRefusal:
         """Send an HTTP request to a service through the API server's proxy; follows no redirect."""
-        ...
 
     def watch(self, api_version: str, kind: str, namespace: str) -> AsyncIterator[WatchSignal]:
         """Watch a collection; reconnects with back-off for as long as it is iterated."""
-        ...
 
     async def fetch_schema(self, ref: ObjectRef) -> JsonObject | None:
         """Read the OpenAPI schema of a kind; None when the server publishes none."""
-        ...
 
     async def close(self) -> None:
         """Close the session."""
-        ...
 
 
 class Clusters(Protocol):
@@ -356,7 +329,6 @@ class Clusters(Protocol):
             PermanentError: No cluster of that name is configured, or its file cannot be used
                 (an exec plug-in is refused by name).
         """
-        ...
 
 
 @dataclass(frozen=True, slots=True)
@@ -397,7 +369,6 @@ class Verifier(Protocol):
 
     async def run_check(self, check: Check, target: CheckTarget) -> CheckAttempt:
         """Make one attempt; counting successes is the step's business. Never raises."""
-        ...
 
 
 class Notifier(Protocol):
@@ -410,7 +381,6 @@ class Notifier(Protocol):
             TemporaryError: The channel did not take it; try again later.
             PermanentError: The channel will never take it.
         """
-        ...
 
 
 class Telemetry(Protocol):
@@ -418,12 +388,9 @@ class Telemetry(Protocol):
 
     def count(self, name: str, **labels: str) -> None:
         """Add one to a counter."""
-        ...
 
     def observe(self, name: str, value: float, **labels: str) -> None:
         """Record a value in a histogram, seconds for durations."""
-        ...
 
     def report(self, error: BaseException, **context: str) -> None:
         """Report a bug, redacted."""
-        ...
