@@ -25,7 +25,9 @@ def load_kube_config_module() -> Any:
         client.Configuration = configuration.Configuration  # type: ignore[attr-defined] # stand-in
         client.ApiClient = object  # type: ignore[attr-defined] # only named in annotations there
     _stand_in(f"{_PACKAGE}.config")
-    return importlib.import_module(f"{_PACKAGE}.config.kube_config")
+    from kubernetes_asyncio.config import kube_config
+
+    return kube_config
 
 
 def _stand_in(name: str) -> types.ModuleType:
