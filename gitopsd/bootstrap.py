@@ -30,6 +30,7 @@ from gitopsd.domain.sources import RepoURL
 from gitopsd.engine.actions import Actions
 from gitopsd.engine.changes import AnnouncingDoorbell, AnnouncingStore, Changes
 from gitopsd.engine.daemon import ConfigurationChange, Daemon
+from gitopsd.engine.measuring import MeasuringStore
 from gitopsd.engine.services import Pace, Services
 from gitopsd.errors import ConfigError, PermanentError
 from gitopsd.kube.redaction import redact_object
@@ -103,8 +104,8 @@ async def build(
         stack.push_async_callback(opened.close)
         clock = SystemClock()
         changes = Changes(clock)
-        store = AnnouncingStore(opened, changes)
         telemetry = PrometheusTelemetry()
+        store = AnnouncingStore(MeasuringStore(opened, telemetry), changes)
         known = await store.read(lambda tx: tuple(tx.specs.currents()))
         files = ConfigurationFiles(settings.config_dir, known=known)
         _refuse_broken_receivers(files.load().errors)

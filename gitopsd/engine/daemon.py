@@ -106,7 +106,10 @@ class Daemon:
     async def _sweep(self) -> None:
         """End steps whose time is over, each sweep interval."""
         while True:
+            due = self._services.clock.monotonic() + self._services.pace.sweep.total_seconds()
             await self._services.clock.sleep(self._services.pace.sweep)
+            lag = max(self._services.clock.monotonic() - due, 0.0)
+            self._services.telemetry.observe("gitopsd_event_loop_lag_seconds", lag)
             try:
                 for run in await expire_deadlines(self._services):
                     self.worker.cancel_run(RunId(run))

@@ -65,7 +65,13 @@ async def execute_step(services: Services, item: WorkItem) -> None:
         if context.step is Step.GATE:
             await _wait_at_gate(services, item, run)
             return
+        began = services.clock.monotonic()
         event = await _outcome_event(context)
+        services.telemetry.observe(
+            "gitopsd_step_duration_seconds",
+            services.clock.monotonic() - began,
+            step=context.step.value,
+        )
         await _report(services, item, run.id, event)
         await services.doorbell.ring()
 

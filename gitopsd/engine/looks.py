@@ -68,7 +68,7 @@ async def run_look(services: Services, item: WorkItem) -> timedelta:
     repo, ref = RepoURL(repo_text), RefName(ref_text)
     state = await services.store.read(lambda tx: tx.refs.get(repo, ref)) or RefState(repo, ref)
     try:
-        head = await services.repositories.fetch_head(repo, ref, previous=state.head)
+        head = await _fetch(services, state)
         late = head is None or await _lacks(services, repo, head, state.expected)
         found = await _find(services, repo, ref, head) if head is not None else ()
     except GitopsdError as error:
@@ -76,6 +76,15 @@ async def run_look(services: Services, item: WorkItem) -> timedelta:
     return await services.store.transact(
         lambda tx: _record(tx, services, state, head, found, late=late)
     )
+
+
+async def _fetch(services: Services, state: RefState) -> SourceHead | None:
+    began = services.clock.monotonic()
+    try:
+        return await services.repositories.fetch_head(state.repo, state.ref, previous=state.head)
+    finally:
+        seconds = services.clock.monotonic() - began
+        services.telemetry.observe("gitopsd_git_request_duration_seconds", seconds)
 
 
 async def _lacks(

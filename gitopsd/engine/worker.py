@@ -115,6 +115,8 @@ class Worker:
         task.add_done_callback(ended)
 
     async def _do(self, item: WorkItem) -> None:
+        waited = (self._services.clock.now() - item.due_at).total_seconds()
+        self._services.telemetry.observe("gitopsd_queue_wait_seconds", max(waited, 0.0))
         try:
             with scope(Scope(work=item.kind.value)):
                 await self._handler(item.kind)(item)

@@ -248,3 +248,31 @@ async def test_a_rejected_release_is_not_offered_again() -> None:
         await world.push("second", deployment(FIX))
         await world.approve()
         await world.until_run(PRODUCTION, RunKind.ROLLOUT, Phase.SUCCEEDED)
+
+
+async def test_what_runs_come_to_is_counted() -> None:
+    """Ended runs, rollbacks with their reason, and the time from push to live are measured."""
+    async with running_world() as world:
+        world.cluster.workloads[BAD] = Workload(None, "CrashLoopBackOff", "x", restarts=3)
+        await world.push("good", deployment(GOOD))
+        await world.until_run(STAGING, RunKind.ROLLOUT, Phase.SUCCEEDED)
+        await world.push("bad", deployment(BAD))
+        await world.until_run(STAGING, RunKind.ROLLBACK, Phase.SUCCEEDED)
+
+        await world.clock.sleep(timedelta(seconds=2))
+        place = (("application", "shop"), ("stage", "staging"))
+        counts = world.telemetry.counts
+        for kind, phase in (
+            ("Rollout", "Succeeded"),
+            ("Rollout", "Failed"),
+            ("Rollback", "Succeeded"),
+        ):
+            labels = (place[0], ("kind", kind), ("phase", phase), place[1])
+            assert counts["gitopsd_run_total", labels] == 1
+        reason = (place[0], ("reason", "CrashLoopBackOff"), place[1])
+        assert counts["gitopsd_rollbacks_total", reason] == 1
+        assert len(world.telemetry.observations["gitopsd_push_to_live_seconds", place]) == 1
+        assert world.telemetry.observations["gitopsd_step_duration_seconds", (("step", "Apply"),)]
+        assert world.telemetry.observations["gitopsd_queue_wait_seconds", ()]
+        assert world.telemetry.observations["gitopsd_git_request_duration_seconds", ()]
+        assert world.telemetry.observations["gitopsd_event_loop_lag_seconds", ()]

@@ -36,6 +36,7 @@ from gitopsd.domain.work import Page
 from gitopsd.engine.actions import Actions, Actor
 from gitopsd.engine.daemon import ConfigurationChange, Daemon
 from gitopsd.engine.intake import accept_delivery
+from gitopsd.engine.measuring import MeasuringStore
 from gitopsd.engine.services import Services
 from gitopsd.store_ports import Store, Transaction
 from gitopsd.testing.clock import LoopClock
@@ -295,7 +296,7 @@ def make_world(*specs: ApplicationSpec) -> World:
     verifier.serve("api", MemoryAnswer(), path="/health")
     notifier = MemoryNotifier()
     telemetry = MemoryTelemetry()
-    store = ObservedStore(MemoryStore(clock))
+    store = ObservedStore(MeasuringStore(MemoryStore(clock), telemetry))
     configuration = [
         Configuration(
             applications={spec.name: spec for spec in specs},
