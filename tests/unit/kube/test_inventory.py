@@ -373,11 +373,12 @@ def test_what_could_not_be_looked_at_stays() -> None:
 
 def test_a_plan_is_sorted_and_survivors_stay_tracked() -> None:
     """Kept objects and failed deletions stay on the list, dropped ones leave it."""
-    old = [entry(name) for name in ("d", "c", "b", "a")]
+    old = [entry(name) for name in ("d", "c", "b", "a", "Kept", "_")]
     made = plan(
         old,
-        [KEPT],
+        [KEPT, ref(name="Kept")],
         {
+            ref(name="_").key: None,
             ref(name="a").key: live(),
             ref(name="b").key: live(prune="disabled"),
             ref(name="c").key: live(),

@@ -381,6 +381,110 @@ def test_restarts_are_counted_by_container() -> None:
     assert count_restarts([]) == 0
 
 
+def workload(kind: str, spec: Json = None, **status: Json) -> dict[str, Json]:
+    """Make a workload whose controller has seen it."""
+    return {
+        "apiVersion": "batch/v1" if kind == "Job" else "apps/v1",
+        "kind": kind,
+        "metadata": {"name": "w", "namespace": "shop", "uid": "w1", "generation": 1},
+        "spec": spec,
+        "status": {"observedGeneration": 1, **status},
+    }
+
+
+def member(name: str, **labels: str) -> JsonObject:
+    """Make a crash-looping pod that a workload controls."""
+    loop = crashing(name)
+    metadata = owned("w1", name=name, namespace="shop", uid=name, labels=dict(labels))
+    return {**loop, "metadata": metadata}
+
+
+def revision(
+    name: str, number: int, owner: str = "w1", kind: str = "ControllerRevision"
+) -> JsonObject:
+    """Make a ControllerRevision of a workload."""
+    labels: Json = {"controller-revision-hash": name}
+    return {"kind": kind, "revision": number, "metadata": owned(owner, name=name, labels=labels)}
+
+
+def test_the_newest_revision_of_a_daemon_set_is_its_own_with_the_highest_number() -> None:
+    """In whatever order they come; others' revisions and other kinds do not count."""
+    pods = [member(name, **{"controller-revision-hash": name}) for name in ("a", "b", "c", "d")]
+    revisions = [
+        revision("a", 9),
+        revision("b", 10),
+        revision("c", 11, owner="other"),
+        revision("d", 12, kind="ReplicaSet"),
+    ]
+    for order in (revisions, revisions[::-1]):
+        found = find_new_pods(workload("DaemonSet"), order, pods)
+        assert [name_of(pod) for pod in found] == ["b"]
+    assert find_new_pods(workload("DaemonSet"), revisions[2:], pods) == ()
+
+
+@pytest.mark.parametrize("kind", ["StatefulSet", "DaemonSet"])
+def test_controllers_that_have_seen_nothing_yet_are_waited_for(kind: str) -> None:
+    """Without an observed generation there is nothing to judge."""
+    pods = [member("a", **{"controller-revision-hash": "x"})]
+    seen = workload(kind, updateRevision="x")
+    new = {**seen, "status": {"updateRevision": "x"}}
+    assert judge(seen, pods, [revision("x", 1)]).state is RolloutState.FAILED
+    assert judge(new, pods, [revision("x", 1)]).state is RolloutState.CLEAR
+
+
+def refused(
+    workload_: JsonObject, pods: int, *, last: int = 1, applied: int | None = None
+) -> RolloutState:
+    """Judge a workload whose pods may not be created, and of which some exist."""
+    happened: JsonObject = {
+        "involvedObject": {"uid": "w1"},
+        "reason": "FailedCreate",
+        "message": "exceeded quota",
+        "firstTimestamp": said(NOW - timedelta(seconds=90)),
+        "lastTimestamp": said(NOW - timedelta(seconds=last)),
+    }
+    fine = [
+        {**member(f"p{number}", **{"controller-revision-hash": "x"}), "status": {}}
+        for number in range(pods)
+    ]
+    moment = None if applied is None else NOW - timedelta(seconds=applied)
+    verdict = compute_rollout_failure(
+        workload_, [revision("x", 1)], fine, [happened], NOW, SETTINGS, Applied(0, moment)
+    )
+    return verdict.state
+
+
+def test_refused_pods_are_missing_only_while_there_are_too_few() -> None:
+    """As many as the workload wants; one where it does not say, and one of a Job."""
+    stateful = workload("StatefulSet", {"replicas": 2}, updateRevision="x")
+    assert [refused(stateful, pods) for pods in (1, 2)] == [RolloutState.FAILED, RolloutState.CLEAR]
+    default = workload("StatefulSet", {}, updateRevision="x")
+    assert [refused(default, pods) for pods in (0, 1)] == [RolloutState.FAILED, RolloutState.CLEAR]
+    daemon = workload("DaemonSet", {}, desiredNumberScheduled=2)
+    assert [refused(daemon, pods) for pods in (1, 2)] == [RolloutState.FAILED, RolloutState.CLEAR]
+    job = workload("Job", {"replicas": 5})
+    assert [refused(job, pods) for pods in (0, 1)] == [RolloutState.FAILED, RolloutState.CLEAR]
+
+
+def test_an_event_at_the_moment_of_the_apply_speaks_of_it() -> None:
+    """One second earlier it speaks of an older revision."""
+    job = workload("Job")
+    assert refused(job, 0, last=40, applied=40) is RolloutState.FAILED
+    assert refused(job, 0, last=41, applied=40) is RolloutState.CLEAR
+
+
+def test_a_deadline_exceeded_at_the_moment_of_the_apply_speaks_of_it() -> None:
+    """One second earlier it speaks of an older rollout; without a time it counts."""
+    condition: dict[str, Json] = {"type": "Progressing", "reason": "ProgressDeadlineExceeded"}
+    for updated, state in (
+        (said(NOW), RolloutState.FAILED),
+        (said(NOW - timedelta(seconds=1)), RolloutState.CLEAR),
+        (None, RolloutState.FAILED),
+    ):
+        exceeded = deployment(conditions=[{**condition, "lastUpdateTime": updated}])
+        assert judge(exceeded, [], applied=Applied(0, NOW)).state is state
+
+
 LISTS = st.lists(HOSTILE_OBJECTS, max_size=2)
 
 

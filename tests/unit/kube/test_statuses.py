@@ -118,6 +118,12 @@ def test_patience_is_read_and_bounded(header: str, body: Json, patience: timedel
             True,
         ),
         (
+            Status(403, causes=(Cause("NamespaceTerminating"),)),
+            StatusKind.NAMESPACE_TERMINATING,
+            True,
+        ),
+        (Status(403, causes=(Cause(),)), StatusKind.FORBIDDEN, False),
+        (
             Status(403, message="in namespace shop because it is being terminated"),
             StatusKind.NAMESPACE_TERMINATING,
             True,
