@@ -155,6 +155,7 @@ def _services(
     binary = Path(settings.renderer) if settings.renderer else None
     renderer = KustomizeRenderer(repositories, binary=binary)
     stack.push_async_callback(renderer.close)
+    repositories.on_change = renderer.expect
     return Services(
         store=store,
         clusters=clusters,

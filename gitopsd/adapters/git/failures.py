@@ -78,3 +78,12 @@ def damage_error(address: Address, detail: object) -> TemporaryError:
         "at the next fetch",
         reason="MirrorDamaged",
     )
+
+
+def storage_error(address: Address, error: OSError) -> TemporaryError:
+    """Say that the mirror cannot be written to."""
+    return TemporaryError(
+        f"the mirror of {without_password(address.url)} cannot be written "
+        f"({error.strerror or error}); make room in the data directory, or give it to this user",
+        reason="MirrorStorage",
+    )

@@ -9,6 +9,7 @@ import fcntl
 import hashlib
 import os
 import shutil
+import tempfile
 from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
@@ -99,13 +100,13 @@ def is_overgrown(mirror: Mirror) -> bool:
     loose = sum(1 for _ in mirror.path.glob("objects/[0-9a-f][0-9a-f]/*"))
     if loose > MAX_LOOSE_OBJECTS:
         return True
-    size = sum(pack.stat().st_size for pack in packs)
-    record = mirror.path / _FIRST_SIZE
-    if not record.exists():
-        record.write_text(str(size), encoding="ascii")
-        return False
-    first = _parse_size(record)
-    return size > max(MAX_GROWTH * first, SMALL_BYTES)
+    with suppress(FileNotFoundError):  # a swap may take the files away meanwhile
+        size = sum(pack.stat().st_size for pack in packs)
+        record = mirror.path / _FIRST_SIZE
+        if not record.exists():
+            record.write_text(str(size), encoding="ascii")
+        return size > max(MAX_GROWTH * _parse_size(record), SMALL_BYTES)
+    return False
 
 
 def _parse_size(record: Path) -> int:
@@ -132,7 +133,8 @@ def place_home(root: Path, known_hosts: str) -> Path:
     file = home / ".ssh" / "known_hosts"
     if not file.is_file():
         file.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
-        unfinished = file.with_suffix(f".{os.getpid()}")
-        unfinished.write_text(known_hosts, encoding="utf-8")
-        unfinished.replace(file)
+        handle, unfinished = tempfile.mkstemp(dir=file.parent)
+        with os.fdopen(handle, "w", encoding="utf-8") as opened:
+            opened.write(known_hosts)
+        Path(unfinished).replace(file)
     return home

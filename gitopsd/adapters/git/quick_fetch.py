@@ -14,7 +14,6 @@ import os
 import ssl
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
-from dataclasses import dataclass
 from datetime import timedelta
 from functools import lru_cache
 from http import HTTPStatus
@@ -29,14 +28,13 @@ from gitopsd.adapters.git import protocol
 from gitopsd.adapters.git.addresses import Address
 from gitopsd.adapters.git.credentials import Login
 from gitopsd.adapters.git.failures import transfer_error
-from gitopsd.adapters.git.mirrors import HEADS, PINS, Mirror
+from gitopsd.adapters.git.mirrors import Mirror
 from gitopsd.adapters.git.protocol import PackedObject, UnusualError
 from gitopsd.adapters.git.reading import damage_told, open_mirror
 from gitopsd.domain.sources import RefName
 from gitopsd.errors import GitopsdError, TemporaryError
 
 MAX_ANSWER_BYTES = 4 << 20
-MAX_HAVES = 32
 _ADVERTISEMENT = "/info/refs?service=git-upload-pack"
 _CONNECT_SECONDS = 10
 _KEEP_SECONDS = 75
@@ -95,15 +93,15 @@ class QuickFetcher:
         return protocol.parse_ref(answer, ref)
 
     async def fetch_objects(
-        self, address: Address, ref: RefName, login: Login, want: str, haves: tuple[str, ...]
+        self, address: Address, ref: RefName, login: Login, want: str, have: str
     ) -> bytes:
-        """Fetch what a commit has and the mirror does not, as a pack.
+        """Fetch what one commit has and another does not, as a pack.
 
         Raises:
             GitopsdError: The remote refuses or cannot be reached.
             UnusualError: The child has to fetch.
         """
-        body = protocol.request_pack(want, haves[:MAX_HAVES])
+        body = protocol.request_pack(want, [have])
         return protocol.parse_pack_answer(
             await self._ask(address, ref, login, "/git-upload-pack", body)
         )
@@ -196,46 +194,27 @@ def _retry_after(text: str) -> timedelta | None:
     return timedelta(seconds=min(int(text), 3600)) if text.isdecimal() else None
 
 
-@dataclass(frozen=True, slots=True)
-class Haves:
-    """What a mirror holds completely.
+@damage_told()
+def find_own(mirror: Mirror, local: str) -> str | None:
+    """Find what a ref points to here, which the mirror holds completely; None when it is new.
 
-    Attributes:
-        own: Target of the ref that is asked for; None when it is not here yet.
-        all: Targets of all our refs, `own` first.
+    The other refs are not listed: there is a pin for each release, and opening them takes longer
+    than a fetch.
     """
-
-    own: str | None
-    all: tuple[str, ...]
-
-
-@damage_told()
-def find_haves(mirror: Mirror, local: str) -> Haves:
-    """List what the mirror holds, completely."""
-    repository = open_mirror(mirror.path)
-    targets = {
-        name: str(repository.references[name].target)
-        for name in repository.references
-        if name.startswith((HEADS, PINS))
-    }
-    own = targets.get(local)
-    first = [own] if own is not None else []
-    return Haves(own, tuple(dict.fromkeys([*first, *targets.values()])))
+    reference = open_mirror(mirror.path).references.get(local)
+    return None if reference is None else str(reference.target)
 
 
 @damage_told()
-def move_ref(mirror: Mirror, local: str, target: str | None) -> None:
-    """Point the mirror's ref to what is there already, or remove it.
+def remove_ref(mirror: Mirror, local: str) -> None:
+    """Remove a ref that the remote does not have any more.
 
     Raises:
         UnusualError: Another process writes to the mirror.
     """
     repository = open_mirror(mirror.path)
     with _locked(mirror):
-        if target is not None:
-            repository.references.create(local, pygit2.Oid(hex=target), force=True)
-        elif local in repository.references:
-            repository.references.delete(local)
+        repository.references.delete(local)
 
 
 def store_objects(mirror: Mirror, local: str, target: str, pack: bytes) -> None:

@@ -13,11 +13,17 @@ from gitopsd.adapters.git import mirrors, reading
 from gitopsd.adapters.git.addresses import Address, parse_address, select_repository
 from gitopsd.adapters.git.children import Children
 from gitopsd.adapters.git.credentials import Login, load_login
-from gitopsd.adapters.git.failures import DAMAGED, damage_error, deadline_error, transfer_error
+from gitopsd.adapters.git.failures import (
+    DAMAGED,
+    damage_error,
+    deadline_error,
+    storage_error,
+    transfer_error,
+)
 from gitopsd.adapters.git.known_hosts import host_key_error, load_known_hosts, usable_lines
 from gitopsd.adapters.git.mirrors import Mirror, local_head, place_home, place_mirror
 from gitopsd.adapters.git.protocol import UnusualError
-from gitopsd.adapters.git.quick_fetch import QuickFetcher, find_haves, move_ref, store_objects
+from gitopsd.adapters.git.quick_fetch import QuickFetcher, find_own, remove_ref, store_objects
 from gitopsd.domain.config import RepositorySpec
 from gitopsd.domain.sources import Commit, CommitSha, RefName, RepoURL
 from gitopsd.errors import TemporaryError
@@ -27,6 +33,8 @@ DEADLINE = timedelta(seconds=60)
 RENEWAL_DEADLINE = timedelta(minutes=15)
 UNUSUAL_SECONDS = 600.0
 """How long a remote that speaks otherwise is left to the children."""
+LOOKS_PER_CHECK = 32
+"""After how many fetches a mirror's growth is looked at again."""
 CHILDREN = 2
 CHILD_IDLE_SECONDS = 20.0
 
@@ -69,6 +77,7 @@ class GitRepositories:
         self._locks: dict[RepoURL, asyncio.Lock] = {}
         self._clean: set[RepoURL] = set()
         self._damaged: set[RepoURL] = set()
+        self._looks: dict[RepoURL, int] = {}
         self._renewals: dict[RepoURL, asyncio.Task[None]] = {}
 
     async def fetch_head(
@@ -88,6 +97,8 @@ class GitRepositories:
                 return await self._fetch_head(address, ref, previous)
         except TimeoutError as error:
             raise deadline_error(address, ref, self._deadline_seconds) from error
+        except OSError as error:
+            raise storage_error(address, error) from error
 
     async def _fetch_head(
         self, address: Address, ref: RefName, previous: CommitSha | None
@@ -144,17 +155,18 @@ class GitRepositories:
         self, address: Address, mirror: Mirror, ref: RefName, login: Login
     ) -> str | None:
         local = local_head(ref)
-        haves = await asyncio.to_thread(find_haves, mirror, local)
+        own = await asyncio.to_thread(find_own, mirror, local)
         target = await self._http.find_target(address, ref, login)
-        if target is None or target in haves.all:
-            if target != haves.own:
-                await asyncio.to_thread(move_ref, mirror, local, target)
+        if target == own:
             return target
+        if target is None:
+            await asyncio.to_thread(remove_ref, mirror, local)
+            return None
         self.on_change()
-        if not haves.all:
+        if own is None:
             return await self._transfer(address, mirror, ref, login)
         try:
-            pack = await self._http.fetch_objects(address, ref, login, target, haves.all)
+            pack = await self._http.fetch_objects(address, ref, login, target, own)
             await asyncio.to_thread(store_objects, mirror, local, target, pack)
         except UnusualError:
             # A large push, or a rewritten history: no reason to ask the child the next time.
@@ -222,8 +234,11 @@ class GitRepositories:
         return target
 
     async def _consider_renewal(self, address: Address, mirror: Mirror, ref: RefName) -> None:
-        running = address.url in self._renewals
-        if running or not await asyncio.to_thread(mirrors.is_overgrown, mirror):
+        looks = self._looks.get(address.url, 0)
+        self._looks[address.url] = looks + 1
+        if looks % LOOKS_PER_CHECK or address.url in self._renewals:
+            return
+        if not await asyncio.to_thread(mirrors.is_overgrown, mirror):
             return
         task = asyncio.create_task(self._renew_later(address, mirror, ref))
         self._renewals[address.url] = task

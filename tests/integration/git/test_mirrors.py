@@ -6,6 +6,7 @@ import asyncio
 import fcntl
 import os
 import subprocess
+from concurrent.futures import ThreadPoolExecutor
 from datetime import timedelta
 from pathlib import Path
 
@@ -232,3 +233,25 @@ def test_addresses_choose_no_path(tmp_path: Path) -> None:
 
     assert len(names) == 3
     assert all(path.parent == tmp_path for path in names)
+
+
+async def test_data_directory_that_cannot_be_written_is_no_crash(bench: Bench) -> None:
+    """A file where the mirrors should go is trouble for now, and the error says what to do."""
+    root = _write(bench.directory / "mirrors")
+    git = GitRepositories(root, lambda: tuple(bench.specs))
+
+    with pytest.raises(TemporaryError, match="make room in the data directory") as caught:
+        await git.fetch_head(bench.url(), MAIN)
+
+    assert caught.value.reason == "MirrorStorage"
+    await git.close()
+
+
+def test_homes_are_made_by_many_at_once(tmp_path: Path) -> None:
+    """Threads that need the same host keys at the same time all get them."""
+    with ThreadPoolExecutor(8) as pool:
+        homes = list(pool.map(lambda _: mirrors.place_home(tmp_path, "a line\n"), range(64)))
+
+    assert len(set(homes)) == 1
+    assert (homes[0] / ".ssh" / "known_hosts").read_text(encoding="utf-8") == "a line\n"
+    assert len(list((homes[0] / ".ssh").iterdir())) == 1
