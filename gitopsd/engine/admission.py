@@ -21,6 +21,7 @@ from gitopsd.engine.advance import Advanced, advance
 from gitopsd.engine.effects import watch_for_loop
 from gitopsd.engine.facts import load_gate_facts, load_restore_facts, load_selection_facts
 from gitopsd.engine.gate_evidence import put_gates
+from gitopsd.engine.notifications import ask_for_approval
 from gitopsd.engine.slots import schedule_reconsider
 from gitopsd.pipeline.events import (
     AbortRequested,
@@ -217,6 +218,7 @@ def _pass_gate(
         return ()
     states = evaluate_gates(facts)
     put_gates(tx, run, states)
+    ask_for_approval(tx, run, states, config)
     refusal = first_refusal(states)
     if refusal is not None:
         return advance(tx, run.id, GateRefused(tx.now, refusal), config).reconsider

@@ -5,9 +5,9 @@ from __future__ import annotations
 import hashlib
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
-from datetime import datetime, timedelta
+from datetime import timedelta
 
-from gitopsd.domain.config import ApplicationSpec
+from gitopsd.domain.config import ApplicationSpec, Configuration
 from gitopsd.domain.releases import (
     Line,
     OfferKind,
@@ -19,6 +19,7 @@ from gitopsd.domain.releases import (
 from gitopsd.domain.sources import CommitSha, RefName, RefState, RepoURL
 from gitopsd.domain.work import Notification, WorkItem, WorkKind
 from gitopsd.engine.admission import settle
+from gitopsd.engine.notifications import publish
 from gitopsd.engine.services import Services
 from gitopsd.errors import GitopsdError
 from gitopsd.kube.redaction import redact_text
@@ -164,7 +165,7 @@ def _record(
     changed: list[StageKey] = []
     if head is not None:
         for item in found:
-            changed += _offer(tx, item, state.ref, head)
+            changed += _offer(tx, item, state.ref, head, services.configuration())
     problem = "" if head is not None else f"the remote has no {state.ref}; what runs keeps running"
     tx.refs.save(
         replace(
@@ -193,7 +194,9 @@ def _spread(state: RefState, poll: timedelta) -> timedelta:
     return poll * (digest[0] / 2560)
 
 
-def _offer(tx: Transaction, found: _Found, ref: RefName, head: SourceHead) -> list[StageKey]:
+def _offer(
+    tx: Transaction, found: _Found, ref: RefName, head: SourceHead, config: Configuration
+) -> list[StageKey]:
     """Make the commit a release of its line if it changes what any stage reads."""
     application = found.application
     line = Line(application.name, ref)
@@ -219,19 +222,21 @@ def _offer(tx: Transaction, found: _Found, ref: RefName, head: SourceHead) -> li
     kind = OfferKind.REWOUND if head.to_ancestor else OfferKind.ADVANCED
     tx.releases.offer(line, identity, tx.now, kind)
     if new:
-        _announce(tx, release, tx.now)
+        _announce(tx, release, config)
     return [StageKey(application.name, name) for name in found.inputs]
 
 
-def _announce(tx: Transaction, release: Release, at: datetime) -> None:
-    tx.records.add_notification(
+def _announce(tx: Transaction, release: Release, config: Configuration) -> None:
+    publish(
+        tx,
         Notification(
             id=f"{release.id}.{Trigger.RELEASE_CREATED.value}",
             trigger=Trigger.RELEASE_CREATED.value,
             application=release.application,
             stage="",
             message=f"{release.alias} ({release.commit.sha[:12]}): {release.commit.subject}",
-            at=at,
+            at=tx.now,
             details={"release": str(release.id), "commit": str(release.commit.sha)},
-        )
+        ),
+        config,
     )

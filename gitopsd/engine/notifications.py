@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from datetime import timedelta
 
 from gitopsd.domain.config import ChannelSpec, Configuration
+from gitopsd.domain.gates import Closed, GateState
 from gitopsd.domain.releases import ApplicationName, StageKey
 from gitopsd.domain.runs import Run
 from gitopsd.domain.work import Notification, WorkItem, WorkKind
@@ -67,6 +69,32 @@ def publish(tx: Transaction, notification: Notification, config: Configuration) 
                     due_at=tx.now,
                 )
             )
+
+
+def ask_for_approval(
+    tx: Transaction, run: Run, states: Sequence[GateState], config: Configuration
+) -> None:
+    """Tell the channels that a run waits for approvals, once for each plan.
+
+    Safe to repeat: the id is made of the run and its plan.
+    """
+    for state in states:
+        if state.name != "approval" or not isinstance(state.answer, Closed):
+            continue
+        publish(
+            tx,
+            Notification(
+                id=f"{run.id}.{run.plan}.{Trigger.APPROVAL_REQUESTED.value}",
+                trigger=Trigger.APPROVAL_REQUESTED.value,
+                application=run.stage.application,
+                stage=run.stage.stage,
+                message=f"{run.stage}: {run.release} waits: {state.answer.reason}. "
+                f"To approve: {state.answer.opener}",
+                at=tx.now,
+                details=_details(tx, run),
+            ),
+            config,
+        )
 
 
 def concerns(

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from datetime import datetime, timedelta
+from datetime import UTC, datetime, timedelta
 
 from pydantic import Field
 
@@ -63,6 +63,8 @@ async def create(call: Call) -> Answer:
     until = body.until
     if until is not None and until.tzinfo is None:
         raise ProblemError(422, "The field until has no offset; write 2026-01-31T18:00:00Z.")
+    if until is not None:
+        until = until.astimezone(UTC)
     if body.seconds is not None:
         now = await services.store.read(lambda tx: tx.now)
         until = now + timedelta(seconds=body.seconds)
