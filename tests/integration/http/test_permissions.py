@@ -48,6 +48,7 @@ WHO_MAY = {
     "POST /freezes/{freeze}/thaw": DEPLOY,
     "GET /deliveries": ALL,
     "GET /audit": ALL,
+    "GET /configuration": ALL,
     "GET /events": ALL,
     "GET /tokens": ADMIN,
     "POST /tokens": ADMIN,
@@ -170,7 +171,13 @@ async def test_a_token_of_another_application_sees_and_does_nothing_here() -> No
 
     listed = {"GET /applications", "GET /approvals", "GET /quarantines", "GET /freezes"}
     open_to_it = listed | {"GET /commits/{sha}", "GET /events", "GET /openapi.json"}
-    about_all = {*EVERYWHERE, "GET /tokens", "POST /tokens", "POST /tokens/{token}/revoke"}
+    about_all = {
+        *EVERYWHERE,
+        "GET /configuration",
+        "GET /tokens",
+        "POST /tokens",
+        "POST /tokens/{token}/revoke",
+    }
     mine = {"POST /freezes/{freeze}/thaw"}
     for name, status in statuses.items():
         expected = 404

@@ -50,6 +50,28 @@ async def test_a_file_that_is_broken_now_is_told_with_its_application() -> None:
     assert shop["problems"] == ([str(error)] if name else [])
 
 
+async def test_the_configuration_tells_what_is_wrong_in_it() -> None:
+    """File, place, problem and what to write instead: also for what was never valid."""
+    error = ConfigError(
+        file="clusters/two.yaml", path="spec.server", problem="it is empty", remedy="Write it"
+    )
+    async with serving_world(run=False) as http:
+        http.problems.append(error)
+        found = await http.get("/configuration")
+
+    assert found["applications"] == ["shop"]
+    assert found["clusters"] == ["one"]
+    assert found["receivers"] == ["github"]
+    assert found["problems"] == [
+        {
+            "file": "clusters/two.yaml",
+            "path": "spec.server",
+            "problem": "it is empty",
+            "remedy": "Write it",
+        }
+    ]
+
+
 async def test_a_run_shows_everything_that_is_known_of_it() -> None:
     """Steps with their times, the log, gates, the change set, its diff, evidence of checks."""
     async with serving_world() as http:

@@ -7,6 +7,7 @@ from gitopsd.entrypoints.http.api import (
     approvals,
     audit,
     commits,
+    configuration,
     deliveries,
     events,
     freezes,
@@ -32,6 +33,7 @@ _RESOURCES: tuple[Route, ...] = (
     *freezes.ROUTES,
     *deliveries.ROUTES,
     *audit.ROUTES,
+    *configuration.ROUTES,
     *events.ROUTES,
     *tokens.ROUTES,
 )

@@ -141,7 +141,11 @@ def _view(tx: Transaction, call: Call, name: ApplicationName) -> ApplicationView
         source=_source(tx, spec) if spec is not None else None,
         file=file,
         revision=spec.revision if spec is not None else 0,
-        problems=[str(error) for error in call.service.problems() if file and error.file == file],
+        problems=[
+            redact_text(str(error))
+            for error in call.service.problems()
+            if file and error.file == file
+        ],
         stages=order_stages(stages, spec),
     )
 
