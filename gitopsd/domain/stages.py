@@ -52,12 +52,14 @@ class Stall:
         message: One sentence.
         at: Since when.
         run: Run that ended so; None when no run did.
+        fence: RestoredDatabase: the fence that the cluster has; what resume goes on from.
     """
 
     reason: StallReason
     message: str
     at: datetime
     run: RunId | None = None
+    fence: int = 0
 
 
 @dataclass(frozen=True, slots=True)

@@ -9,13 +9,14 @@ from __future__ import annotations
 import secrets
 from collections.abc import Callable
 from dataclasses import replace
+from datetime import timedelta
 
 from gitopsd.domain.config import Configuration
 from gitopsd.domain.gates import Decision
 from gitopsd.domain.releases import Line, OfferKind, ReleaseId, StageKey
 from gitopsd.domain.runs import Run, RunId, RunKind
 from gitopsd.domain.stages import Condition, Stage
-from gitopsd.domain.verifications import RestoreTarget
+from gitopsd.domain.verifications import RestoreTarget, StallReason
 from gitopsd.engine.actors import ActionDone, ActionRefused, ActionResult, Actor, do_audited
 from gitopsd.engine.admission import admit, apply_event, settle
 from gitopsd.engine.facts import restore_facts
@@ -74,9 +75,7 @@ class Actions:
             if found.kind is RunKind.ROLLBACK:
                 message = f"{run} is a rollback and is not aborted; redirect it: gitopsd rollback"
                 return ActionRefused(409, message)
-            event = AbortRequested(
-                tx.now, by=actor.subject, restore=restore, message=f"aborted by {actor.subject}"
-            )
+            event = AbortRequested(tx.now, by=actor.subject, restore=restore)
             done = apply_event(tx, run, event, self._config)
             if done.ignored:
                 return ActionRefused(409, f"{run} {done.ignored}")
@@ -164,12 +163,17 @@ class Actions:
             spec = application.stage(key.stage) if application is not None else None
             if stage is None or application is None or spec is None:
                 return ActionRefused(404, f"there is no stage {key}")
+            _go_on_from_the_cluster(tx, stage)
+            stage = tx.stages.get(key) or stage
             head = tx.releases.head(Line(key.application, application.ref_of(spec)))
             accepted = head.number if head is not None else 0
             tx.stages.save(
                 replace(stage, suspended=None, hold=None, stall=None, rewind_accepted=accepted)
             )
             settle(tx, (key,), self._config)
+            front = tx.runs.get(stage.front) if stage.front is not None else None
+            if front is not None and front.command is not None:
+                tx.work.hasten(front.command, tx.now)
             return ActionDone(f"{key} goes on")
 
         return await self._do(actor, "resume", key, work)
@@ -285,6 +289,19 @@ class Actions:
         tx.runs.add(run)
         tx.stages.save(replace(stage, front=run.id))
         admit(tx, run, self._config)
+
+
+def _go_on_from_the_cluster(tx: Transaction, stage: Stage) -> None:
+    """A person looked at a restored database: fences go on above the cluster's, votes are void."""
+    if stage.stall is None or stage.stall.reason is not StallReason.RESTORED_DATABASE:
+        return
+    lease = tx.stages.claim(
+        stage.key, "resume", timedelta(seconds=1), cluster_fence=stage.stall.fence
+    )
+    if lease is not None:
+        tx.stages.release(lease)
+    if stage.next is not None:
+        tx.votes.void(stage.next, keep_plan=None, at=tx.now)
 
 
 def _run_id(key: StageKey, kind: str) -> RunId:

@@ -181,6 +181,7 @@ def mark_stalled(
     config: Configuration,
     *,
     run: Run | None = None,
+    fence: int = 0,
 ) -> None:
     """Call a person for a stage; a reason that closes gates is never replaced by a milder one.
 
@@ -194,7 +195,7 @@ def mark_stalled(
         return
     if held is not None and held.reason is reason:
         return
-    stall = Stall(reason, message, tx.now, run.id if run else None)
+    stall = Stall(reason, message, tx.now, run.id if run else None, fence)
     tx.stages.save(replace(stage, stall=stall))
     notify(tx, run, Trigger.STALLED, message, config, stage=key)
 

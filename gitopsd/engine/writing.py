@@ -34,6 +34,7 @@ from gitopsd.kube.inventory import (
     inventory_name,
     union,
 )
+from gitopsd.kube.names import INSTALLATION_ANNOTATION
 from gitopsd.ports import ApiRefusal
 from gitopsd.store_ports import Transaction
 
@@ -189,8 +190,10 @@ async def _refuse_foreign(context: StepContext, found: Inventory) -> None:
     if found.installation and found.installation != mine:
         message = (
             f"the inventory of {key} belongs to another gitopsd installation "
-            f"({found.installation}); take it over with: "
-            f"gitopsd adopt {key.application} {key.stage}"
+            f"({found.installation}). To take it over: kubectl annotate configmap --overwrite "
+            f"--namespace {context.inventory_namespace()} "
+            f"{inventory_name(key.application, key.stage)} {INSTALLATION_ANNOTATION}={mine}, "
+            f"then: gitopsd resume {key.application} {key.stage}"
         )
         await _stall(context, StallReason.INVENTORY, message)
     stage = await context.services.store.read(lambda tx: tx.stages.get(key))
@@ -200,14 +203,17 @@ async def _refuse_foreign(context: StepContext, found: Inventory) -> None:
             f"the database was restored from an older copy. Look, then: gitopsd resume "
             f"{key.application} {key.stage}"
         )
-        await _stall(context, StallReason.RESTORED_DATABASE, message)
+        await _stall(context, StallReason.RESTORED_DATABASE, message, fence=found.fence)
 
 
-async def _stall(context: StepContext, reason: StallReason, message: str) -> None:
+async def _stall(
+    context: StepContext, reason: StallReason, message: str, *, fence: int = 0
+) -> None:
     configuration = context.services.configuration()
+    run = context.run
 
     def work(tx: Transaction) -> None:
-        mark_stalled(tx, context.run.stage, reason, message, configuration, run=context.run)
+        mark_stalled(tx, run.stage, reason, message, configuration, run=run, fence=fence)
 
     await context.services.store.transact(work)
     raise TemporaryError(message, retry_after=timedelta(seconds=60), reason=reason.value)

@@ -19,8 +19,7 @@ BRAKE_AFTER = 3
 ImplicitGate: TypeAlias = Callable[[GateFacts], GateAnswer]
 
 _STALL_OPENERS: Mapping[StallReason, str] = {
-    StallReason.INVENTORY: "gitopsd adopt {0} {1}",
-    StallReason.RESTORED_DATABASE: "gitopsd resume {0} {1} --keep-cluster, or --redeploy",
+    StallReason.INVENTORY: "take its inventory over, then: gitopsd resume {0} {1}",
 }
 
 

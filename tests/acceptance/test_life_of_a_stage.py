@@ -165,6 +165,10 @@ async def test_a_restored_database_writes_nothing_until_a_person_looks() -> None
         assert stage.stall.reason is StallReason.RESTORED_DATABASE
         assert len(restored.cluster.writes()) == written
 
+        await restored.actions.resume(APPROVER, STAGING)
+        await restored.until_run(STAGING, RunKind.ROLLOUT, Phase.SUCCEEDED)
+        assert (await restored.stage(STAGING)).fence > 2
+
 
 async def test_anothers_inventory_stops_the_stage() -> None:
     """A stage whose inventory names another installation is stalled (Inventory)."""
