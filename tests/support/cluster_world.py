@@ -272,9 +272,13 @@ class ClusterWorld:
         told = await self.store.read(_story_of(STAGING))
         return f"{told}\nreports: {self.telemetry.reports}"
 
+    async def until_run_in(self, step: Step) -> Run:
+        """Wait until a Rollout is in a step."""
+        return await self.until_run(RunKind.ROLLOUT, Phase.RUNNING, step=step)
+
     async def waiting(self) -> Run:
         """Wait until a Rollout waits at its Gate."""
-        return await self.until_run(RunKind.ROLLOUT, Phase.RUNNING, step=Step.GATE)
+        return await self.until_run_in(Step.GATE)
 
     async def age_assessment(self) -> None:
         """Let what Validate saw be an hour old, as after a long wait for a person."""
