@@ -3,14 +3,13 @@
 The service runs as a child against a real control plane. A clean run records every distinct point
 (run kind, step, port method or transaction, before or after); then the same story is played again
 and again, with SIGKILL to the whole process group at each of those points, and at random moments.
-What is compared: runs, verified sets, quarantines, approvals, and the live objects.
+What is compared: runs, verified sets, quarantines, approvals, inventories, and the live objects.
 """
 
 from __future__ import annotations
 
 import asyncio
 import hashlib
-import os
 import signal
 from collections.abc import AsyncIterator, Iterator, Sequence
 from contextlib import asynccontextmanager, suppress
@@ -23,8 +22,11 @@ import aiohttp
 import pytest
 
 from gitopsd.domain.runs import Phase, RunKind, Step
+from gitopsd.domain.work import Page
+from gitopsd.kube.inventory import decode_inventory, inventory_name
 from gitopsd.store_ports import Transaction
 from tests.support.images import crashing_image, web_image
+from tests.support.nursery import Nursery, Nursling, run_nursery
 from tests.support.service_site import (
     DEPLOYMENT,
     PRODUCTION,
@@ -40,13 +42,16 @@ if TYPE_CHECKING:
     from tests.support.node_agent import Node
     from tests.support.registry import RegistryServer
 
-SERVICE_MODULE = ("tests.support.crash_service",)
 FEWEST_POINTS = 60
 RANDOM_MOMENTS = 30
-POINTS_A_STORY = 5
+KILLS_A_STORY = 6
+POINTS_A_STORY = 12
 """Points of one story are far apart, so that each is reached with the others' crashes behind it."""
 STORIES_AT_ONCE = 2
 SEED = "moments"
+LOOK = 0.05
+"""Seconds between two looks at whether the service still runs."""
+PATIENCE = timedelta(minutes=2)
 
 
 @dataclass(frozen=True)
@@ -55,9 +60,10 @@ class Outcome:
 
     Attributes:
         runs: Per stage: kind, phase and reason of each run, in order.
-        verified: Per stage: how many verifications of which rendered set are in force.
-        quarantined: Per stage: the release numbers whose bytes are quarantined.
-        votes: Approvals that count, per stage.
+        verified: Per stage: which release each verification in force is of.
+        quarantined: Per stage: the releases whose bytes are quarantined.
+        votes: Approvals that count.
+        inventories: Per stage: the objects that gitopsd says it applied.
         live: Live objects without what is this story's alone.
     """
 
@@ -65,73 +71,129 @@ class Outcome:
     verified: tuple[tuple[str, tuple[int, ...]], ...]
     quarantined: tuple[tuple[str, tuple[int, ...]], ...]
     votes: int
+    inventories: str
     live: str
 
 
-class Supervisor:
-    """Starts the service again whenever it was killed, as a machine's init would."""
+@dataclass(frozen=True)
+class Place:
+    """Where stories are played.
 
-    def __init__(self, site: ServiceSite, environment: dict[str, str]) -> None:
-        self.site = site
+    Attributes:
+        cluster: The control plane.
+        registry: Where the images are.
+        nursery: Starts the service.
+        directory: For the files of the stories.
+        good: Image that works.
+        bad: Image whose container ends with an error.
+    """
+
+    cluster: ControlPlane
+    registry: RegistryServer
+    nursery: Nursery
+    directory: Path
+    good: str
+    bad: str
+
+
+@pytest.fixture
+def place(
+    control_plane: ControlPlane, cluster_registry: RegistryServer, node: Node, tmp_path: Path
+) -> Iterator[Place]:
+    """A control plane with a node, and a nursery for the service."""
+    directory = tmp_path / node.name
+    directory.mkdir()
+    with run_nursery() as nursery:
+        yield Place(
+            control_plane,
+            cluster_registry,
+            nursery,
+            directory,
+            good=cluster_registry.push(web_image("1"), "crash/api:1").pinned,
+            bad=cluster_registry.push(crashing_image("2"), "crash/api:2").pinned,
+        )
+
+
+class Supervisor:
+    """Starts the service again whenever it was killed, as a machine's init would.
+
+    Attributes:
+        crashes: How often it ended.
+        surprises: Exit codes of those ends that were no kill.
+    """
+
+    def __init__(self, site: ServiceSite, nursery: Nursery, environment: dict[str, str]) -> None:
         self.crashes = 0
-        self._environment = environment
+        self.surprises: list[int | None] = []
+        self._site = site
+        self._nursery = nursery
+        self._environment = {**site.environment, **environment}
+        self._service = self._start()
         self._task = asyncio.create_task(self._watch(), name="supervisor")
+
+    def _start(self) -> Nursling:
+        directory = self._site.directory
+        info = directory / "info.json"
+        info.unlink(missing_ok=True)
+        return self._nursery.start(self._environment, info, directory / "gitopsd.log")
 
     async def _watch(self) -> None:
         while True:
-            service = self.site.service
-            if service is not None and service.popen.poll() is not None:
+            if self._service.has_ended():
                 self.crashes += 1
-                self.site.service = None
-                self.site.start(SERVICE_MODULE, **self._environment)
-            await _pause()
+                if self._service.code != -signal.SIGKILL:
+                    self.surprises.append(self._service.code)
+                self._service.stop()
+                self._service = self._start()
+            await _wait(LOOK)
 
     def kill(self) -> None:
         """Kill the whole group of the service now."""
-        service = self.site.service
-        if service is not None:
-            with suppress(ProcessLookupError):
-                os.killpg(service.pid, signal.SIGKILL)
+        self._service.send(signal.SIGKILL)
 
     async def close(self) -> None:
-        """Stop starting it again."""
+        """Kill it and stop starting it again."""
         self._task.cancel()
         await asyncio.gather(self._task, return_exceptions=True)
+        self._service.stop()
 
 
-async def _pause() -> None:
-    loop = asyncio.get_running_loop()
-    later: asyncio.Future[None] = loop.create_future()
-    loop.call_later(0.05, later.set_result, None)
-    await later
+async def _wait(seconds: float) -> None:
+    passed = asyncio.Event()
+    timer = asyncio.get_running_loop().call_later(seconds, passed.set)
+    try:
+        await passed.wait()
+    finally:
+        timer.cancel()
 
 
 @asynccontextmanager
 async def supervised(
-    cluster: ControlPlane, registry: RegistryServer, directory: Path, **environment: str
+    place: Place, name: str, **environment: str
 ) -> AsyncIterator[tuple[ServiceSite, Supervisor]]:
     """Run a site whose service is started again after every crash."""
-    async with run_site(cluster, registry, directory, start=False) as site:
+    directory = place.directory / name
+    async with run_site(place.cluster, place.registry, directory, start=False) as site:
         site.environment["GITOPSD_POLL_INTERVAL"] = "2s"
-        site.start(SERVICE_MODULE, **environment)
-        supervisor = Supervisor(site, environment)
+        supervisor = Supervisor(site, place.nursery, environment)
         try:
             await site.ready()
             yield site, supervisor
         finally:
             await supervisor.close()
+    assert not supervisor.surprises
 
 
-async def play(site: ServiceSite, images: dict[str, str]) -> Outcome:
+async def play(place: Place, site: ServiceSite) -> Outcome:
     """Play the story: a good release into production, then a bad one that is rolled back."""
-    good = [DEPLOYMENT.format(image=images["good"]), SERVICE, config_map("settings", mode="good")]
-    bad = [DEPLOYMENT.format(image=images["bad"]), SERVICE, config_map("added", mode="bad")]
+    good = [DEPLOYMENT.format(image=place.good), SERVICE, config_map("settings", mode="good")]
+    bad = [DEPLOYMENT.format(image=place.bad), SERVICE, config_map("added", mode="bad")]
     await _push(site, "good", good)
-    await site.until_run(STAGING, RunKind.ROLLOUT, Phase.SUCCEEDED, within=timedelta(minutes=2))
+    await site.until_run(STAGING, RunKind.ROLLOUT, Phase.SUCCEEDED, within=PATIENCE)
     await _approve(site)
-    await site.until_run(PRODUCTION, RunKind.ROLLOUT, Phase.SUCCEEDED, within=timedelta(minutes=2))
+    await site.until_run(PRODUCTION, RunKind.ROLLOUT, Phase.SUCCEEDED, within=PATIENCE)
     await _push(site, "bad", bad)
-    await site.until_run(STAGING, RunKind.ROLLBACK, Phase.SUCCEEDED, within=timedelta(minutes=2))
+    await site.until_run(STAGING, RunKind.ROLLBACK, Phase.SUCCEEDED, within=PATIENCE)
     return await outcome_of(site)
 
 
@@ -144,49 +206,50 @@ async def _push(site: ServiceSite, message: str, manifests: Sequence[str]) -> No
 async def _approve(site: ServiceSite) -> None:
     """Approve until the vote is stored, as a person would who gets no answer."""
     run = await site.until_run(
-        PRODUCTION, RunKind.ROLLOUT, Phase.RUNNING, step=Step.GATE, within=timedelta(minutes=2)
+        PRODUCTION, RunKind.ROLLOUT, Phase.RUNNING, step=Step.GATE, within=PATIENCE
     )
 
     async def voted() -> bool:
-        votes = await site.read(lambda tx: tx.votes.of_run(run.id))
-        if votes:
+        if await site.read(lambda tx: tx.votes.of_run(run.id)):
             return True
-        with suppress(aiohttp.ClientError, AssertionError, OSError, TimeoutError):
+        with suppress(aiohttp.ClientError, AssertionError, OSError):
             await site.refresh()
             await site.call("POST", f"/api/v1/runs/{run.id}/approve", {"plan": run.plan})
         return False
 
-    await site.until(voted, "the approval is stored", timedelta(minutes=2))
+    await site.until(voted, "the approval is stored", PATIENCE)
 
 
 async def outcome_of(site: ServiceSite) -> Outcome:
     """Read what the story left."""
     stored: dict[str, Any] = await site.read(lambda tx: _stored(tx, site))
-    live = {stage: site.live(stage) for stage in (STAGING, PRODUCTION)}
-    return Outcome(**stored, live=str(live).replace(site.suffix, "SITE"))
+    stages = (STAGING, PRODUCTION)
+    live = str({stage: site.live(stage) for stage in stages})
+    inventories = str({stage: _inventory(site, stage) for stage in stages})
+    return Outcome(
+        **stored,
+        inventories=inventories.replace(site.suffix, "SITE"),
+        live=live.replace(site.suffix, "SITE"),
+    )
+
+
+def _inventory(site: ServiceSite, stage: str) -> list[str]:
+    name = inventory_name(site.application, site.key(stage).stage)
+    found = site.cluster.client.get(f"/api/v1/namespaces/gitopsd/configmaps/{name}")
+    return sorted(str(entry.ref.key) for entry in decode_inventory(found).entries)
 
 
 def _stored(tx: Transaction, site: ServiceSite) -> dict[str, Any]:
-    from gitopsd.domain.work import Page  # noqa: PLC0415 - used once
-
     runs, verified, quarantined, votes = [], [], [], 0
     for stage in (STAGING, PRODUCTION):
         key = site.key(stage)
         found = list(reversed(tx.runs.page(Page(200), stage=key)))
         numbers = {run.release: index for index, run in reversed(list(enumerate(found)))}
-        runs.append(
-            (
-                stage,
-                tuple(
-                    (
-                        run.kind.value,
-                        run.phase.value,
-                        run.failure.reason if run.failure is not None else "",
-                    )
-                    for run in found
-                ),
-            )
+        endings = tuple(
+            (run.kind.value, run.phase.value, run.failure.reason if run.failure else "")
+            for run in found
         )
+        runs.append((stage, endings))
         kept = [item for item in tx.verifications.page(key) if item.revoked_at is None]
         verified.append((stage, tuple(sorted(numbers[item.release] for item in kept))))
         held = tx.quarantines.in_force(key)
@@ -200,128 +263,89 @@ def _stored(tx: Transaction, site: ServiceSite) -> dict[str, Any]:
     }
 
 
-@pytest.fixture
-def images(cluster_registry: RegistryServer) -> dict[str, str]:
-    """The two images of the story."""
-    return {
-        "good": cluster_registry.push(web_image("1"), "crash/api:1").pinned,
-        "bad": cluster_registry.push(crashing_image("2"), "crash/api:2").pinned,
-    }
-
-
-async def record(
-    cluster: ControlPlane, registry: RegistryServer, directory: Path, images: dict[str, str]
-) -> tuple[Outcome, list[str]]:
+async def record(place: Place) -> tuple[Outcome, list[str]]:
     """Play the story once without a crash; returns what it left and every point it passed."""
-    points = directory / "points"
-    async with supervised(cluster, registry, directory / "clean", CRASH_RECORD=str(points)) as (
-        site,
-        supervisor,
-    ):
-        clean = await play(site, images)
+    points = place.directory / "points"
+    async with supervised(place, "clean", CRASH_RECORD=str(points)) as (site, supervisor):
+        clean = await play(place, site)
         assert supervisor.crashes == 0
-    return clean, [line for line in points.read_text().splitlines() if _counts(line)]
-
-
-def _counts(point: str) -> bool:
-    """Leave out what is no part of the story: heartbeats and the like outside of any work."""
-    return not point.startswith("- ")
+    return clean, points.read_text().splitlines()
 
 
 async def crash_at(
-    cluster: ControlPlane,
-    registry: RegistryServer,
-    directory: Path,
-    images: dict[str, str],
-    points: Sequence[str],
-) -> tuple[Outcome, set[str]]:
-    """Play the story with a crash at each of some points; returns those that were reached."""
-    armed = _arm(directory, points)
-    async with supervised(cluster, registry, directory / "site", CRASH_AT=str(armed)) as (
-        site,
-        supervisor,
-    ):
-        outcome = await play(site, images)
-        fired = armed.with_suffix(".fired")
-        reached = set(fired.read_text().splitlines()) if fired.exists() else set()
-        assert supervisor.crashes == len(reached)
-    return outcome, reached
+    place: Place, name: str, points: Sequence[str], clean: Outcome
+) -> tuple[str, ...]:
+    """Play the story with a crash at each of some points; returns those that were reached.
 
-
-def _arm(directory: Path, points: Sequence[str]) -> Path:
-    directory.mkdir(parents=True)
-    armed = directory / "armed.txt"
+    Raises:
+        AssertionError: It did not end as the clean one did; names the points.
+    """
+    armed = place.directory / f"{name}.armed"
     armed.write_text("\n".join(points))
-    return armed
+    fired = armed.with_suffix(".fired")
+
+    def reached() -> tuple[str, ...]:
+        return tuple(fired.read_text().splitlines()) if fired.exists() else ()
+
+    async with supervised(place, name, CRASH_AT=str(armed)) as (site, _):
+        try:
+            outcome = await play(place, site)
+        except AssertionError as error:
+            message = f"after crashes at {reached()}: {error}"
+            raise AssertionError(message) from error
+    assert outcome == clean, f"after crashes at {reached()}"
+    return reached()
 
 
-@pytest.mark.timeout(2400)
-async def test_a_crash_at_any_point_changes_no_outcome(
-    control_plane: ControlPlane,
-    cluster_registry: RegistryServer,
-    node: Node,
-    images: dict[str, str],
-    tmp_path: Path,
-) -> None:
+@pytest.mark.timeout(1500)
+async def test_a_crash_at_any_point_changes_no_outcome(place: Place) -> None:
     """SIGKILL at each distinct point of a clean run: every story ends as the clean one did."""
-    directory = tmp_path / node.name
-    directory.mkdir()
-    clean, points = await record(control_plane, cluster_registry, directory, images)
+    clean, points = await record(place)
     assert len(points) >= FEWEST_POINTS
     stride = -(-len(points) // POINTS_A_STORY)
-    groups = [points[start::stride] for start in range(stride)]
     limit = asyncio.Semaphore(STORIES_AT_ONCE)
     reached: set[str] = set()
 
-    async def story(number: int, group: Sequence[str]) -> None:
+    async def story(name: str, group: Sequence[str]) -> None:
         async with limit:
-            place = directory / f"story-{number}"
-            outcome, seen = await crash_at(control_plane, cluster_registry, place, images, group)
-        assert outcome == clean, f"after crashes at {sorted(seen)}"
-        reached.update(seen)
+            reached.update(await crash_at(place, name, group, clean))
 
     async with asyncio.TaskGroup() as stories:
-        for number, group in enumerate(groups):
-            stories.create_task(story(number, group))
+        for start in range(stride):
+            stories.create_task(story(f"story-{start}", points[start::stride]))
     missed = [point for point in points if point not in reached]
-    for number, point in enumerate(missed):
-        outcome, seen = await crash_at(
-            control_plane, cluster_registry, directory / f"alone-{number}", images, [point]
-        )
-        assert outcome == clean, f"after a crash at {point}"
-        reached.update(seen)
+    async with asyncio.TaskGroup() as stories:
+        for number, point in enumerate(missed):
+            stories.create_task(story(f"alone-{number}", [point]))
     assert len(reached) >= FEWEST_POINTS
 
 
-@pytest.mark.timeout(1200)
-async def test_crashes_at_random_moments_change_no_outcome(
-    control_plane: ControlPlane,
-    cluster_registry: RegistryServer,
-    node: Node,
-    images: dict[str, str],
-    tmp_path: Path,
-) -> None:
+@pytest.mark.timeout(900)
+async def test_crashes_at_random_moments_change_no_outcome(place: Place) -> None:
     """Thirty kills at moments that nobody chose, several in each story, change nothing."""
-    directory = tmp_path / node.name
-    directory.mkdir()
-    clean, _ = await record(control_plane, cluster_registry, directory, images)
+    clean, _ = await record(place)
     moments = _moments()
+    limit = asyncio.Semaphore(STORIES_AT_ONCE)
     killed = 0
-    story = 0
-    while killed < RANDOM_MOMENTS:
-        story += 1
-        async with supervised(control_plane, cluster_registry, directory / f"random-{story}") as (
-            site,
-            supervisor,
-        ):
+
+    async def story(name: str) -> None:
+        nonlocal killed
+        async with limit, supervised(place, name) as (site, supervisor):
             killer = asyncio.create_task(_kill_now_and_then(supervisor, moments))
             try:
-                outcome = await play(site, images)
+                outcome = await play(place, site)
             finally:
                 killer.cancel()
                 await asyncio.gather(killer, return_exceptions=True)
             killed += supervisor.crashes
         assert outcome == clean
+
+    number = 0
+    while killed < RANDOM_MOMENTS:
+        async with asyncio.TaskGroup() as stories:
+            for _ in range(-(-(RANDOM_MOMENTS - killed) // KILLS_A_STORY)):
+                number += 1
+                stories.create_task(story(f"random-{number}"))
 
 
 def _moments() -> Iterator[float]:
@@ -334,9 +358,6 @@ def _moments() -> Iterator[float]:
 
 
 async def _kill_now_and_then(supervisor: Supervisor, moments: Iterator[float]) -> None:
-    loop = asyncio.get_running_loop()
-    while True:
-        later: asyncio.Future[None] = loop.create_future()
-        loop.call_later(next(moments), later.set_result, None)
-        await later
+    for _ in range(KILLS_A_STORY):
+        await _wait(next(moments))
         supervisor.kill()

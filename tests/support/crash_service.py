@@ -1,9 +1,16 @@
 """``gitopsd serve`` that notes every port call and transaction, or kills itself at one of them.
 
-Started as ``python -m tests.support.crash_service --info FILE``. Two variables, not settings:
-``CRASH_RECORD`` names a file that gets each distinct point once; ``CRASH_AT`` names a file with one
-point a line: the process sends SIGKILL to its whole group at the first of them that it reaches,
-after noting it in ``CRASH_AT`+ ``.fired``. A point is ``<run kind> <step> <call> <before|after>``.
+Started as ``python -m tests.support.crash_service --info FILE``, or by a nursery. Its variables are
+no settings, and gitopsd does not see them:
+
+- ``CRASH_RECORD`` names a file that gets each distinct point once.
+- ``CRASH_AT`` names a file with one point a line: the process sends itself and its whole group a
+  signal at each of them, once, after noting it in ``CRASH_AT`` + ``.fired``.
+- ``CRASH_SIGNAL`` is that signal, SIGKILL unless given.
+- ``CRASH_PACE`` is a JSON object of seconds that replace the pace's, e.g. ``{"lease": 3}``.
+- ``CRASH_PART`` is ``serve`` or ``work`` for one part of the product.
+
+A point is ``<run kind> <step> <call> <before|after>``.
 """
 
 from __future__ import annotations
@@ -12,17 +19,20 @@ import argparse
 import asyncio
 import functools
 import inspect
+import json
 import os
 import signal
 import sys
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import replace
+from datetime import timedelta
 from pathlib import Path
 from typing import Any, TypeVar
 
 from gitopsd.engine.scope import current_scope
 from gitopsd.engine.services import Services
 from gitopsd.entrypoints.running import Part, run_process
+from gitopsd.errors import PermanentError
 from gitopsd.settings import load_settings
 from gitopsd.store_ports import Transaction
 
@@ -30,9 +40,18 @@ T = TypeVar("T")
 
 
 class Points:
-    """Where the process is, and what happens there."""
+    """Where the process is, and what happens there.
 
-    def __init__(self, record: Path | None, at: Path | None) -> None:
+    Args:
+        record: File that gets each distinct point once; None for none.
+        at: File with the points at which something happens; None for none.
+        number: The signal that the process's group gets there.
+    """
+
+    def __init__(
+        self, record: Path | None, at: Path | None, number: signal.Signals = signal.SIGKILL
+    ) -> None:
+        self._number = number
         self._record = record
         self._at = at
         self._known: set[str] = set()
@@ -59,7 +78,8 @@ class Points:
                 file.write(point + "\n")
                 file.flush()
                 os.fsync(file.fileno())
-            os.killpg(os.getpgrp(), signal.SIGKILL)
+            self._armed.remove(point)
+            os.killpg(os.getpgrp(), self._number)
 
 
 class Watched:
@@ -123,22 +143,38 @@ def watch(services: Services, points: Points) -> Services:
     return replace(services, store=WatchedStore(services.store, points), **ports)
 
 
-def main() -> None:
+def serve(environment: Mapping[str, str], info: Path) -> None:
     """Run the service with its points."""
-    parser = argparse.ArgumentParser()
-    parser.add_argument("--info", type=Path, required=True)
-    info: Path = parser.parse_args().info
-    environment = os.environ  # noqa: TID251 - a child reads what its test gave it
-    record, at = environment.get("CRASH_RECORD"), environment.get("CRASH_AT")
-    points = Points(Path(record) if record else None, Path(at) if at else None)
+    ours = {name: value for name, value in environment.items() if name.startswith("CRASH_")}
     settings = load_settings(environment)
+    record, at = ours.get("CRASH_RECORD"), ours.get("CRASH_AT")
+    number = signal.Signals[ours.get("CRASH_SIGNAL", "SIGKILL")]
+    points = Points(Path(record) if record else None, Path(at) if at else None, number)
+    changed = json.loads(ours.get("CRASH_PACE", "{}"))
+    pace: dict[str, Any] = {name: timedelta(seconds=seconds) for name, seconds in changed.items()}
+    part = ours.get("CRASH_PART", "")
+
+    def wrap(services: Services) -> Services:
+        return watch(replace(services, pace=replace(services.pace, **pace)), points)
 
     def say(line: str) -> None:
         sys.stderr.write(line + "\n")
+        sys.stderr.flush()
 
-    asyncio.run(
-        run_process(settings, Part(info=info), say, lambda services: watch(services, points))
-    )
+    wanted = Part(serve=part != "work", work=part != "serve", info=info)
+    try:
+        asyncio.run(run_process(settings, wanted, say, wrap))
+    except PermanentError as error:
+        say(error.message)
+        sys.exit(2)
+
+
+def main() -> None:
+    """Run it as a program."""
+    parser = argparse.ArgumentParser()
+    parser.add_argument("--info", type=Path, required=True)
+    info: Path = parser.parse_args().info
+    serve(os.environ, info)  # noqa: TID251 - a child reads what its test gave it
 
 
 if __name__ == "__main__":
