@@ -6,6 +6,7 @@ Each verb imports what it needs when it runs, so that ``--help`` and the client'
 from __future__ import annotations
 
 import sys
+from collections.abc import Sequence
 
 import typer
 
@@ -37,12 +38,16 @@ def root(
         raise typer.Exit
 
 
-def main() -> None:
-    """Run a verb; what cannot be done is said on stderr, with exit code 2."""
+def main(arguments: Sequence[str] | None = None) -> None:
+    """Run a verb and end the process; what cannot be done is said on stderr, with exit code 2.
+
+    Args:
+        arguments: The words after ``gitopsd``; those of the process unless given.
+    """
     from gitopsd.errors import GitopsdError
 
     try:
-        app()
+        app(args=arguments)
     except GitopsdError as error:
         sys.stderr.write(f"gitopsd: {error.message}\n")
         sys.exit(2)

@@ -5,9 +5,11 @@ from __future__ import annotations
 import json
 import subprocess
 import sys
+import threading
 import time
 from collections.abc import Sequence
 from enum import IntEnum
+from pathlib import Path
 from typing import Annotated
 
 import typer
@@ -19,6 +21,9 @@ from gitopsd.errors import PermanentError
 
 LONGEST_POLL_SECONDS = 55.0
 """One request waits no longer, because proxies end idle requests after a minute."""
+
+RECONNECT_SECONDS = 1.0
+"""Pause before a stream that ended is opened again where it stopped."""
 
 _FULL_SHA = (40, 64)
 
@@ -140,13 +145,22 @@ def _tell(found: Sequence[Document], before: str, output: Form) -> str:
     return text
 
 
-def resolve(commit: str) -> str:
-    """Let Git say which commit is meant, when the words are no full id and Git knows them here."""
+def resolve(commit: str, directory: Path | None = None) -> str:
+    """Let Git say which commit is meant, when the words are no full id and Git knows them here.
+
+    Args:
+        commit: What the person wrote.
+        directory: Where Git is asked; the current directory unless given.
+
+    Raises:
+        PermanentError: ``HEAD`` is meant and there is no repository.
+    """
     if len(commit) in _FULL_SHA or commit.startswith("sha256:"):
         return commit
     try:
         found = subprocess.run(
             ["git", "rev-parse", "--verify", "--quiet", f"{commit}^{{commit}}"],  # noqa: S607 - git comes from PATH
+            cwd=directory,
             capture_output=True,
             text=True,
             check=False,
@@ -175,6 +189,8 @@ def events(
     position = after
     while True:
         position = _follow(client, application, position, output)
+        # The server ended the stream: it restarts, or something between closes long answers.
+        threading.Event().wait(RECONNECT_SECONDS)
 
 
 def _follow(client: Client, application: str, position: int | None, output: Form) -> int | None:

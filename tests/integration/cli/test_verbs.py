@@ -1,0 +1,267 @@
+"""The verbs of a person at a terminal, against a real server."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import signal
+import sys
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from functools import partial
+from pathlib import Path
+
+import pytest
+
+from gitopsd.domain.manifests import Json
+from gitopsd.domain.runs import Phase, RunId, RunKind, Step
+from gitopsd.domain.work import Evidence, EvidenceKind
+from gitopsd.store_ports import Transaction
+from tests.support.command_line import CommandLine, Ran
+from tests.support.engine_world import PRODUCTION, STAGING, config_map, deployment
+from tests.support.http_world import IMAGE, Busy, HttpWorld, make_busy, serving_world
+
+ASK_AN_ADMIN = "Ask an admin for a role that allows it, in people.yaml or with another token."
+
+
+@asynccontextmanager
+async def at_work(tmp_path: Path) -> AsyncIterator[tuple[HttpWorld, Busy, CommandLine]]:
+    """A busy installation and an admin at its terminal."""
+    async with serving_world() as http:
+        busy = await make_busy(http)
+        yield http, busy, CommandLine(http.url, http.tokens["admin"], tmp_path)
+
+
+def lines(ran: Ran) -> list[list[str]]:
+    """The words of each line, of a verb that worked."""
+    assert ran.code == 0, ran.err
+    return [line.split() for line in ran.out.splitlines()]
+
+
+async def test_get_lists_every_kind(tmp_path: Path) -> None:
+    """Each kind has a table with its heads, and the same rows as JSON and YAML."""
+    async with at_work(tmp_path) as (_, busy, person):
+        stages = lines(await person.run("get"))
+        tables = {
+            kind: lines(await person.run("get", kind))
+            for kind in ("approvals", "quarantines", "freezes", "deliveries", "audit", "tokens")
+        }
+        runs = lines(await person.run("get", "runs", "shop"))
+        of_stage = await person.run("get", "runs", "shop/production", "-o", "json")
+        releases = lines(await person.run("get", "releases", "shop", "-o", "wide"))
+        document = await person.run("get", "applications", "shop", "-o", "json")
+        listed = await person.run("get", "applications", "-o", "json")
+        yaml = await person.run("get", "stages", "shop/production", "-o", "yaml")
+        wide = lines(await person.run("get", "stages", "-o", "wide"))
+
+    assert stages[0] == ["APPLICATION", "STAGE", "RELEASE", "COMMIT", "HEALTH", "SYNC", "STATE"]
+    assert stages[1][:2] == ["shop", "staging"]
+    assert stages[1][-2:] == ["Healthy", "Synced"]
+    assert stages[2][-2:] == ["Rollout", "Gate"]
+    assert busy.quarantine in tables["quarantines"][1]
+    assert busy.freeze in tables["freezes"][1]
+    assert {row[1] for row in tables["tokens"][1:]} == {
+        f"{role}-person" for role in ("viewer", "deployer", "approver", "admin")
+    }
+    assert {row[0] for row in runs[1:]} == {busy.waiting, busy.finished}
+    assert [row["id"] for row in of_stage.document["items"]] == [busy.waiting]
+    assert releases[1][0] == busy.release
+    assert document.document["name"] == "shop"
+    assert [row["name"] for row in listed.document["items"]] == ["shop"]
+    assert "name: production" in yaml.out
+    assert "CLUSTER" in wide[0]
+
+
+async def test_get_shows_one_thing(tmp_path: Path) -> None:
+    """A run or a release by its id, for people or for programs."""
+    async with at_work(tmp_path) as (_, busy, person):
+        run = await person.run("get", "runs", busy.waiting)
+        same = await person.run("get", "runs", busy.waiting, "-o", "json")
+        release = await person.run("get", "releases", busy.release)
+
+    assert f"run:     {busy.waiting}\n" in run.out
+    assert "gate approval: Closed: 0 of 1 approvals" in run.out
+    assert same.document["id"] == busy.waiting
+    assert "verified" in release.out
+    assert busy.finished in release.out
+
+
+async def test_history_and_explain_tell_the_story(tmp_path: Path) -> None:
+    """What was tried, what came of it, what is next; a stage stands for its last run."""
+    async with at_work(tmp_path) as (_, busy, person):
+        history = lines(await person.run("history", "shop", "staging"))
+        by_run = await person.run("explain", busy.waiting)
+        by_stage = await person.run("explain", "shop", "production")
+        by_path = await person.run("explain", "shop/production", "-o", "json")
+
+    assert history[1][0] == busy.finished
+    assert len(history) == 2
+    assert by_run.out == by_stage.out
+    assert "Render succeeded" in by_run.out
+    assert "Next: approval: 0 of 1 approvals" in by_run.out
+    assert by_path.document["run"] == busy.waiting
+
+
+def change_nothing(tx: Transaction, run: RunId) -> None:
+    """Store that a run's plan changes nothing."""
+    found: Json = {"objects": [{"object": "Deployment shop/api", "action": "unchanged"}]}
+    tx.runs.put_evidence(
+        Evidence(run, Step.DIFF, EvidenceKind.CHANGE_SET, tx.now, found, key="plan")
+    )
+
+
+async def test_diff_says_by_its_exit_code_whether_something_changes(tmp_path: Path) -> None:
+    """0: nothing, 1: something, 2: it could not be found out."""
+    async with at_work(tmp_path) as (http, busy, person):
+        changes = await person.run("diff", "shop", "production")
+        document = await person.run("diff", busy.waiting, "-o", "json")
+        await http.world.store.transact(partial(change_nothing, run=RunId(busy.finished)))
+        nothing = await person.run("diff", busy.finished)
+        missing = await person.run("diff", "none")
+
+    assert changes.code == document.code == 1
+    assert changes.out.startswith("created Deployment shop/api\n")
+    assert document.document["objects"][0]["action"] == "created"
+    assert (nothing.code, nothing.out) == (0, "")
+    assert missing.code == 2
+
+
+async def test_a_person_does_everything_from_the_terminal(tmp_path: Path) -> None:
+    """Each verb does what it says and says what it did."""
+    async with at_work(tmp_path) as (http, busy, person):
+        world = http.world
+        approved = await person.run("approve", busy.waiting, "--reason", "looks well")
+        await world.until_run(PRODUCTION, RunKind.ROLLOUT, Phase.SUCCEEDED)
+        second = await world.push("two", deployment(IMAGE), config_map("c", v="2"))
+        held = await world.until_run(PRODUCTION, RunKind.ROLLOUT, Phase.RUNNING, step=Step.GATE)
+        rejected = await person.run("reject", "shop", "production", "-m", "not today")
+        retried = await person.run("retry", held.id)
+        retry_run = await world.until_run(
+            PRODUCTION, RunKind.ROLLOUT, Phase.RUNNING, step=Step.GATE
+        )
+        aborted = await person.run("abort", retry_run.id, "--restore")
+        rolled = await person.run("rollback", "shop", "staging")
+        await world.until_run(STAGING, RunKind.ROLLBACK, Phase.SUCCEEDED)
+        synced = await person.run("sync", "shop", "staging", "-o", "json")
+        await world.until_run(STAGING, RunKind.SYNC, Phase.SUCCEEDED)
+        promoted = await person.run("promote", "shop", "staging", second)
+        suspended = await person.run("suspend", "shop", "staging", "--reason", "lunch")
+        resumed = await person.run("resume", "shop", "staging")
+        lifted = await person.run("quarantine", "lift", busy.quarantine)
+        quarantines = await person.run("quarantine", "list", "-o", "json")
+        frozen = await person.run("freeze", "application:shop", "--for", "2h", "-o", "json")
+        thawed = await person.run("thaw", frozen.document["id"])
+
+    ran = [approved, rejected, retried, aborted, rolled, synced, promoted, suspended, resumed]
+    assert [one.code for one in (*ran, lifted, thawed)] == [0] * 11, [one.err for one in ran]
+    assert approved.out.startswith("admin-person approved ")
+    assert synced.document["run"]
+    assert lifted.out == f"quarantine {busy.quarantine} of shop/staging is lifted\n"
+    assert quarantines.document["items"][0]["liftedBy"] == "admin-person"
+    assert thawed.out == f"freeze {frozen.document['id']} ended\n"
+
+
+async def test_tokens_are_made_listed_and_revoked(tmp_path: Path) -> None:
+    """The secret alone goes to standard output, so that it can be piped; once."""
+    async with at_work(tmp_path) as (http, _, person):
+        made = await person.run(
+            "token", "create", "ci", "--role", "viewer", "--app", "shop", "--group", "bots",
+            "--expires", "90d",
+        )  # fmt: skip
+        secret = made.out.strip()
+        works = await http.ask("GET", "/applications", token=secret)
+        listed = await person.run("token", "list", "-o", "json")
+        row = next(row for row in listed.document["items"] if row["subject"] == "ci")
+        revoked = await person.run("token", "revoke", row["id"])
+        gone = await http.ask("GET", "/applications", token=secret)
+        wrong = await person.run("token", "create", "ci", "--expires", "soon")
+
+    assert made.out == f"{secret}\n"
+    assert "it is not shown again" in made.err
+    assert (works.status, gone.status) == (200, 401)
+    assert (row["role"], row["groups"], row["applications"]) == ("viewer", ["bots"], ["shop"])
+    assert revoked.code == 0
+    assert secret not in listed.out
+    assert (wrong.code, wrong.err) == (
+        2,
+        "gitopsd: 'soon' is no span of time; write 30s, 10m, 2h or 7d\n",
+    )
+
+
+@pytest.mark.parametrize("form", ["table", "json"])
+async def test_events_are_followed_until_interrupted(tmp_path: Path, form: str) -> None:
+    """A line for each event as it happens; what the process was interrupted by is its exit code."""
+    async with at_work(tmp_path) as (http, _, _):
+        child = await asyncio.create_subprocess_exec(
+            sys.executable,
+            *("-m", "gitopsd", "events", "--after", "0", "--app", "shop", "-o", form),
+            *("--server", http.url, "--token-file", str(tmp_path / "token")),
+            stdout=asyncio.subprocess.PIPE,
+        )
+        assert child.stdout is not None
+        first = (await child.stdout.readline()).decode()
+        await http.world.push("two", deployment(IMAGE), config_map("c", v="2"))
+        line = ""
+        while "two" not in line:
+            line = (await child.stdout.readline()).decode()
+        child.send_signal(signal.SIGINT)
+        code = await child.wait()
+
+    assert code == 130
+    if form == "json":
+        assert json.loads(first)["trigger"] == "on-release-created"
+    else:
+        assert first.split()[1:3] == ["on-release-created", "shop"]
+
+
+@pytest.mark.parametrize(
+    "arguments,message",
+    [
+        (("get", "runs"), "name an application or a run: gitopsd get runs NAME"),
+        (("get", "releases"), "name an application or a release: gitopsd get releases NAME"),
+        (("get", "stages", "shop/none"), "shop has no stage none"),
+        (("explain", "a", "b", "c"), "name one run, or an application and a stage"),
+    ],
+)
+async def test_words_that_name_nothing(
+    tmp_path: Path, arguments: tuple[str, ...], message: str
+) -> None:
+    """What has to be said instead is said."""
+    async with at_work(tmp_path) as (_, _, person):
+        ran = await person.run(*arguments)
+
+    assert (ran.code, ran.err) == (2, f"gitopsd: {message}\n")
+
+
+async def test_an_error_at_three_in_the_morning(tmp_path: Path) -> None:
+    """What happened, where, and what to do."""
+    async with serving_world(run=False) as http:
+        person = CommandLine(http.url, http.tokens["viewer"], tmp_path)
+        refused = await person.run("promote", "shop", "production", "r-1")
+        unknown = await person.run("explain", "none")
+        stranger = await CommandLine(http.url, "gitopsd_wrong", tmp_path).run("get")
+        nobody = await CommandLine("http://127.0.0.1:9", "gitopsd_x", tmp_path).run("get")
+
+    assert refused.code == unknown.code == stranger.code == nobody.code == 2
+    assert refused.err.splitlines() == [
+        "gitopsd: viewer-person may not deploy any application.",
+        f"  where: POST {http.url}/api/v1/applications/shop/stages/production/promote answered 403",
+        f"  what to do: {ASK_AN_ADMIN}",
+    ]
+    assert unknown.err.startswith("gitopsd: There is no run none.\n")
+    assert "what to do: Send a valid token" in stranger.err
+    assert nobody.err.startswith("gitopsd: http://127.0.0.1:9 does not answer: ")
+    assert "curl http://127.0.0.1:9/health" in nobody.err
+
+
+async def test_what_people_wrote_cannot_move_the_cursor(tmp_path: Path) -> None:
+    """Control characters of a commit message do not reach the terminal."""
+    async with serving_world() as http:
+        await http.world.push("\x1b[2J\x07evil [bold]title", deployment(IMAGE))
+        await http.world.until_run(STAGING, RunKind.ROLLOUT, Phase.SUCCEEDED)
+        person = CommandLine(http.url, http.tokens["viewer"], tmp_path)
+        ran = await person.run("get", "releases", "shop")
+
+    assert "evil [bold]title" in ran.out
+    assert "\x1b" not in ran.out
+    assert "\x07" not in ran.out
