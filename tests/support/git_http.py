@@ -212,7 +212,7 @@ class GitHost:
         """Send one signed push webhook as GitHub would; returns the status, 0 for no answer."""
         assert self.push_hook is not None
         assert self._session is not None
-        body = json.dumps(self._payload(name, ref, before, after)).encode()
+        body = json.dumps(self.describe_push(name, ref, before, after)).encode()
         key = self.push_hook.secret.encode()
         headers = {
             "Content-Type": "application/json",
@@ -227,7 +227,8 @@ class GitHost:
         except (aiohttp.ClientError, TimeoutError):
             return 0
 
-    def _payload(self, name: str, ref: str, before: str, after: str) -> dict[str, object]:
+    def describe_push(self, name: str, ref: str, before: str, after: str) -> dict[str, object]:
+        """Describe a push as GitHub does."""
         address = self.address(name)
         short = name.removesuffix(".git")
         return {

@@ -30,7 +30,7 @@ from gitopsd.store.sql_store import SqlStore, open_store
 from gitopsd.store_ports import Transaction
 from tests.support.git_http import GitHost, PushHook, run_git_http
 from tests.support.processes import ServerProcess
-from tests.support.repositories import MAIN
+from tests.support.repositories import MAIN, Content, Files
 
 if TYPE_CHECKING:
     from tests.support.control_plane import ControlPlane
@@ -158,11 +158,13 @@ class ServiceSite:
 
     # -- the repository
 
-    async def push(self, message: str, *manifests: str, ring: bool = True) -> str:
-        """Commit manifests for both stages and send the signed webhook."""
+    async def push(
+        self, message: str, *manifests: str, ring: bool = True, beside: Files | None = None
+    ) -> str:
+        """Commit manifests for both stages, and other files, and send the signed webhook."""
         repository = self.host.create(REPOSITORY)
         before = repository.refs().get(MAIN, "0" * 40)
-        files: dict[str, str] = {}
+        files: dict[str, Content] = {**(beside or {})}
         for stage, namespace in self.namespaces.items():
             names = [f"object-{number}.yaml" for number in range(len(manifests))]
             listed = "".join(f"  - {name}\n" for name in names)
