@@ -244,10 +244,10 @@ async def _swap(context: StepContext, wanted: Inventory) -> Inventory:
             await _create_namespace(context)
             answer = await cluster.create(body)
     if isinstance(answer, ApiRefusal):
-        raise_if_temporary(ref, answer)
         if answer.code == _CONFLICT:
             message = f"another owner changed the inventory of {context.run.stage} first"
             raise LeaseLostError(message)
+        raise_if_temporary(ref, answer)
         raise PermanentError(f"cannot write the inventory: {sentence(ref, answer)}")
     return decode_inventory(answer.live)
 

@@ -10,7 +10,7 @@ from __future__ import annotations
 import copy
 from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, Sequence
 
-from gitopsd.domain.manifests import JsonObject, ObjectKey, ObjectRef
+from gitopsd.domain.manifests import Json, JsonObject, ObjectKey, ObjectRef
 from gitopsd.errors import GitopsdError, PermanentError
 from gitopsd.kube.objects import labels_of, parse_ref
 from gitopsd.ports import (
@@ -26,6 +26,7 @@ from gitopsd.testing.json_patch import PatchError, run_json_patch
 from gitopsd.testing.memory_objects import MemoryObjects, Stored, without_managed_fields
 from gitopsd.testing.ownership import (
     FieldConflict,
+    Owners,
     apply_fields,
     from_managed_fields,
     write_fields,
@@ -72,24 +73,32 @@ class MemoryCluster:
 
     Args:
         clock: Time of its controllers.
+        objects: Its objects; those of another client to be a second client of the same cluster.
 
     Attributes:
         requests: (method, object, dry run) of every request, in order.
         fault: Decides which requests fail; None for none.
         before: Holds requests up before they reach the server; None for not at all.
+        after: Holds up the answers to writes that were done; None for not at all.
         refuse: Decides which requests the server refuses, like RBAC or admission; None for none.
         namespaces: Namespaces that exist beside those that were applied; None for all.
         proxied: Answers of services, by (service, path).
     """
 
-    def __init__(self, clock: Clock) -> None:
+    def __init__(self, clock: Clock, objects: MemoryObjects | None = None) -> None:
         self.requests: list[tuple[str, str, bool]] = []
         self.fault: Fault | None = None
         self.before: Before | None = None
+        self.after: Before | None = None
         self.refuse: Refuse | None = None
         self.namespaces: frozenset[str] | None = None
         self.proxied: dict[tuple[str, str], HttpAnswer] = {}
-        self._objects = MemoryObjects(clock)
+        self._objects = objects or MemoryObjects(clock)
+
+    @property
+    def objects(self) -> MemoryObjects:
+        """The objects, for a second client of the same cluster."""
+        return self._objects
 
     @property
     def workloads(self) -> dict[str, Workload]:
@@ -179,8 +188,8 @@ class MemoryCluster:
             return _conflict(applied)
         if dry_run:
             return AppliedObject(_preview(applied.body, ref, stored), stored is None)
-        live = self._objects.store(ref, applied.body, applied.owners)
-        return AppliedObject(live, created=stored is None)
+        new = stored is None
+        return await self._write("apply", ref, applied.body, applied.owners, created=new)
 
     async def create(self, obj: JsonObject) -> AppliedObject | ApiRefusal:
         """See `gitopsd.ports.Cluster.create`."""
@@ -192,9 +201,7 @@ class MemoryCluster:
         if self._objects.find(ref.key) is not None:
             return already_exists(ref)
         owners = write_fields({}, {}, "gitopsd", obj)
-        return AppliedObject(
-            self._objects.store(ref, copy.deepcopy(dict(obj)), owners), created=True
-        )
+        return await self._write("create", ref, dict(obj), owners, created=True)
 
     async def replace(self, obj: JsonObject) -> AppliedObject | ApiRefusal:
         """See `gitopsd.ports.Cluster.replace`."""
@@ -209,9 +216,7 @@ class MemoryCluster:
         if _is_stale(obj, stored):
             return modified(ref)
         owners = write_fields(stored.body, stored.owners, "gitopsd", obj)
-        return AppliedObject(
-            self._objects.store(ref, copy.deepcopy(dict(obj)), owners), created=False
-        )
+        return await self._write("replace", ref, dict(obj), owners, created=False)
 
     async def patch(
         self, ref: ObjectRef, operations: Sequence[JsonObject]
@@ -232,7 +237,7 @@ class MemoryCluster:
         owners = from_managed_fields(metadata_of(after).get("managedFields"))
         owners = write_fields(before, owners, "gitopsd", after)
         after.pop("status", None)
-        return AppliedObject(self._objects.store(ref, after, owners), created=False)
+        return await self._write("patch", ref, after, owners, created=False)
 
     async def delete(
         self, ref: ObjectRef, *, uid: str = "", propagation: str = "Background"
@@ -300,6 +305,20 @@ class MemoryCluster:
         error = self.fault(method, ref) if self.fault is not None else None
         if error is not None:
             raise error
+
+    async def _write(
+        self,
+        method: str,
+        ref: ObjectRef,
+        body: dict[str, Json],
+        owners: Owners,
+        *,
+        created: bool,
+    ) -> AppliedObject:
+        live = self._objects.store(ref, copy.deepcopy(body), owners)
+        if self.after is not None:
+            await self.after(method, ref)
+        return AppliedObject(live, created=created)
 
     def _refused(self, method: str, ref: ObjectRef, body: JsonObject) -> ApiRefusal | None:
         return self.refuse(method, ref, body) if self.refuse is not None else None

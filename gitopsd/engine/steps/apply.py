@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from contextlib import suppress
 from datetime import timedelta
 
 from gitopsd.domain.manifests import Inventory, InventoryEntry, Json
@@ -15,6 +16,7 @@ from gitopsd.engine.outcomes import Done, Outcome, Verdict, Waiting
 from gitopsd.engine.placing import Placed, find_defined, place_objects
 from gitopsd.engine.step_context import StepContext
 from gitopsd.engine.writing import write_permit
+from gitopsd.errors import GitopsdError
 from gitopsd.kube.field_managers import find_scaled
 from gitopsd.kube.inventory import union
 from gitopsd.kube.names import ApplyMode
@@ -55,8 +57,11 @@ async def run_apply(context: StepContext) -> Outcome:
         work = _Work(writer, await _load_sent(context, placed))
         try:
             outcome = await work.run(placed)
-        finally:
-            await work.keep()
+        except BaseException:
+            with suppress(GitopsdError):  # what went wrong first is what is told
+                await work.keep()
+            raise
+        await work.keep()
         if isinstance(outcome, Done):
             await permit.save_inventory(_entries(permit.inventory, tuple(work.sent.values())))
     return outcome
