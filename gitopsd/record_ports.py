@@ -67,6 +67,14 @@ class Deliveries(Protocol):
     def page(self, page: Page, *, state: DeliveryState | None = None) -> Sequence[Delivery]:
         """List, newest first."""
 
+    def page_without_bodies(
+        self, page: Page, *, state: DeliveryState | None = None
+    ) -> Sequence[tuple[Delivery, int]]:
+        """List, newest first, with empty bodies and the bytes of the real ones.
+
+        A page of whole deliveries can hold a gigabyte.
+        """
+
 
 class Refs(Protocol):
     """Watched refs."""

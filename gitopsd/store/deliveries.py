@@ -20,6 +20,11 @@ _FIND = sa.select(table).where(
     table.c.key == sa.bindparam("of_key"),
     table.c.body_sha256 == sa.bindparam("of_body"),
 )
+_WITHOUT_BODY = (
+    *(column for column in table.c if column.name != "body"),
+    sa.literal(b"").label("body"),
+    sa.func.length(table.c.body).label("body_bytes"),
+)
 _SAVE = sa.update(table).where(table.c.id == sa.bindparam("of"))
 _COUNT = per_dialect(
     lambda insert: insert(refused).on_conflict_do_update(
@@ -88,6 +93,16 @@ class SqlDeliveries:
         if state is not None:
             listed = listed.where(table.c.state == state.value)
         return [_delivery(row) for row in self._session.rows(page_after(listed, table, page))]
+
+    def page_without_bodies(
+        self, page: Page, *, state: DeliveryState | None = None
+    ) -> Sequence[tuple[Delivery, int]]:
+        """List, newest first, with empty bodies and the bytes of the real ones."""
+        listed = sa.select(*_WITHOUT_BODY)
+        if state is not None:
+            listed = listed.where(table.c.state == state.value)
+        rows = self._session.rows(page_after(listed, table, page))
+        return [(_delivery(row), row.body_bytes) for row in rows]
 
 
 def _delivery(row: Row) -> Delivery:

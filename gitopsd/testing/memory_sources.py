@@ -79,6 +79,13 @@ class MemoryDeliveries:
         rows = (row for row in reversed(self._rows) if state is None or row.state is state)
         return page_of(rows, page, lambda row: row.id)
 
+    def page_without_bodies(
+        self, page: Page, *, state: DeliveryState | None = None
+    ) -> Sequence[tuple[Delivery, int]]:
+        """List, newest first, with empty bodies and the bytes of the real ones."""
+        rows = self.page(page, state=state)
+        return [(replace(row, body=b""), len(row.body)) for row in rows]
+
 
 class MemoryRefs:
     """Watched refs."""

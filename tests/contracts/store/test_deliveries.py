@@ -116,3 +116,19 @@ async def test_deliveries_are_listed_by_state(store: Store) -> None:
         lambda tx: tx.deliveries.page(Page(), state=DeliveryState.DEAD_LETTERED)
     )
     assert letters == [dead]
+
+
+async def test_deliveries_are_listed_without_their_bodies(store: Store) -> None:
+    """A list needs no gigabyte: bodies stay where they are, only their length is told."""
+    large = replace(delivery("d-2"), body=bytes(1_000), state=DeliveryState.DEAD_LETTERED)
+    await each(store, (delivery("d-1"), large), lambda tx, one: tx.deliveries.add(one))
+
+    rows = await store.read(lambda tx: tx.deliveries.page_without_bodies(Page()))
+    letters = await store.read(
+        lambda tx: tx.deliveries.page_without_bodies(Page(1), state=DeliveryState.DEAD_LETTERED)
+    )
+    assert rows == [
+        (replace(large, body=b""), 1_000),
+        (replace(delivery("d-1"), body=b""), len(delivery("d-1").body)),
+    ]
+    assert letters == rows[:1]

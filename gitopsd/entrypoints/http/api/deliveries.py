@@ -49,15 +49,15 @@ async def list_deliveries(call: Call) -> Answer:
     state = DeliveryState(query.state) if query.state else None
     rows, refused = await call.service.services.store.read(
         lambda tx: (
-            tuple(tx.deliveries.page(query.page(), state=state)),
+            tuple(tx.deliveries.page_without_bodies(query.page(), state=state)),
             dict(tx.deliveries.refused()),
         )
     )
-    items, following = cut_page(rows, query, lambda row: row.id)
-    return DeliveryList(items=[_view(row) for row in items], refused=refused, next=following)
+    items, following = cut_page(rows, query, lambda row: row[0].id)
+    return DeliveryList(items=[_view(*row) for row in items], refused=refused, next=following)
 
 
-def _view(row: Delivery) -> DeliveryView:
+def _view(row: Delivery, body_bytes: int) -> DeliveryView:
     return DeliveryView(
         id=row.id,
         receiver=row.receiver,
@@ -66,7 +66,7 @@ def _view(row: Delivery) -> DeliveryView:
         state=row.state.value,
         attempts=row.attempts,
         reason=redact_text(row.reason),
-        bytes=len(row.body),
+        bytes=body_bytes,
         sha256=row.body_sha256,
     )
 
