@@ -128,6 +128,7 @@ class Run:
         requested_by: Subject who asked for it; empty when gitopsd decided.
         attempt_number: Which attempt of this release in this stage it is, from 1.
         last_look: What the last look said.
+        looked_at: When that was; None when nothing was looked at in this step.
         failing: Whether it saw a failing signal, which is more than not being healthy yet.
         cursor: Where a long step goes on, in that step's own words; empty at its start.
         waiting_for: What the step last said it waits for, or why it could not ask.
@@ -163,6 +164,7 @@ class Run:
     requested_by: str = ""
     attempt_number: int = 1
     last_look: LastLook = LastLook.NONE
+    looked_at: datetime | None = None
     failing: bool = False
     cursor: str = ""
     waiting_for: str = ""

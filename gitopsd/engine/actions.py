@@ -11,7 +11,7 @@ from collections.abc import Callable
 from dataclasses import replace
 from datetime import timedelta
 
-from gitopsd.domain.config import Configuration
+from gitopsd.domain.config import Configuration, StageMode
 from gitopsd.domain.gates import Decision
 from gitopsd.domain.releases import Line, OfferKind, ReleaseId, StageKey
 from gitopsd.domain.runs import Run, RunId, RunKind
@@ -19,7 +19,7 @@ from gitopsd.domain.stages import Condition, Stage
 from gitopsd.domain.verifications import RestoreTarget, StallReason
 from gitopsd.engine.actors import ActionDone, ActionRefused, ActionResult, Actor, do_audited
 from gitopsd.engine.admission import admit, apply_event, settle
-from gitopsd.engine.facts import restore_facts
+from gitopsd.engine.facts import freezes_of, restore_facts
 from gitopsd.engine.services import Services
 from gitopsd.engine.voting import cast_vote
 from gitopsd.pipeline.events import AbortRequested, GateRefused, RollbackRequested
@@ -92,7 +92,7 @@ class Actions:
                 return ActionRefused(404, f"there is no run {run}")
             if found.live:
                 return ActionRefused(409, f"{run} is still {found.phase.value}")
-            return self._request(tx, found.stage, found.release, hold=False)
+            return self._ask_for(tx, actor, found.stage, found.release)
 
         return await self._do(actor, "retry", run, work)
 
@@ -102,16 +102,25 @@ class Actions:
         def work(tx: Transaction) -> ActionResult:
             if tx.releases.get(release) is None:
                 return ActionRefused(404, f"there is no release {release}")
-            older = _is_older(tx, key, release)
-            done = self._request(tx, key, release, hold=older)
-            stage = tx.stages.get(key)
-            if older and stage is not None and isinstance(done, ActionDone):
-                hold = Condition(actor.subject, "promoted an older release", tx.now)
-                tx.stages.save(replace(stage, hold=hold))
-                settle(tx, (key,), self._config)
-            return done
+            return self._ask_for(tx, actor, key, release)
 
         return await self._do(actor, "promote", key, work)
+
+    def _ask_for(
+        self, tx: Transaction, actor: Actor, key: StageKey, release: ReleaseId
+    ) -> ActionResult:
+        stage = tx.stages.get(key)
+        applied = stage.applied if stage is not None and stage.verified is not None else None
+        if applied is not None and applied.release == release:
+            return ActionRefused(409, f"{key} runs {release} already")
+        older = _is_older(tx, key, release)
+        done = self._request(tx, key, release, hold=older)
+        stage = tx.stages.get(key)
+        if older and stage is not None and isinstance(done, ActionDone):
+            hold = Condition(actor.subject, "asked for an older release", tx.now)
+            tx.stages.save(replace(stage, hold=hold))
+            settle(tx, (key,), self._config)
+        return done
 
     async def rollback(
         self, actor: Actor, key: StageKey, release: ReleaseId | None
@@ -130,8 +139,9 @@ class Actions:
             stage = tx.stages.get(key)
             if stage is None or stage.applied is None:
                 return ActionRefused(409, f"nothing was applied to {key} yet")
-            if stage.front is not None:
-                return ActionRefused(409, f"run {stage.front} is writing to {key}")
+            refusal = _may_sync(tx, stage, self._config)
+            if refusal is not None:
+                return refusal
             run = Run(
                 id=_run_id(key, "sync"),
                 stage=key,
@@ -252,6 +262,14 @@ class Actions:
         if not isinstance(choice, RestoreTarget):
             return ActionRefused(409, choice.message)
         front = tx.runs.get(stage.front) if stage.front is not None else None
+        if front is not None and front.kind is not RunKind.ROLLBACK:
+            planned = front.restore_target
+            if planned is None or planned.rendered != choice.rendered:
+                return ActionRefused(
+                    409,
+                    f"{front.id} is writing to {key}; end it first: gitopsd abort {front.id}, "
+                    "then roll back",
+                )
         hold = Condition(actor.subject, "rolled back by hand", tx.now)
         tx.stages.save(replace(stage, hold=hold))
         if stage.verified is not None:
@@ -289,6 +307,27 @@ class Actions:
         tx.runs.add(run)
         tx.stages.save(replace(stage, front=run.id))
         admit(tx, run, self._config)
+
+
+def _may_sync(tx: Transaction, stage: Stage, config: Configuration) -> ActionRefused | None:
+    """A Sync writes: what holds every other writer holds it, too."""
+    key = stage.key
+    application = tx.specs.current(key.application)
+    spec = application.stage(key.stage) if application is not None else None
+    if application is None or spec is None or stage.retired_at is not None:
+        return ActionRefused(409, f"{key} is no longer configured")
+    if stage.front is not None:
+        return ActionRefused(409, f"run {stage.front} is writing to {key}")
+    if spec.mode is StageMode.OBSERVE:
+        return ActionRefused(409, f"{key} only observes (mode: observe)")
+    if stage.stall is not None and stage.stall.reason.closes_gates:
+        resume = f"gitopsd resume {key.application} {key.stage}"
+        return ActionRefused(409, f"{key} is stalled: {stage.stall.message} Then: {resume}")
+    freezes = freezes_of(tx, application, spec, config)
+    if freezes:
+        thaw = f"gitopsd thaw {freezes[0].id}"
+        return ActionRefused(409, f"{key} is frozen: {freezes[0].reason}. End it with: {thaw}")
+    return None
 
 
 def _go_on_from_the_cluster(tx: Transaction, stage: Stage) -> None:

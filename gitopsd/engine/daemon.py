@@ -19,6 +19,8 @@ from gitopsd.errors import GitopsdError
 from gitopsd.store_ports import Transaction
 
 HEARTBEAT = timedelta(seconds=10)
+RETRY_CONFIGURATION = timedelta(seconds=2)
+"""How soon a configuration is stored again when the database did not take it."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -98,10 +100,16 @@ class Daemon:
 
     async def _follow_configuration(self) -> None:
         async for change in self._changes:
-            try:
-                await take_over(self._services, confirmed=change.confirmed)
-            except GitopsdError as error:
-                self._services.telemetry.report(error, part="configuration")
+            while not await self._take_over(change):
+                await self._services.clock.sleep(RETRY_CONFIGURATION)
+
+    async def _take_over(self, change: ConfigurationChange) -> bool:
+        try:
+            await take_over(self._services, confirmed=change.confirmed)
+        except GitopsdError as error:
+            self._services.telemetry.report(error, part="configuration")
+            return False
+        return True
 
     async def _sweep(self) -> None:
         """End steps whose time is over, each sweep interval."""

@@ -6,7 +6,7 @@ from dataclasses import dataclass, field, replace
 from datetime import timedelta
 
 from gitopsd.domain.config import Configuration, StageSpec
-from gitopsd.domain.manifests import Digest
+from gitopsd.domain.manifests import Digest, RenderedSet
 from gitopsd.domain.releases import StageKey
 from gitopsd.domain.runs import Phase, Run, RunId, RunKind, Step
 from gitopsd.domain.stages import Stall
@@ -20,6 +20,7 @@ from gitopsd.domain.verifications import (
 from gitopsd.domain.work import WorkItem, WorkKind
 from gitopsd.engine.notifications import notify
 from gitopsd.engine.slots import schedule_reconsider
+from gitopsd.errors import PermanentError
 from gitopsd.pipeline.commands import (
     Command,
     ExecuteStep,
@@ -102,7 +103,11 @@ def _record_verified(tx: Transaction, run: Run) -> None:
             restore=run.restore_target,
         )
     )
-    tx.stages.save(replace(stage, verified=verification.id))
+    applied = stage.applied
+    if applied is not None and not run.mutated:
+        # Other bytes that change nothing: the stage runs them now, though nothing was written.
+        applied = replace(applied, release=run.release, rendered=run.rendered)
+    tx.stages.save(replace(stage, verified=verification.id, applied=applied))
     if run.kind is RunKind.ROLLOUT and spec.watch > timedelta(0) and run.mutated:
         tx.work.add(
             WorkItem(
@@ -118,9 +123,9 @@ def _record_verified(tx: Transaction, run: Run) -> None:
 def _store_quarantine(tx: Transaction, run: Run, reason: str) -> None:
     if run.rendered is None:
         return
-    failed = tx.rendered.get(run.rendered)
+    failed = readable_set(tx, run.rendered)
     target = run.restore_target
-    restored = tx.rendered.get(target.rendered) if target is not None else None
+    restored = readable_set(tx, target.rendered) if target is not None else None
     images: tuple[Digest, ...] = ()
     if failed is not None and restored is not None:
         images = compute_quarantined_images(failed, restored)
@@ -135,6 +140,17 @@ def _store_quarantine(tx: Transaction, run: Run, reason: str) -> None:
             at=tx.now,
         )
     )
+
+
+def readable_set(tx: Transaction, digest: Digest) -> RenderedSet | None:
+    """Read a set; None as well when the key that sealed its Secrets is gone.
+
+    A verdict must not be held up because an old set cannot be read any more.
+    """
+    try:
+        return tx.rendered.get(digest)
+    except PermanentError:
+        return None
 
 
 def _start_rollback(tx: Transaction, run: Run, command: StartRollback) -> RunId:
@@ -169,8 +185,10 @@ def _start_rollback(tx: Transaction, run: Run, command: StartRollback) -> RunId:
 
 def _next_name(run: RunId) -> str:
     """Name the next Rollback of a chain: ``x-rb``, ``x-rb2``, ``x-rb3``."""
-    stem, _, number = run.rpartition("-rb")
-    return f"{stem}-rb{int(number or '1') + 1}"
+    stem, mark, number = run.rpartition("-rb")
+    if mark and (not number or number.isdecimal()):
+        return f"{stem}-rb{int(number or '1') + 1}"
+    return f"{run}-rb2"
 
 
 def mark_stalled(

@@ -50,7 +50,7 @@ async def execute_step(services: Services, item: WorkItem) -> None:
     """
     context = await services.store.read(lambda tx: load_context(tx, services, item))
     if context is None:
-        await services.store.transact(lambda tx: tx.work.finish(item))
+        await services.store.transact(lambda tx: _drop_stale(tx, item))
         return
     run = context.run
     entered = Scope(
@@ -74,6 +74,15 @@ async def execute_step(services: Services, item: WorkItem) -> None:
         )
         await _report(services, item, run.id, event)
         await services.doorbell.ring()
+
+
+def _drop_stale(tx: Transaction, item: WorkItem) -> None:
+    """Finish a command that is no longer outstanding; one that is waits for what it needs."""
+    run = tx.runs.get(RunId(item.subject))
+    if run is not None and run.command == item.key:
+        tx.work.postpone(item, tx.now + GATE_LOOK)
+    else:
+        tx.work.finish(item)
 
 
 def load_context(tx: Transaction, services: Services, item: WorkItem) -> StepContext | None:
@@ -249,7 +258,12 @@ async def expire_deadlines(services: Services) -> tuple[RunId, ...]:
         def work(tx: Transaction, run: RunId = run) -> None:
             apply_event(tx, run, DeadlineReached(tx.now), configuration)
 
-        await retry_conflicts(services.store, work)
+        try:
+            await retry_conflicts(services.store, work)
+        except TemporaryError:
+            raise
+        except Exception as error:  # noqa: BLE001 - one run must not hold up the deadlines of others
+            services.telemetry.report(error, run=run, part="deadlines")
     if expired:
         await services.doorbell.ring()
     return expired

@@ -13,7 +13,7 @@ from gitopsd.domain.runs import Run, RunId
 from gitopsd.domain.stages import Freeze, Stage
 from gitopsd.domain.verifications import Destination, RestoreTarget, Verification
 from gitopsd.domain.work import EvidenceKind, Page
-from gitopsd.engine.effects import destination_of, fronts_on_cluster
+from gitopsd.engine.effects import destination_of, fronts_on_cluster, readable_set
 from gitopsd.kube.names import strictest_rollback
 from gitopsd.pipeline.facts import GateFacts, RestoreFacts, SelectionFacts
 from gitopsd.store_ports import Transaction
@@ -112,7 +112,7 @@ def load_gate_facts(
         spec=spec,
         front_run=_other_front(tx, stage, run),
         votes=standing_votes(tx, run.id, run.plan),
-        freezes=_freezes(tx, application, spec, config),
+        freezes=freezes_of(tx, application, spec, config),
         deletions=deletions,
         owned=owned,
         fronts_on_cluster=fronts_on_cluster(tx, spec.cluster),
@@ -144,9 +144,10 @@ def _plan_size(tx: Transaction, run: Run) -> tuple[int, int]:
     return 0, 0
 
 
-def _freezes(
+def freezes_of(
     tx: Transaction, application: ApplicationSpec, spec: StageSpec, config: Configuration
 ) -> tuple[Freeze, ...]:
+    """Read the freezes in force whose scope covers a stage."""
     scopes = {"*", f"application:{application.name}", f"cluster:{spec.cluster}"}
     scopes |= {
         f"project:{project.name}"
@@ -217,7 +218,7 @@ def restore_facts(
 
 def _stricter_policy(tx: Transaction, rendered: Digest) -> str | None:
     """Find the strictest ``gitopsd.io/rollback`` annotation on any rendered object."""
-    found = tx.rendered.get(rendered)
+    found = readable_set(tx, rendered)
     policy = strictest_rollback(found.objects) if found is not None else None
     return policy.value if policy is not None else None
 

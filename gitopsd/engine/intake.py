@@ -26,6 +26,7 @@ from gitopsd.domain.sources import (
 from gitopsd.domain.work import WorkItem, WorkKind
 from gitopsd.engine.looks import want_look
 from gitopsd.engine.services import Services
+from gitopsd.engine.transactions import retry_conflicts
 from gitopsd.errors import DeliveryError, PermanentError, SignatureError
 from gitopsd.store_ports import Transaction
 from gitopsd.webhooks.receivers import check_signature, delivery_key, parse_event, recognise
@@ -146,7 +147,7 @@ async def process_delivery(services: Services, item: WorkItem) -> None:
         spec = configuration.receivers.get(delivery.receiver)
         tx.deliveries.save(_processed(tx, delivery, spec, applications, item.attempts))
 
-    await services.store.transact(work)
+    await retry_conflicts(services.store, work)
     await services.doorbell.ring()
 
 

@@ -21,6 +21,7 @@ from gitopsd.domain.work import Notification, WorkItem, WorkKind
 from gitopsd.engine.admission import settle
 from gitopsd.engine.notifications import publish
 from gitopsd.engine.services import Services
+from gitopsd.engine.transactions import retry_conflicts
 from gitopsd.errors import GitopsdError
 from gitopsd.kube.redaction import redact_text
 from gitopsd.pipeline.commands import Trigger
@@ -70,12 +71,13 @@ async def run_look(services: Services, item: WorkItem) -> timedelta:
     state = await services.store.read(lambda tx: tx.refs.get(repo, ref)) or RefState(repo, ref)
     try:
         head = await _fetch(services, state)
-        late = head is None or await _lacks(services, repo, head, state.expected)
+        expected = state.expected if state.tries < len(NOT_SERVED_YET) else None
+        late = head is None or await _lacks(services, repo, head, expected)
         found = await _find(services, repo, ref, head) if head is not None else ()
     except GitopsdError as error:
         return await _look_failed(services, state, error)
-    return await services.store.transact(
-        lambda tx: _record(tx, services, state, head, found, late=late)
+    return await retry_conflicts(
+        services.store, lambda tx: _record(tx, services, state, head, found, late=late)
     )
 
 

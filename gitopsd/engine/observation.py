@@ -98,8 +98,10 @@ async def watch_run(services: Services, item: WorkItem) -> timedelta | None:
     if run is None or services.clock.now() >= until:
         return None
     context = await services.store.read(lambda tx: load_applied(tx, services, run.stage))
-    if context is None or context.run.id != run.id or context.stage.front is not None:
-        return None if context is None or context.run.id != run.id else services.pace.watch
+    if context is None or not _still_runs(context, run):
+        return None
+    if context.stage.front is not None:
+        return services.pace.watch
     try:
         sight = await look_at(context)
     except GitopsdError:
@@ -110,6 +112,12 @@ async def watch_run(services: Services, item: WorkItem) -> timedelta | None:
     await retry_conflicts(services.store, lambda tx: _fail_in_watch(tx, run, sight, configuration))
     await services.doorbell.ring()
     return None
+
+
+def _still_runs(context: StepContext, run: Run) -> bool:
+    """A Sync applies the same bytes again; the watch over them goes on."""
+    applied = context.stage.applied
+    return applied is not None and applied.rendered == run.rendered
 
 
 def _fail_in_watch(tx: Transaction, run: Run, sight: Sight, config: Configuration) -> None:

@@ -48,7 +48,7 @@ class Pace:
     slice: timedelta = timedelta(seconds=45)
     look: timedelta = timedelta(milliseconds=500)
     watch: timedelta = timedelta(seconds=15)
-    concurrency: int = 16
+    concurrency: int = 48
     request: timedelta = timedelta(seconds=10)
 
 

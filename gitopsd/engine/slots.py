@@ -59,12 +59,13 @@ def _ended(stage: Stage, run: Run, tx: Transaction) -> Stage:
     front = None if stage.front == run.id else stage.front
     following = None if stage.next == run.id else stage.next
     stage = replace(stage, front=front, next=following)
-    if stage.requested == run.release and run.phase is not Phase.ERRORED:
+    arrived = run.kind is RunKind.ROLLOUT and run.phase is Phase.SUCCEEDED
+    if arrived or (stage.requested == run.release and run.phase is not Phase.ERRORED):
         stage = replace(stage, requested=None)
     if run.kind is RunKind.ROLLOUT:
         stage = replace(stage, superseded_waiting=_superseded_waiting(stage, run))
     if run.phase is Phase.SUCCEEDED:
-        stage = _settled(stage, tx)
+        stage = _settled(stage, run, tx)
     return stage
 
 
@@ -75,10 +76,12 @@ def _superseded_waiting(stage: Stage, run: Run) -> int:
     return 0 if run.mutated else stage.superseded_waiting
 
 
-def _settled(stage: Stage, tx: Transaction) -> Stage:
+def _settled(stage: Stage, run: Run, tx: Transaction) -> Stage:
     stall = stage.stall
     if stall is not None and not stall.reason.closes_gates:
         stall = None
+    if not run.mutated:
+        return replace(stage, stall=stall)
     seen = Observation(Health.HEALTHY, synced=True, message="", at=tx.now)
     return replace(stage, stall=stall, observation=seen)
 

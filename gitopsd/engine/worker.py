@@ -52,7 +52,8 @@ class Worker:
                 self._woken.clear()
                 claimed = await self._claim()
                 for item in claimed:
-                    self._start(item)
+                    if item.key not in self._tasks:
+                        self._start(item)
                 if not claimed:
                     await self._rest()
         finally:

@@ -80,6 +80,9 @@ from gitopsd.pipeline.table import Effect, find_row
 
 __all__ = ["Transition", "decide"]
 
+OLD_LOOK = timedelta(seconds=90)
+"""A step that waits reports each 45 s; a look that is twice as old says nothing of now."""
+
 _Outcome: TypeAlias = StepSucceeded | StepPending | StepErrored | StepFailed
 _Circumstance: TypeAlias = RunAdmitted | DeadlineReached | GateRefused | AppliedChanged
 _Wish: TypeAlias = Superseded | AbortRequested | RollbackRequested
@@ -125,6 +128,7 @@ def _report(run: Run, event: _Outcome) -> Transition:
         looked = replace(
             run,
             last_look=event.last_look,
+            looked_at=event.at,
             failing=event.failing,
             cursor=event.cursor,
             waiting_for=event.message,
@@ -168,6 +172,7 @@ def _enter(run: Run, step: Step, at: datetime) -> Transition:
         step_deadline=at + timeout_of(run, step),
         mutated=run.mutated or step in MUTATING_STEPS,
         last_look=LastLook.NONE,
+        looked_at=None,
         failing=False,
         cursor="",
         waiting_for="",
@@ -214,9 +219,14 @@ def _is_over(run: Run, at: datetime) -> bool:
     return run.step_deadline is not None and at >= run.step_deadline
 
 
+def _is_recent(run: Run, at: datetime) -> bool:
+    """A look from before a time without sight, such as a restart, condemns nobody."""
+    return run.looked_at is None or at - run.looked_at <= OLD_LOOK
+
+
 def _judge(run: Run, at: datetime) -> Transition:
     last = f": {run.waiting_for}" if run.waiting_for else ""
-    if run.last_look is LastLook.NOT_HEALTHY:
+    if run.last_look is LastLook.NOT_HEALTHY and _is_recent(run, at):
         message = f"its time is over and the last look was not healthy{last}"
         return fail(run, at, Failure("DeadlineExceeded", message, run.step))
     message = f"its time is over and there is no sight of it{last}"

@@ -252,8 +252,7 @@ def _take(
     facts: SelectionFacts, release: ReleaseId, skipped: tuple[tuple[ReleaseId, str], ...]
 ) -> Selection:
     last = facts.last_runs.get(release)
-    asked = facts.stage.requested == release
-    if last is not None and last.phase is Phase.ERRORED and last.ended_at is not None and not asked:
+    if last is not None and last.phase is Phase.ERRORED and last.ended_at is not None:
         again = last.ended_at + retry_delay(last.attempt_number)
         if facts.now < again:
             reason = f"{release} is tried again later"

@@ -11,10 +11,11 @@ from datetime import timedelta
 import pytest
 
 from gitopsd.domain.config import ApprovalGate, Configuration, StageSpec
-from gitopsd.domain.manifests import ObjectRef
+from gitopsd.domain.manifests import Json, ObjectRef
 from gitopsd.domain.releases import Line, OfferKind
 from gitopsd.domain.runs import AbortReason, Phase, RunKind, Step
 from gitopsd.domain.sources import DeliveryState
+from gitopsd.domain.stages import Freeze
 from gitopsd.domain.verifications import StallReason
 from gitopsd.domain.work import Page
 from gitopsd.engine.actions import ActionDone
@@ -412,3 +413,46 @@ async def test_an_errored_rollback_that_is_tried_again_is_no_loop() -> None:
 
         stall = (await world.stage(STAGING)).stall
         assert stall is None or not stall.reason.closes_gates
+
+
+async def test_other_bytes_that_change_nothing_end_unchanged_once() -> None:
+    """A release whose dry-run changes nothing is verified as what runs; no further run begins."""
+    async with running_world() as world:
+        await world.push("one", deployment(ONE), config_map("settings", a="b"))
+        await world.until_run(STAGING, RunKind.ROLLOUT, Phase.SUCCEEDED)
+        metadata: dict[str, Json] = {"name": "settings", "annotations": {}}
+        spelled: dict[str, Json] = {**config_map("settings", a="b"), "metadata": metadata}
+        await world.push("two", deployment(ONE), spelled)
+        await world.until_run(STAGING, RunKind.ROLLOUT, Phase.SUCCEEDED, count=2)
+        await world.clock.sleep(timedelta(minutes=5))
+
+        assert len(await world.runs(STAGING)) == 2
+
+
+async def test_a_rollback_by_hand_that_errors_is_tried_again() -> None:
+    """Another attempt has a name of its own, whatever the first one was called."""
+    async with running_world() as world:
+        await world.push("one", deployment(ONE))
+        await world.until_run(STAGING, RunKind.ROLLOUT, Phase.SUCCEEDED)
+        await world.push("two", deployment(TWO))
+        await world.until_run(STAGING, RunKind.ROLLOUT, Phase.SUCCEEDED, count=2)
+        world.cluster.workloads[ONE] = Workload(timedelta(seconds=30))
+        await world.actions.rollback(APPROVER, STAGING, None)
+        await world.until_run(STAGING, RunKind.ROLLBACK, Phase.RUNNING, step=Step.WAIT_HEALTHY)
+        world.cluster.fault = lambda _method, _ref: TemporaryError("no answer")
+        await world.until_run(STAGING, RunKind.ROLLBACK, Phase.ERRORED)
+        world.cluster.fault = None
+        await world.until_run(STAGING, RunKind.ROLLBACK, Phase.SUCCEEDED)
+
+
+async def test_a_frozen_stage_is_not_synced() -> None:
+    """A Sync writes, so the stop button stops it."""
+    async with running_world() as world:
+        await world.push("one", deployment(ONE))
+        await world.until_run(STAGING, RunKind.ROLLOUT, Phase.SUCCEEDED)
+        freeze = Freeze("f-1", "*", "alex", "an incident", world.clock.now())
+        await world.store.transact(lambda tx: tx.records.add_freeze(freeze))
+        done = await world.actions.sync(APPROVER, STAGING)
+
+        assert not isinstance(done, ActionDone)
+        assert "an incident" in done.message

@@ -186,6 +186,7 @@ def test_a_pending_step_goes_on_later_under_a_new_command() -> None:
             run,
             command=NEXT_COMMAND,
             last_look=LastLook.NOT_HEALTHY,
+            looked_at=NOON,
             failing=True,
             cursor="2/4",
             waiting_for="Deployment api has 1 of 3 pods",

@@ -198,11 +198,36 @@ def test_a_release_that_stays_unhealthy_fails_at_its_deadline() -> None:
     good = live_release(world, STAGING)
     release = world.offer(Content(2, 2))
     world.work(STAGING, until=Step.WAIT_HEALTHY)
+    world.pass_time(4 * MINUTE)
     world.wait(front(world, STAGING), LastLook.NOT_HEALTHY)
-    world.pass_time(5 * MINUTE)
+    world.pass_time(1 * MINUTE)
     assert why(runs_of(world, STAGING, release)[0]) == "DeadlineExceeded"
     world.work(STAGING)
     assert live_release(world, STAGING) == good
+
+
+def test_a_look_from_long_before_the_deadline_condemns_nobody() -> None:
+    """After a time without sight, such as a restart, the end is Errored: no verdict."""
+    world = world_with(Content(1, 1))
+    live_release(world, STAGING)
+    release = world.offer(Content(2, 2))
+    world.work(STAGING, until=Step.WAIT_HEALTHY)
+    world.pass_time(5 * MINUTE - timedelta(seconds=91))
+    world.wait(front(world, STAGING), LastLook.NOT_HEALTHY)
+    world.pass_time(timedelta(seconds=91))
+    assert why(runs_of(world, STAGING, release)[0]) == "Unreachable"
+
+
+def test_a_look_as_old_as_two_reports_still_counts() -> None:
+    """Ninety seconds are the bound."""
+    world = world_with(Content(1, 1))
+    live_release(world, STAGING)
+    release = world.offer(Content(2, 2))
+    world.work(STAGING, until=Step.WAIT_HEALTHY)
+    world.pass_time(5 * MINUTE - timedelta(seconds=90))
+    world.wait(front(world, STAGING), LastLook.NOT_HEALTHY)
+    world.pass_time(timedelta(seconds=90))
+    assert why(runs_of(world, STAGING, release)[0]) == "DeadlineExceeded"
 
 
 def test_an_outage_loses_no_release() -> None:
