@@ -223,7 +223,8 @@ def _decode_entry(config_map: JsonObject, number: int, line: str) -> InventoryEn
 def _damaged(config_map: JsonObject, problem: str) -> PermanentError:
     name = string_at(config_map, "metadata", "name")
     return PermanentError(
-        f"inventory ConfigMap {name}: {problem}; restore it, or delete it; then what left Git before is yours to delete",
+        f"inventory ConfigMap {name}: {problem}; restore it, or delete it; then what left Git "
+        "before is yours to delete",
         reason="BadInventory",
     )
 

@@ -194,7 +194,8 @@ def test_a_damaged_inventory_is_refused(config_map: JsonObject, problem: str) ->
         inventory.decode_inventory(config_map)
     name = "gitopsd-shop-production" if config_map else ""
     assert caught.value.message == (
-        f"inventory ConfigMap {name}: {problem}; restore it, or delete it; then what left Git before is yours to delete"
+        f"inventory ConfigMap {name}: {problem}; restore it, or delete it; then what left Git "
+        "before is yours to delete"
     )
     assert caught.value.reason == "BadInventory"
 
