@@ -6,7 +6,7 @@ import re
 from collections.abc import Iterable
 from contextlib import suppress
 from dataclasses import dataclass
-from pathlib import Path
+from pathlib import Path, PurePosixPath
 
 _PSS = re.compile(r"^Pss:\s+(\d+) kB$", re.MULTILINE)
 _PROC = Path("/proc")
@@ -18,7 +18,7 @@ class ProcessMemory:
 
     Attributes:
         pid: Its id.
-        command: Its command line.
+        command: Its command line, every path by its last part.
         kilobytes: Its proportional set size.
     """
 
@@ -58,13 +58,18 @@ def select_tree(root: int, parents: Iterable[tuple[int, int]]) -> set[int]:
     return tree
 
 
+def name_command(arguments: Iterable[str]) -> str:
+    """Name a command line without the places of the machine it ran on."""
+    return " ".join(PurePosixPath(word).name for word in arguments if word)
+
+
 def read_tree(root: int) -> list[ProcessMemory]:
     """Read the memory of a process and everything below it, largest first."""
     found = []
     for pid in select_tree(root, _list_parents()):
         with suppress(OSError):
             folder = _PROC / str(pid)
-            command = (folder / "cmdline").read_bytes().replace(b"\0", b" ").decode().strip()
+            command = name_command((folder / "cmdline").read_bytes().decode().split("\0"))
             pss = parse_pss((folder / "smaps_rollup").read_text())
             found.append(ProcessMemory(pid, command, pss))
     return sorted(found, key=lambda one: one.kilobytes, reverse=True)

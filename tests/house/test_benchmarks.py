@@ -11,7 +11,7 @@ import pytest
 
 from benchmarks.audit import find_last_write, parse_audit
 from benchmarks.figures import Measured, compute_p50, compute_p95, compute_ratio, summarise
-from benchmarks.memory import parse_pss, select_tree
+from benchmarks.memory import name_command, parse_pss, select_tree
 from benchmarks.monorepo import OBJECTS, Monorepo
 from benchmarks.records import save_result
 
@@ -142,3 +142,18 @@ def test_the_monorepo_has_what_it_says() -> None:
         for pair in zip(before.split(), next(iter(after.values())).split(), strict=True)
         if pair[0] != pair[1]
     ] == [("LITERAL=0]", "LITERAL=7]")]
+
+
+def test_a_command_is_named_without_the_places_of_a_machine() -> None:
+    """Results are committed: they tell what ran, not where."""
+    words = [
+        "/some/where/bin/python",
+        "-m",
+        "gitopsd",
+        "serve",
+        "--info",
+        "/some/where/info.json",
+        "",
+    ]
+
+    assert name_command(words) == "python -m gitopsd serve --info info.json"
