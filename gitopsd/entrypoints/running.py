@@ -98,6 +98,7 @@ async def _run(
             await asyncio.wait((daemon, waiting), return_when=asyncio.FIRST_COMPLETED)
         await _finish(process, state, daemon)
     finally:
+        (process.settings.data_dir / INFO_FILE).unlink(missing_ok=True)
         waiting.cancel()
         if hearing is not None:
             hearing.cancel()
