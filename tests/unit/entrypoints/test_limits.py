@@ -1,0 +1,43 @@
+"""Token buckets: how often one source may ask."""
+
+from __future__ import annotations
+
+from datetime import timedelta
+
+from gitopsd.entrypoints.http.limits import MOST_SOURCES, Rate, TokenBuckets
+from gitopsd.testing.clock import ManualClock
+
+
+def test_a_burst_is_let_through_then_one_at_a_time() -> None:
+    """Three at once, then one each half second; the answer says how long to wait."""
+    clock = ManualClock()
+    buckets = TokenBuckets(clock, Rate(burst=3, per_second=2))
+
+    assert [buckets.take("a") for _ in range(4)] == [0.0, 0.0, 0.0, 0.5]
+    clock.advance(timedelta(milliseconds=250))
+    assert buckets.take("a") == 0.25
+    clock.advance(timedelta(milliseconds=250))
+    assert [buckets.take("a"), buckets.take("a")] == [0.0, 0.5]
+
+
+def test_sources_do_not_pay_for_each_other() -> None:
+    """Each address has a bucket of its own, and it never holds more than a burst."""
+    clock = ManualClock()
+    buckets = TokenBuckets(clock, Rate(burst=1, per_second=1))
+
+    assert [buckets.take("a"), buckets.take("a"), buckets.take("b")] == [0.0, 1.0, 0.0]
+    clock.advance(timedelta(hours=1))
+    assert [buckets.take("a"), buckets.take("a")] == [0.0, 1.0]
+
+
+def test_a_flood_of_addresses_does_not_fill_the_memory() -> None:
+    """The source that was quiet longest is forgotten first."""
+    buckets = TokenBuckets(ManualClock(), Rate(burst=1, per_second=0.001))
+    buckets.take("first")
+    for number in range(MOST_SOURCES - 1):
+        buckets.take(str(number))
+    assert buckets.take("first") > 0
+    for number in range(MOST_SOURCES):
+        buckets.take(f"again {number}")
+
+    assert buckets.take("first") == 0.0
