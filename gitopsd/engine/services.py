@@ -7,6 +7,7 @@ from dataclasses import dataclass, field
 from datetime import timedelta
 
 from gitopsd.domain.config import Configuration
+from gitopsd.domain.manifests import Inventory
 from gitopsd.domain.releases import StageKey
 from gitopsd.ports import (
     Clock,
@@ -72,6 +73,7 @@ class Services:
         pace: How it spends its time.
         newest_fences: Highest fence that this process took for a stage; a permit of its own with
             an older one, left behind by a step whose time was over, is void at once.
+        inventories: Inventories as this process wrote them last.
     """
 
     store: Store
@@ -88,3 +90,4 @@ class Services:
     replica: str = "replica-1"
     pace: Pace = field(default_factory=Pace)
     newest_fences: dict[StageKey, int] = field(default_factory=dict, compare=False)
+    inventories: dict[str, Inventory] = field(default_factory=dict, compare=False, repr=False)

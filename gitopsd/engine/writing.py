@@ -16,33 +16,28 @@ from datetime import timedelta
 from gitopsd.domain.manifests import (
     Inventory,
     InventoryEntry,
-    JsonObject,
-    ObjectKey,
     ObjectRef,
 )
 from gitopsd.domain.stages import Lease
-from gitopsd.domain.verifications import StallReason
-from gitopsd.engine.effects import mark_stalled
-from gitopsd.engine.refusals import raise_if_temporary, sentence
+from gitopsd.engine.inventories import (
+    Known,
+    destination_words,
+    fetch_inventory,
+    load_known,
+    recall,
+    refuse_foreign,
+    retire_inventory,
+    swap_inventory,
+)
 from gitopsd.engine.step_context import StepContext
-from gitopsd.errors import GitopsdError, LeaseLostError, PermanentError, TemporaryError
+from gitopsd.errors import GitopsdError, LeaseLostError, TemporaryError
 from gitopsd.kube.inventory import (
     begin_anew,
-    decode_inventory,
-    encode_inventory,
-    encode_retired,
-    inventory_name,
     union,
 )
-from gitopsd.kube.names import INSTALLATION_ANNOTATION
-from gitopsd.ports import ApiRefusal
-from gitopsd.store_ports import Transaction
 
 RENEWAL_RETRY = timedelta(seconds=1)
 """How soon a renewal is tried again that the database did not answer."""
-
-_CONFLICT = 409
-_NOT_FOUND = 404
 
 
 @dataclass(slots=True)
@@ -97,7 +92,7 @@ class WritePermit:
             rendered=str(run.rendered or ""),
             entries=tuple(entries),
         )
-        self.inventory = await _swap(self.context, wanted)
+        self.inventory = await swap_inventory(self.context, wanted)
 
 
 @asynccontextmanager
@@ -113,27 +108,23 @@ async def write_permit(
             to another installation (the stage is stalled then).
         LeaseLostError: Another owner swapped its fence in first.
     """
-    stored = await _read(context)
-    await _refuse_foreign(context, stored)
-    found, left = begin_anew(stored, _destination_words(context))
+    known = await load_known(context)
+    recalled = recall(context, known.fence)
+    held = recalled or await fetch_inventory(context)
+    await refuse_foreign(context, held, known)
     begun = context.services.clock.monotonic()
-    lease = await _claim(context, found.fence)
+    lease = await _claim(context, held.fence)
     context.services.newest_fences[lease.stage] = lease.fence
-    run = context.run
-    wanted = replace(
-        found,
-        installation=await _installation(context),
-        fence=lease.fence,
-        release=run.release,
-        rendered=str(run.rendered or ""),
-        entries=union(found.entries, (InventoryEntry(ref) for ref in adding)),
-    )
-    permit = WritePermit(context, lease, wanted, begun)
+    permit = WritePermit(context, lease, held, begun)
     renewal = asyncio.create_task(_renew(permit), name=f"renew {lease.stage}")
     try:
-        if left is not None:
-            await context.own_cluster().create(encode_retired(left, context.inventory_namespace()))
-        permit.inventory = await _swap(context, wanted)
+        entering = _Entering(context, lease, known, tuple(adding))
+        try:
+            permit.inventory = await entering.swap(held)
+        except LeaseLostError:
+            if recalled is None:
+                raise
+            permit.inventory = await entering.swap(await entering.look_again())
         yield permit
     finally:
         permit.void = permit.void or "the step is over"
@@ -142,81 +133,47 @@ async def write_permit(
         await _release(permit)
 
 
-async def read_inventory(context: StepContext) -> Inventory:
-    """Read the stage's inventory; an empty one when there is none yet.
+@dataclass(frozen=True, slots=True)
+class _Entering:
+    """Puts a fence, and what is about to be applied, into the inventory."""
 
-    Raises:
-        TemporaryError: The cluster does not answer.
-        PermanentError: The server refuses to let gitopsd read its own namespace.
-    """
-    found, _ = begin_anew(await _read(context), _destination_words(context))
-    return found
+    context: StepContext
+    lease: Lease
+    known: Known
+    adding: tuple[ObjectRef, ...]
 
+    async def swap(self, held: Inventory) -> Inventory:
+        """Swap the fence in.
 
-def _destination_words(context: StepContext) -> str:
-    """Say where the stage writes, the way its inventory remembers it."""
-    spec = context.spec
-    places = ",".join((spec.namespace, *sorted(spec.namespaces)))
-    return f"{places} as {spec.service_account}" if spec.service_account else places
-
-
-def _inventory_ref(context: StepContext) -> ObjectRef:
-    name = inventory_name(context.application.name, context.spec.name)
-    return ObjectRef(ObjectKey("", "ConfigMap", context.inventory_namespace(), name), "v1")
-
-
-async def _read(context: StepContext) -> Inventory:
-    ref = _inventory_ref(context)
-    found = await context.own_cluster().get(ref)
-    if isinstance(found, ApiRefusal):
-        raise_if_temporary(ref, found)
-        raise PermanentError(f"cannot read the inventory: {sentence(ref, found)}")
-    if found is None:
-        return Inventory("", context.application.name, context.spec.name)
-    return decode_inventory(found)
-
-
-async def _installation(context: StepContext) -> str:
-    return await context.services.store.read(lambda tx: tx.installation)
-
-
-async def _refuse_foreign(context: StepContext, found: Inventory) -> None:
-    """Stop before a stage that another installation, a restored database or a person holds."""
-    key = context.run.stage
-    mine = await _installation(context)
-    if found.paused:
-        message = f'a person paused {key}: its inventory is annotated gitopsd.io/paused: "true"'
-        raise TemporaryError(message, retry_after=timedelta(seconds=15), reason="Paused")
-    if found.installation and found.installation != mine:
-        message = (
-            f"the inventory of {key} belongs to another gitopsd installation "
-            f"({found.installation}). To take it over: kubectl annotate configmap --overwrite "
-            f"--namespace {context.inventory_namespace()} "
-            f"{inventory_name(key.application, key.stage)} {INSTALLATION_ANNOTATION}={mine}, "
-            f"then: gitopsd resume {key.application} {key.stage}"
+        Raises:
+            LeaseLostError: The inventory is no longer as it is held to be.
+        """
+        found, left = begin_anew(held, destination_words(self.context))
+        await retire_inventory(self.context, left)
+        run = self.context.run
+        wanted = replace(
+            found,
+            installation=self.known.installation,
+            fence=self.lease.fence,
+            release=run.release,
+            rendered=str(run.rendered or ""),
+            entries=union(found.entries, (InventoryEntry(ref) for ref in self.adding)),
         )
-        await _stall(context, StallReason.INVENTORY, message)
-    stage = await context.services.store.read(lambda tx: tx.stages.get(key))
-    if stage is not None and found.fence > stage.fence:
-        message = (
-            f"the cluster has fence {found.fence} for {key} and the database only {stage.fence}: "
-            f"the database was restored from an older copy. Look, then: gitopsd resume "
-            f"{key.application} {key.stage}"
-        )
-        await _stall(context, StallReason.RESTORED_DATABASE, message, fence=found.fence)
+        return await swap_inventory(self.context, wanted)
 
+    async def look_again(self) -> Inventory:
+        """Read what was only recalled and turned out to be old: a person may have edited it.
 
-async def _stall(
-    context: StepContext, reason: StallReason, message: str, *, fence: int = 0
-) -> None:
-    configuration = context.services.configuration()
-    run = context.run
-
-    def work(tx: Transaction) -> None:
-        mark_stalled(tx, run.stage, reason, message, configuration, run=run, fence=fence)
-
-    await context.services.store.transact(work)
-    raise TemporaryError(message, retry_after=timedelta(seconds=60), reason=reason.value)
+        Raises:
+            LeaseLostError: It carries a fence as high as ours: another owner was first.
+            TemporaryError: It is held by somebody else now, or paused.
+        """
+        fresh = await fetch_inventory(self.context)
+        if fresh.fence >= self.lease.fence:
+            message = f"another owner changed the inventory of {self.lease.stage} first"
+            raise LeaseLostError(message)
+        await refuse_foreign(self.context, fresh, self.known)
+        return fresh
 
 
 async def _claim(context: StepContext, cluster_fence: int) -> Lease:
@@ -230,38 +187,6 @@ async def _claim(context: StepContext, cluster_fence: int) -> Lease:
         message = f"another replica is writing to {key}; waiting for its lease to end"
         raise TemporaryError(message, retry_after=timedelta(seconds=2), reason="LeaseHeld")
     return lease
-
-
-async def _swap(context: StepContext, wanted: Inventory) -> Inventory:
-    """Create or replace the ConfigMap; the resourceVersion makes a loser stop here."""
-    cluster, ref = context.own_cluster(), _inventory_ref(context)
-    body = encode_inventory(wanted, context.inventory_namespace())
-    if wanted.resource_version:
-        answer = await cluster.replace(body)
-    else:
-        answer = await cluster.create(body)
-        if isinstance(answer, ApiRefusal) and answer.code == _NOT_FOUND:
-            await _create_namespace(context)
-            answer = await cluster.create(body)
-    if isinstance(answer, ApiRefusal):
-        if answer.code == _CONFLICT:
-            message = f"another owner changed the inventory of {context.run.stage} first"
-            raise LeaseLostError(message)
-        raise_if_temporary(ref, answer)
-        raise PermanentError(f"cannot write the inventory: {sentence(ref, answer)}")
-    return decode_inventory(answer.live)
-
-
-async def _create_namespace(context: StepContext) -> None:
-    name = context.inventory_namespace()
-    body: JsonObject = {"apiVersion": "v1", "kind": "Namespace", "metadata": {"name": name}}
-    answer = await context.own_cluster().create(body)
-    if isinstance(answer, ApiRefusal) and answer.code != _CONFLICT:
-        message = (
-            f"namespace {name} for gitopsd's inventories does not exist and cannot be created: "
-            f"{answer.message}. Create it with: kubectl create namespace {name}"
-        )
-        raise PermanentError(message, reason="InventoryNamespaceMissing")
 
 
 async def _renew(permit: WritePermit) -> None:

@@ -17,7 +17,14 @@ from gitopsd.errors import GitopsdError, TemporaryError
 from gitopsd.ports import CheckAttempt
 from gitopsd.store_ports import Transaction
 from gitopsd.testing.workloads import Workload
-from tests.support.engine_world import STAGING, World, deployment, running_world, shop_spec
+from tests.support.engine_world import (
+    STAGING,
+    World,
+    config_map,
+    deployment,
+    running_world,
+    shop_spec,
+)
 
 pytestmark = pytest.mark.looptime
 
@@ -71,12 +78,13 @@ def _trouble_in(world: World, kind: RunKind, step: Step, error: GitopsdError) ->
 async def test_trouble_in_a_step_ends_errored_and_is_tried_again(step: Step, trouble: str) -> None:
     """Every step retries with back-off until its deadline, then Errored; no verdict follows."""
     async with running_world() as world:
-        await world.push("good", deployment(GOOD))
+        leaving = config_map("leaving")  # Diff looks at what leaves
+        await world.push("good", deployment(GOOD), config_map("kept"), leaving)
         await world.until_run(STAGING, RunKind.ROLLOUT, Phase.SUCCEEDED)
         if step is Step.WAIT_HEALTHY:
             world.cluster.workloads[NEXT] = Workload(timedelta(seconds=20))
         failed = _trouble_in(world, RunKind.ROLLOUT, step, TROUBLES[trouble])
-        await world.push("next", deployment(NEXT))
+        await world.push("next", deployment(NEXT), config_map("kept"))
         run = await world.until_run(STAGING, RunKind.ROLLOUT, Phase.ERRORED)
 
         assert run.step is step

@@ -11,7 +11,7 @@ from datetime import timedelta
 import pytest
 
 from gitopsd.domain.config import ApprovalGate, Configuration, StageSpec
-from gitopsd.domain.manifests import Json, ObjectRef
+from gitopsd.domain.manifests import Json, JsonObject, ObjectRef
 from gitopsd.domain.releases import Line, OfferKind
 from gitopsd.domain.runs import AbortReason, Phase, RunKind, Step
 from gitopsd.domain.sources import DeliveryState
@@ -176,11 +176,10 @@ async def test_anothers_inventory_stops_the_stage() -> None:
     async with running_world() as world:
         await world.push("one", deployment(ONE))
         await world.until_run(STAGING, RunKind.ROLLOUT, Phase.SUCCEEDED)
-        held = next(
-            stored.body for key, stored in world.cluster._objects if key.name.startswith("gitopsd-")
-        )
-        annotations = held["metadata"]["annotations"]  # type: ignore[index,call-overload] # a fake's own content
-        annotations["gitopsd.io/installation"] = "another"  # type: ignore[index] # as above
+        key = next(key for key, _ in world.cluster.objects if key.name.startswith("gitopsd-"))
+        path = "/metadata/annotations/gitopsd.io~1installation"
+        taken: JsonObject = {"op": "replace", "path": path, "value": "another"}
+        await world.cluster.patch(ObjectRef(key, "v1"), [taken])
         await world.push("two", deployment(TWO))
         await world.until_run(STAGING, RunKind.ROLLOUT, Phase.RUNNING, step=Step.APPLY)
         await world.clock.sleep(timedelta(seconds=30))

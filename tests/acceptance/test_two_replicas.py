@@ -123,6 +123,7 @@ async def running(world: World, replica: Replica, guard: Guard) -> AsyncIterator
         doorbell=MemoryDoorbell(replica.clock),
         replica=replica.name,
         newest_fences={},
+        inventories={},
         pace=replace(world.services.pace, claim=CLAIM, slice=SLICE),
     )
     never = asyncio.Event()

@@ -177,6 +177,7 @@ async def _owner(world: World, item: WorkItem, name: str) -> Owner:
         clock=clock,
         replica=name,
         newest_fences={},
+        inventories={},
         pace=replace(world.services.pace, slice=timedelta(hours=1)),
     )
     context = await world.store.read(lambda tx: load_context(tx, services, item))

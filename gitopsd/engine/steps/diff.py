@@ -5,10 +5,10 @@ from __future__ import annotations
 from gitopsd.domain.manifests import ChangeAction, Json
 from gitopsd.domain.work import EvidenceKind
 from gitopsd.engine.deletions import plan_deletions
+from gitopsd.engine.inventories import read_inventory
 from gitopsd.engine.outcomes import Done, Outcome
 from gitopsd.engine.placing import place_objects
 from gitopsd.engine.step_context import StepContext
-from gitopsd.engine.writing import read_inventory
 from gitopsd.errors import TemporaryError
 from gitopsd.kube.diffing import compute_plan_digest
 

@@ -5,11 +5,12 @@ from __future__ import annotations
 from gitopsd.domain.manifests import Json, ObjectKey
 from gitopsd.domain.work import EvidenceKind
 from gitopsd.engine.deletions import find_remaining, plan_deletions
+from gitopsd.engine.inventories import read_inventory
 from gitopsd.engine.outcomes import Done, Outcome
 from gitopsd.engine.placing import place_objects
 from gitopsd.engine.refusals import raise_if_temporary, sentence
 from gitopsd.engine.step_context import StepContext
-from gitopsd.engine.writing import WritePermit, read_inventory, write_permit
+from gitopsd.engine.writing import WritePermit, write_permit
 from gitopsd.kube.inventory import PrunePlan, survivors, union
 from gitopsd.kube.ordering import prune_order
 from gitopsd.ports import Cluster
