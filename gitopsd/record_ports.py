@@ -250,6 +250,9 @@ class Records(Protocol):
     def heartbeat(self, replica: Replica) -> None:
         """Insert or renew a replica's heartbeat."""
 
+    def forget_replica(self, replica: str) -> None:
+        """Drop a replica; one that is not there is no error."""
+
     def replicas(self) -> Sequence[Replica]:
         """List replicas."""
 

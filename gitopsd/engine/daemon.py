@@ -13,12 +13,12 @@ from gitopsd.domain.stages import Lease
 from gitopsd.domain.work import Replica
 from gitopsd.engine.applications import take_over
 from gitopsd.engine.execution import expire_deadlines
+from gitopsd.engine.replicas import BEAT, beat
 from gitopsd.engine.services import Services
 from gitopsd.engine.worker import Worker
 from gitopsd.errors import GitopsdError
 from gitopsd.store_ports import Transaction
 
-HEARTBEAT = timedelta(seconds=10)
 RETRY_CONFIGURATION = timedelta(seconds=2)
 """How soon a configuration is stored again when the database did not take it."""
 
@@ -129,13 +129,12 @@ class Daemon:
     async def _beat(self) -> None:
         while True:
             try:
-                await self._services.store.transact(
-                    lambda tx: tx.records.heartbeat(
-                        Replica(
-                            self._services.replica, self._started_at or tx.now, tx.now, __version__
-                        )
-                    )
-                )
+                if await self._services.store.transact(self._show_life):
+                    await self._services.doorbell.ring()
             except GitopsdError:
                 self._services.telemetry.count("gitopsd_heartbeats_failed")
-            await self._services.clock.sleep(HEARTBEAT)
+            await self._services.clock.sleep(BEAT)
+
+    def _show_life(self, tx: Transaction) -> int:
+        started_at = self._started_at or tx.now
+        return beat(tx, Replica(self._services.replica, started_at, tx.now, __version__))

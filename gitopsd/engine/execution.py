@@ -171,12 +171,21 @@ def to_event(outcome: Outcome, context: StepContext) -> Event:
             )
 
 
+def is_claimed(tx: Transaction, item: WorkItem) -> bool:
+    """Tell whether a work item is still claimed as it was when its work began.
+
+    Work that was taken away, since its replica was thought dead, is done again by another.
+    """
+    held = tx.work.get(item.key)
+    return held is not None and (held.owner, held.attempts) == (item.owner, item.attempts)
+
+
 async def _report(services: Services, item: WorkItem, run: RunId, event: Event) -> None:
     configuration = services.configuration()
 
     def work(tx: Transaction) -> None:
         current = tx.runs.get(run)
-        if current is not None and current.command == item.key:
+        if current is not None and current.command == item.key and is_claimed(tx, item):
             apply_event(tx, run, _timed(tx, current, event), configuration)
         tx.work.finish(item)
 

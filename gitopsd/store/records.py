@@ -43,6 +43,7 @@ _NOTIFICATIONS = (
 )
 _LAST_NOTIFICATION = sa.select(sa.func.max(notifications.c.number).label("last"))
 _HEARTBEAT = upsert(replicas, "id")
+_FORGET_REPLICA = sa.delete(replicas).where(replicas.c.id == sa.bindparam("of"))
 _REPLICAS = sa.select(replicas).order_by(replicas.c.id)
 _ANSWER = sa.select(answers.c.answer).where(answers.c.key == sa.bindparam("of"))
 _PUT_ANSWER = insert_new(answers, "key")
@@ -184,6 +185,10 @@ class SqlRecords:
             seen_at=replica.seen_at,
             version=replica.version,
         )
+
+    def forget_replica(self, replica: str) -> None:
+        """Drop a replica; one that is not there is no error."""
+        self._session.run(_FORGET_REPLICA, of=replica)
 
     def replicas(self) -> Sequence[Replica]:
         """List replicas, by id."""

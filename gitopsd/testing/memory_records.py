@@ -113,6 +113,10 @@ class MemoryRecords:
         """Insert or renew a replica's heartbeat."""
         self._replicas.put(replica.id, replica)
 
+    def forget_replica(self, replica: str) -> None:
+        """Drop a replica; one that is not there is no error."""
+        self._replicas.remove(replica)
+
     def replicas(self) -> Sequence[Replica]:
         """List replicas, by id."""
         return sorted(self._replicas, key=lambda row: row.id)

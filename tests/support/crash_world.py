@@ -13,6 +13,7 @@ from collections import Counter
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field, replace
+from datetime import timedelta
 from typing import Any, TypeVar
 
 from gitopsd.domain.runs import Run
@@ -25,6 +26,9 @@ from gitopsd.testing.doorbell import MemoryDoorbell
 from tests.support.engine_world import PRODUCTION, STAGING, World
 
 T = TypeVar("T")
+
+SWEEP = timedelta(seconds=5)
+"""Rarer than in earnest, since sweeps that find nothing are what time is spent on here."""
 
 PORTS = ("clusters", "repositories", "renderer", "verifier", "notifier")
 
@@ -110,7 +114,7 @@ class MortalStore:
         result = await self._inner.transact(work)
         name = work.__qualname__.replace(".<locals>", "")
         idle = "Worker._claim" in name and not result
-        if not idle and "Daemon._beat" not in name:
+        if not idle and "Daemon._show_life" not in name:
             self._life.have(name)
         return result
 
@@ -199,6 +203,7 @@ class Process:
             doorbell=MemoryDoorbell(self.world.clock),
             telemetry=MortalTelemetry(services.telemetry, life),
             replica=f"replica-{len(self.lives)}",
+            pace=replace(services.pace, sweep=SWEEP),
             **ports,
         )
         return Daemon(mortal, self._changes(), sole=self.schedule.sole)

@@ -140,6 +140,15 @@ async def test_a_heartbeat_is_renewed(store: Store) -> None:
     assert await store.read(lambda tx: tx.records.replicas()) == [other, new]
 
 
+async def test_a_forgotten_replica_is_gone(store: Store) -> None:
+    """Forgetting drops one replica, and is no error when it is not there."""
+    one, two = Replica("replica-1", NOON, NOON), Replica("replica-2", NOON, NOON)
+    await each(store, (one, two), lambda tx, replica: tx.records.heartbeat(replica))
+    await each(store, ("replica-1", "replica-1"), lambda tx, id_: tx.records.forget_replica(id_))
+
+    assert await store.read(lambda tx: tx.records.replicas()) == [two]
+
+
 async def test_the_first_answer_to_an_idempotency_key_stays(store: Store) -> None:
     """The same request again gets the answer of the first."""
     first: JsonObject = {"status": 201, "body": {"id": "run-1", "tags": ["a"]}}
