@@ -55,9 +55,13 @@ class Nursling:
         return self.code is not None
 
     def stop(self) -> None:
-        """Kill it. Safe to repeat."""
-        self.send(signal.SIGKILL)
+        """Kill it. Safe to repeat.
+
+        A service that has only just been forked is in no group of its own yet, so it is told again
+        until it has ended.
+        """
         while not self.has_ended():
+            self.send(signal.SIGKILL)
             signal.sigtimedwait(set(), 0.01)
         self.pidfd.close()
 
