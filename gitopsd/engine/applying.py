@@ -154,29 +154,44 @@ class Writer:
         """
         if item.mode is ApplyMode.IGNORE:
             return Sent(item, "", 0, "", written=False)
-        seen = self.seen.get(identity_of_placed(item))
-        if seen is None or not seen.plain:
+        seen = self._trusted(item)
+        if seen is None or seen.action is ChangeAction.UNCHANGED:
             return await self._look_and_apply(item)
-        body = self._body(item, exists=bool(seen.version))
-        if seen.digest != digest_of(body):
-            return await self._look_and_apply(item)
-        if seen.action is ChangeAction.UNCHANGED:
-            return await self._leave(item, seen)
         if not seen.version and self._now() - seen.at > FRESH:
             return await self._look_and_apply(item)
+        body = self._body(item, exists=bool(seen.version))
         reply = await self._send(_at_version(body, seen.version))
         if reply.immutable or reply.kind in _ABOUT_THE_PAST:
             return await self._look_and_apply(item)
         return self._conclude(item, replace(reply, body=body), seen.generation)
 
-    async def _leave(self, item: Placed, seen: Seen) -> Sent | Refused:
-        """Leave an object alone whose bytes and live version are still those of the dry-run."""
-        live = await self._get(item)
-        if isinstance(live, Refused):
-            return live
-        if live is not None and version_of(live) == seen.version:
-            return sent_of(item, live, seen.digest)
-        return await self._apply_over(item, live)
+    def _trusted(self, item: Placed) -> Seen | None:
+        """Find what Validate saw, if an apply of the very bytes it tried is all it takes."""
+        seen = self.seen.get(identity_of_placed(item))
+        if seen is None or not seen.plain:
+            return None
+        body = self._body(item, exists=bool(seen.version))
+        return seen if seen.digest == digest_of(body) else None
+
+    def seems_clean(self, item: Placed) -> bool:
+        """Whether Validate saw that applying the object would change nothing."""
+        seen = self._trusted(item)
+        return seen is not None and seen.action is ChangeAction.UNCHANGED
+
+    async def leave(self, item: Placed) -> Sent | None:
+        """Leave an object alone whose bytes and live version are still those of the dry-run.
+
+        Returns:
+            What is there; None when it is not clean after all.
+
+        Raises:
+            TemporaryError: The cluster did not answer.
+        """
+        seen = self._trusted(item)
+        live = await self.cluster.get(item.ref)
+        if seen is None or live is None or isinstance(live, ApiRefusal):
+            return None
+        return sent_of(item, live, seen.digest) if version_of(live) == seen.version else None
 
     async def _look_and_apply(self, item: Placed) -> Sent | Refused:
         live = await self._get(item)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, field
-from datetime import datetime
+from datetime import datetime, timedelta
 
 from gitopsd.domain.manifests import Json, JsonObject, ObjectHealth
 from gitopsd.domain.work import EvidenceKind
@@ -18,7 +18,7 @@ from gitopsd.errors import GitopsdError
 from gitopsd.kube.findings import NOT_APPLIED, Applied, HealthSettings
 from gitopsd.kube.health import Expected, compute_set_health
 from gitopsd.kube.names import ApplyMode
-from gitopsd.kube.objects import kind_of, namespace_of, string_at
+from gitopsd.kube.objects import kind_of, mapping_at, namespace_of, string_at
 from gitopsd.kube.restarts import restarts_of
 from gitopsd.kube.revisions import find_new_pods
 from gitopsd.kube.rollouts import EvidenceTarget, RolloutVerdict, compute_rollout_failure
@@ -28,17 +28,13 @@ from gitopsd.ports import ApiRefusal, Cluster
 WORKLOADS = frozenset({"Deployment", "StatefulSet", "DaemonSet", "ReplicaSet", "Job", "Pod"})
 """Kinds whose pods are looked at."""
 
-STILL = frozenset(
+INERT = frozenset(
     {
         ("", "ConfigMap"),
         ("", "LimitRange"),
         ("", "ResourceQuota"),
         ("", "Secret"),
-        ("", "Service"),
         ("", "ServiceAccount"),
-        ("apiextensions.k8s.io", "CustomResourceDefinition"),
-        ("batch", "CronJob"),
-        ("networking.k8s.io", "Ingress"),
         ("networking.k8s.io", "NetworkPolicy"),
         ("rbac.authorization.k8s.io", "ClusterRole"),
         ("rbac.authorization.k8s.io", "ClusterRoleBinding"),
@@ -46,7 +42,20 @@ STILL = frozenset(
         ("rbac.authorization.k8s.io", "RoleBinding"),
     }
 )
+"""Kinds that are healthy by being there: who has just applied them need not look."""
+
+STILL = INERT | frozenset(
+    {
+        ("", "Service"),
+        ("apiextensions.k8s.io", "CustomResourceDefinition"),
+        ("batch", "CronJob"),
+        ("networking.k8s.io", "Ingress"),
+    }
+)
 """Kinds that stay healthy once they are: a waiting step looks at each of them until then."""
+
+EVENTS_AFTER = timedelta(seconds=5)
+"""What only events tell has longer grace periods: before, they are asked for a failure alone."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -113,10 +122,13 @@ class Looker:
 
     Args:
         context: The step.
+        trusting: Whether objects that are healthy by being there are taken to be there, because
+            Apply has just been told so.
     """
 
-    def __init__(self, context: StepContext) -> None:
+    def __init__(self, context: StepContext, *, trusting: bool = False) -> None:
         self._context = context
+        self._trusting = trusting
         self._cluster = context.cluster()
         self._applied: Mapping[str, Applied] | None = None
         self._placed: tuple[Placed, ...] = ()
@@ -147,7 +159,7 @@ class Looker:
         around = await self._look_around(workloads)
         events: tuple[JsonObject, ...] = ()
         verdict = judge(healths, _judge_workloads(workloads, around, events, now, settings))
-        if workloads and verdict.state is not SetState.HEALTHY:
+        if workloads and _are_events_due(verdict, applied, now):
             events = await self._list_all([("v1", "Event")], workloads)
             verdict = judge(healths, _judge_workloads(workloads, around, events, now, settings))
         return Sight(
@@ -172,6 +184,10 @@ class Looker:
                 self._cluster, rendered.objects, self._context.spec.namespace
             )
             self._placed = tuple(item for item in placed if item.mode is not ApplyMode.IGNORE)
+            for item in self._placed if self._trusting else ():
+                identity, key = identity_of_placed(item), item.ref.key
+                if (key.group, key.kind) in INERT and identity in self._applied:
+                    self._settled[identity] = _as_applied(item.obj, self._applied[identity])
         return self._applied
 
     async def _get(self, item: Placed) -> JsonObject | None:
@@ -213,6 +229,19 @@ class Looker:
         """List a collection; one that may not be listed only makes the verdict less telling."""
         found = await self._cluster.fetch_list(*collection)
         return () if isinstance(found, ApiRefusal) else found
+
+
+def _as_applied(obj: JsonObject, applied: Applied) -> JsonObject:
+    """Make of a manifest what the server has said that there is."""
+    metadata = {**mapping_at(obj, "metadata"), "generation": applied.generation}
+    return {**obj, "metadata": metadata}
+
+
+def _are_events_due(verdict: SetVerdict, applied: Mapping[str, Applied], now: datetime) -> bool:
+    if verdict.state is SetState.HEALTHY:
+        return False
+    newest = max((item.at for item in applied.values() if item.at is not None), default=None)
+    return verdict.state is SetState.FAILED or newest is None or now - newest >= EVENTS_AFTER
 
 
 def _all_fine(healths: Sequence[ObjectHealth]) -> bool:

@@ -15,7 +15,7 @@ from gitopsd.domain.config import StageSpec
 from gitopsd.domain.manifests import JsonObject
 from gitopsd.domain.runs import Run, Step
 from gitopsd.ports import ApiRefusal
-from tests.support.cluster_objects import config_map
+from tests.support.cluster_objects import config_map, ref_of
 from tests.support.cluster_world import (
     ClusterWorld,
     deployment,
@@ -24,7 +24,7 @@ from tests.support.cluster_world import (
 )
 from tests.support.images import web_image
 from tests.support.processes import wait_until
-from tests.support.widening import grant
+from tests.support.widening import let_impersonate
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -302,14 +302,17 @@ def as_deployer(stage: StageSpec) -> StageSpec:
 
 
 async def _make_deployer(site: Site, rules: list[dict[str, Any]]) -> None:
-    impersonate = {
-        "apiGroups": [""],
-        "resources": ["serviceaccounts"],
-        "resourceNames": ["deployer"],
-        "verbs": ["impersonate"],
-    }
     await asyncio.to_thread(site.cluster.make_account, site.namespace, "deployer", rules)
-    await asyncio.to_thread(grant, site.cluster, f"as-{site.namespace}", [impersonate])
+    await asyncio.to_thread(let_impersonate, site.cluster, site.namespace)
+
+
+async def _until_deployer_may(world: ClusterWorld) -> None:
+    """Wait until the API server goes by the new rules, which it learns of a moment later."""
+    deployer = world.clusters.get("one", service_account="deployer", namespace=world.namespace)
+    ref = ref_of(config_map("any", world.namespace))
+    async with asyncio.timeout(30):
+        while isinstance(await deployer.get(ref), ApiRefusal):
+            pass
 
 
 async def test_a_stages_service_account_is_who_writes(site: Site) -> None:
@@ -317,6 +320,7 @@ async def test_a_stages_service_account_is_who_writes(site: Site) -> None:
     verbs = ["get", "list", "watch", "create", "patch", "delete"]
     await _make_deployer(site, [{"apiGroups": [""], "resources": ["configmaps"], "verbs": verbs}])
     async with run_cluster_world(site, as_deployer) as world:
+        await _until_deployer_may(world)
         mark = await world.mark()
         await world.push("first", settings(mode="a"))
         await world.succeeded()

@@ -40,3 +40,17 @@ def grant(cluster: ControlPlane, name: str, rules: Sequence[dict[str, Any]]) -> 
             "subjects": [account],
         },
     )
+
+
+def let_impersonate(cluster: ControlPlane, namespace: str) -> None:
+    """Let gitopsd act as the service accounts of a namespace, the way ``manifests`` documents it.
+
+    Raises:
+        RuntimeError: kubectl refused; the message is what it said.
+    """
+    done = cluster.run_kubectl(
+        *("create", "rolebinding", "gitopsd-deployer", "--namespace", namespace),
+        *("--clusterrole=gitopsd-impersonate", "--serviceaccount=gitopsd:gitopsd"),
+    )
+    if done.returncode != 0:
+        raise RuntimeError(done.stderr)

@@ -46,15 +46,10 @@ async def run_apply(context: StepContext) -> Outcome:
     cluster = context.cluster()
     placed = await place_objects(cluster, rendered.objects, context.spec.namespace)
     ours = [item.ref for item in placed if item.mode is not ApplyMode.IGNORE]
+    seen, sent = await _load_past(context, placed)
     async with write_permit(context, ours) as permit:
-        writer = Writer(
-            context,
-            cluster,
-            permit,
-            seen=await _load_seen(context),
-            scaled=find_scaled(item.obj for item in placed),
-        )
-        work = _Work(writer, await _load_sent(context, placed))
+        scaled = find_scaled(item.obj for item in placed)
+        work = _Work(Writer(context, cluster, permit, seen, scaled), sent)
         try:
             outcome = await work.run(placed)
         except BaseException:
@@ -67,27 +62,33 @@ async def run_apply(context: StepContext) -> Outcome:
     return outcome
 
 
-async def _load_seen(context: StepContext) -> dict[str, Seen]:
-    """Read what Validate saw; a Rollback and a Sync had none and look for themselves."""
-    if context.run.kind is not RunKind.ROLLOUT:
-        return {}
-    return parse_seen(await context.load_evidence(EvidenceKind.CHANGE_SET, "assessed"))
+async def _load_past(
+    context: StepContext, placed: Sequence[Placed]
+) -> tuple[dict[str, Seen], dict[str, Sent]]:
+    """Read what Validate saw, and what an earlier execution of this step has sent already.
 
-
-async def _load_sent(context: StepContext, placed: Sequence[Placed]) -> dict[str, Sent]:
-    """Read what an earlier execution of this step of this run has sent already."""
-    evidence = await context.load_evidence(EvidenceKind.HEALTH, "applied")
-    objects = evidence.get("applied") if evidence is not None else None
-    if not isinstance(objects, list):
-        return {}
-    described: dict[str, Mapping[str, Json]] = {
-        identity_of(item): item for item in objects if isinstance(item, dict)
+    A Rollback and a Sync had no Validate and look for themselves.
+    """
+    pieces = await context.services.store.read(lambda tx: tx.runs.evidence(context.run.id))
+    contents = {
+        (piece.kind, piece.key): piece.content
+        for piece in pieces
+        if isinstance(piece.content, dict)
     }
-    return {
+    assessed = contents.get((EvidenceKind.CHANGE_SET, "assessed"))
+    seen = parse_seen(assessed) if context.run.kind is RunKind.ROLLOUT else {}
+    objects = contents.get((EvidenceKind.HEALTH, "applied"), {}).get("applied")
+    described: dict[str, Mapping[str, Json]] = {
+        identity_of(item): item
+        for item in (objects if isinstance(objects, list) else ())
+        if isinstance(item, dict)
+    }
+    sent = {
         identity_of_placed(item): parse_sent(item, described[identity_of_placed(item)])
         for item in placed
         if identity_of_placed(item) in described
     }
+    return seen, sent
 
 
 class _Work:
@@ -105,11 +106,13 @@ class _Work:
         self.sent = sent
         self._writer = writer
         self._context = writer.context
+        self._refused: dict[str, Refused] = {}
         self._kept = len(sent)
 
     async def run(self, placed: tuple[Placed, ...]) -> Outcome:
         """Send everything that is still to be sent."""
         tiers = _tiers(placed)
+        await self._leave_clean(tiers)
         for number, tier in enumerate(tiers):
             ready = await self._await_kinds(tier, placed)
             if isinstance(ready, Waiting):
@@ -126,14 +129,45 @@ class _Work:
                 return Waiting(timedelta(0), message=f"{len(self.sent)} of {len(placed)} applied")
         return Done()
 
+    async def _leave_clean(self, tiers: Sequence[tuple[Placed, ...]]) -> None:
+        """Look at everything that is to be left alone, beside the first tier that is written.
+
+        It is looked at under this permit's fence: an older owner can write no more. What turns out
+        not to be clean is sent with its own tier.
+        """
+        clean = {
+            identity_of_placed(item)
+            for tier in tiers
+            for item in tier
+            if identity_of_placed(item) not in self.sent and self._writer.seems_clean(item)
+        }
+
+        async def do(item: Placed) -> None:
+            identity = identity_of_placed(item)
+            if identity not in clean:
+                await self._send(item)
+                return
+            left = await self._writer.leave(item)
+            if left is not None:
+                self.sent[identity] = left
+
+        dirty = [[item for item in tier if identity_of_placed(item) not in clean] for tier in tiers]
+        first = next((tier for tier in dirty if tier), [])
+        beside = first if all(item.served for item in first) else []
+        looked_at = [item for tier in tiers for item in tier if identity_of_placed(item) in clean]
+        if looked_at:
+            await run_all([*looked_at, *beside], do)
+
     async def _send(self, item: Placed) -> Sent | Refused:
         identity = identity_of_placed(item)
-        known = self.sent.get(identity)
+        known = self.sent.get(identity) or self._refused.get(identity)
         if known is not None:
             return known
         result = await self._writer.apply(item)
         if isinstance(result, Sent):
             self.sent[identity] = result
+        else:
+            self._refused[identity] = result
         return result
 
     def _time_is_up(self) -> bool:

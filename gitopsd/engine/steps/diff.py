@@ -32,7 +32,7 @@ async def run_diff(context: StepContext) -> Outcome:
     placed = await place_objects(cluster, rendered.objects, context.spec.namespace)
     inventory = await read_inventory(context)
     refs = tuple(item.ref for item in placed)
-    deletions = await plan_deletions(context, cluster, inventory, refs)
+    deletions = (await plan_deletions(context, cluster, inventory, refs)).plan
     leaving = [item.entry.ref for item in deletions.delete]
     applied = context.stage.applied
     plan = compute_plan_digest(

@@ -35,10 +35,13 @@ async def run_prune(context: StepContext) -> Outcome:
     if all(entry.ref.key in wanted for entry in inventory.entries):
         return Done()
     async with write_permit(context) as permit:
-        plan = await plan_deletions(context, cluster, permit.inventory, refs)
+        deletions = await plan_deletions(context, cluster, permit.inventory, refs)
+        plan = deletions.plan
         failed = await _delete(cluster, permit, plan)
         deleted = [item.entry.ref for item in plan.delete if item.entry.ref.key not in failed]
-        held = await find_remaining(cluster, deleted)
+        held = await find_remaining(
+            cluster, [ref for ref in deleted if ref.key in deletions.lingering]
+        )
         kept = [entry for entry in permit.inventory.entries if entry.ref.key in wanted]
         await permit.save_inventory(union(kept, survivors(plan, held | failed.keys())))
     await _keep(context, plan, failed)

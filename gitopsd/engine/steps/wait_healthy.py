@@ -28,7 +28,7 @@ async def run_wait_healthy(context: StepContext) -> Outcome:
         TemporaryError: The very first look of this execution could not be made.
     """
     pace, last = context.services.pace, context.run.last_look
-    pause, looker = pace.look, Looker(context)
+    pause, looker = pace.look, Looker(context, trusting=True)
     async with Wakeups(context) as wakeups:
         if context.run.cursor == LOOKED:
             await wakeups.rest(pause)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import AsyncIterator
 from datetime import timedelta
 from typing import TYPE_CHECKING, Any
@@ -16,7 +17,7 @@ from tests.support.cluster_objects import config_map, ref_of
 from tests.support.cluster_site import is_ready
 from tests.support.images import web_image
 from tests.support.processes import wait_until
-from tests.support.widening import grant
+from tests.support.widening import let_impersonate
 
 if TYPE_CHECKING:
     from gitopsd.domain.config import ClusterSpec
@@ -122,15 +123,12 @@ async def test_a_stage_can_act_as_a_service_account(
     control_plane = site.cluster
     rules = [{"apiGroups": [""], "resources": ["configmaps"], "verbs": ["get", "create", "patch"]}]
     control_plane.make_account(site.namespace, "deployer", rules)
-    impersonate = {
-        "apiGroups": [""],
-        "resources": ["serviceaccounts"],
-        "resourceNames": ["deployer"],
-        "verbs": ["impersonate"],
-    }
-    grant(control_plane, "contract-impersonate", [impersonate])
+    let_impersonate(control_plane, site.namespace)
     cluster = clusters.get("gitopsd", service_account="deployer", namespace=site.namespace)
 
+    async with asyncio.timeout(30):
+        while isinstance(await cluster.get(ref_of(config_map("as", site.namespace))), ApiRefusal):
+            pass  # until the API server goes by the new rules
     done = await cluster.apply(config_map("as", site.namespace, a="b"), manager="m", force=True)
     listed = await cluster.fetch_list("v1", "ConfigMap", site.namespace)
 
