@@ -34,6 +34,9 @@ from gitopsd.store_ports import Transaction
 FRESH = timedelta(seconds=60)
 """``Live`` is said from a look at most this old."""
 
+RESOLVE_AGAIN = timedelta(seconds=5)
+"""How often a tag that is not there yet is asked for while somebody waits."""
+
 _SHA = re.compile(r"[0-9a-f]{40}|[0-9a-f]{64}")
 _DIGEST = re.compile(r"sha256:[0-9a-f]{64}")
 _TAG = re.compile(r"[A-Za-z0-9][A-Za-z0-9._/+-]{0,200}")
@@ -44,9 +47,13 @@ _PAGES = 20
 async def fetch_commit_statuses(
     services: Services, wanted: str, *, application: str = "", stage: str = ""
 ) -> tuple[CommitStatus, ...]:
-    """Tell where a commit stands in every stage it could concern.
+    """Tell where a commit stands, once; see `CommitQuestion`."""
+    question = CommitQuestion(services, wanted, application=application, stage=stage)
+    return await question.fetch()
 
-    Looks at live objects when the last look is too old to say ``Live`` from it.
+
+class CommitQuestion:
+    """Where does a commit stand, in every stage it could concern? May be asked again and again.
 
     Args:
         services: The ports.
@@ -54,18 +61,37 @@ async def fetch_commit_statuses(
         application: Only this application; empty for all.
         stage: Only stages of this name; empty for all.
     """
-    specs = await services.store.read(lambda tx: tuple(tx.specs.currents()))
-    commits: dict[RepoURL, CommitSha | None] = {}
-    statuses: list[CommitStatus] = []
-    for spec in specs:
-        if application and spec.name != application:
-            continue
-        repo = spec.source.repo
-        if repo not in commits:
-            commits[repo] = await _resolve(services, repo, wanted)
-        asked = _Asked(services, spec, commits[repo], _digest(wanted))
-        statuses += await asked.fetch(stage)
-    return tuple(statuses)
+
+    def __init__(
+        self, services: Services, wanted: str, *, application: str = "", stage: str = ""
+    ) -> None:
+        self._services = services
+        self._wanted = wanted
+        self._application = application
+        self._stage = stage
+        self._commits: dict[RepoURL, CommitSha | None] = {}
+        self._resolve_again_at = 0.0
+
+    async def fetch(self) -> tuple[CommitStatus, ...]:
+        """Answer from what is stored and was last seen.
+
+        Looks at live objects when the last look is too old to say ``Live`` from it.
+        """
+        specs = await self._services.store.read(lambda tx: tuple(tx.specs.currents()))
+        now = self._services.clock.monotonic()
+        if now >= self._resolve_again_at:
+            self._commits = {repo: sha for repo, sha in self._commits.items() if sha is not None}
+            self._resolve_again_at = now + RESOLVE_AGAIN.total_seconds()
+        statuses: list[CommitStatus] = []
+        for spec in specs:
+            if self._application and spec.name != self._application:
+                continue
+            repo = spec.source.repo
+            if repo not in self._commits:
+                self._commits[repo] = await _resolve(self._services, repo, self._wanted)
+            asked = _Asked(self._services, spec, self._commits[repo], _digest(self._wanted))
+            statuses += await asked.fetch(self._stage)
+        return tuple(statuses)
 
 
 def _digest(wanted: str) -> Digest | None:

@@ -38,7 +38,10 @@ def build_app(service: Service) -> web.Application:
     app = web.Application(middlewares=[tell_problems])
     app[SERVICE] = service
     for method, path, handler in PUBLIC:
-        app.router.add_route(method, path, declare(handler, Access.PUBLIC))
+        declared = declare(handler, Access.PUBLIC)
+        app.router.add_route(method, path, declared)
+        if method == "GET":
+            app.router.add_route("HEAD", path, declared)
     add_routes(app, PREFIX, ROUTES)
     refuse_undeclared(app)
     app.on_response_prepare.append(_hide_server)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import math
+from http import HTTPStatus
 
 from aiohttp import web
 
@@ -27,7 +28,8 @@ async def receive(request: web.Request) -> web.Response:
     Safe to repeat: the same delivery is stored once; sent again, it rings the look again.
     """
     service = request.app[SERVICE]
-    wait = service.buckets.take(request.remote or "")
+    source = request.remote or ""
+    wait = service.buckets.take(source)
     if wait > 0:
         answer = _answer(429, "Too many requests from this address.", close=True)
         answer.headers["Retry-After"] = str(math.ceil(wait))
@@ -51,6 +53,8 @@ async def receive(request: web.Request) -> web.Response:
         answered = await accept_delivery(service.services, name, headers, body)
     except TemporaryError:
         return _answer(503, "The delivery could not be stored; send it again.")
+    if answered.status == HTTPStatus.UNAUTHORIZED:
+        service.buckets.punish(source)
     return _answer(answered.status, answered.message)
 
 

@@ -16,12 +16,14 @@ class Rate:
     """How much one source may ask.
 
     Attributes:
-        burst: Requests at once.
+        burst: Requests at once. Generous, because everybody behind one proxy is one source.
         per_second: Requests a second in the long run.
+        refused: What a badly signed request costs: each is a write to the database.
     """
 
-    burst: float = 60.0
-    per_second: float = 20.0
+    burst: float = 1000.0
+    per_second: float = 100.0
+    refused: float = 20.0
 
 
 @dataclass(slots=True)
@@ -42,6 +44,12 @@ class TokenBuckets:
         self._clock = clock
         self._rate = rate or Rate()
         self._buckets: OrderedDict[str, _Bucket] = OrderedDict()
+
+    def punish(self, source: str) -> None:
+        """Let a source pay for a badly signed request; what it owes keeps it waiting longer."""
+        bucket = self._buckets.get(source)
+        if bucket is not None:
+            bucket.left = max(bucket.left - self._rate.refused, 0.0)
 
     def take(self, source: str) -> float:
         """Take one token; returns 0.0, or how many seconds to wait for the next."""

@@ -144,9 +144,14 @@ async def test_a_tag_and_an_image_digest_name_a_release_too() -> None:
         none = await ask(http, "v2.0", "?stage=staging")
         digest = await ask(http, IMAGE_DIGEST, "?stage=staging")
         other = await ask(http, f"sha256:{'b' * 64}", "?stage=staging")
+        waiting = asyncio.create_task(ask(http, "v3.0", "?stage=staging&wait=30"))
+        await http.world.clock.sleep(timedelta(milliseconds=300))
+        http.world.repositories.push(REPO, RefName("refs/tags/v3.0"), sha)
+        later = await waiting
         http.world.repositories.fail(REPO, TemporaryError("the host does not answer"))
         down = await ask(http, "v1.0", "?stage=staging")
 
+    assert states(later) == {"staging": "Live"}
     assert states(tag) == states(digest) == {"staging": "Live"}
     assert states(none) == states(other) == states(down) == {"staging": "NotSeen"}
 

@@ -156,3 +156,4 @@ async def test_a_listener_that_leaves_leaves_nothing_behind() -> None:
             stream.answer.close()
         await say(http, "one")
         assert (await http.ask("GET", "/freezes")).status == 200
+        assert http.world.telemetry.reports == []

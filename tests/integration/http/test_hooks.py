@@ -236,6 +236,19 @@ async def test_a_busy_source_is_slowed_down_before_its_body_is_read() -> None:
     assert api.status == 200
 
 
+async def test_a_flood_of_forgeries_is_stopped_before_it_is_counted() -> None:
+    """Badly signed requests cost their sender more than they cost the database."""
+    body = push_body()
+    forged = {**headers_of(body), "X-Hub-Signature-256": "sha256=" + "0" * 64}
+    rate = Rate(burst=50, per_second=0.01, refused=20)
+    async with serving_world(run=False, rate=rate) as http:
+        told = [(await deliver(http, body, forged)).status for _ in range(6)]
+        counted = await refused(http)
+
+    assert told == [401, 401, 401, 429, 429, 429]
+    assert counted == {"github": 3}
+
+
 async def test_a_store_that_is_down_asks_for_the_delivery_again() -> None:
     """503: nothing is acknowledged that is not committed."""
     body = push_body()

@@ -192,7 +192,10 @@ async def test_short_names_of_probes_and_the_version_need_no_token() -> None:
         for path in ("/livez", "/readyz", "/version"):
             async with http.session.get(http.url + path) as answer:
                 answers.append((answer.status, await answer.json(), answer.headers["Server"]))
+        async with http.session.head(http.url + "/health/live") as answer:
+            head = answer.status
 
+    assert head == 200
     assert answers == [
         (200, {"status": "pass"}, "gitopsd"),
         (200, {"status": "pass"}, "gitopsd"),

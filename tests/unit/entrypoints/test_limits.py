@@ -30,6 +30,20 @@ def test_sources_do_not_pay_for_each_other() -> None:
     assert [buckets.take("a"), buckets.take("a")] == [0.0, 1.0]
 
 
+def test_a_badly_signed_request_costs_more() -> None:
+    """Whoever keeps sending what cannot be used is soon asked to wait."""
+    clock = ManualClock()
+    buckets = TokenBuckets(clock, Rate(burst=10, per_second=1, refused=4))
+    buckets.punish("a stranger")
+
+    assert buckets.take("a") == 0.0
+    buckets.punish("a")
+    assert buckets.take("a") == 0.0
+    buckets.punish("a")
+    assert buckets.take("a") == 1.0
+    assert buckets.take("b") == 0.0
+
+
 def test_a_flood_of_addresses_does_not_fill_the_memory() -> None:
     """The source that was quiet longest is forgotten first."""
     buckets = TokenBuckets(ManualClock(), Rate(burst=1, per_second=0.001))

@@ -6,7 +6,7 @@ from datetime import datetime, timedelta
 
 from pydantic import Field
 
-from gitopsd.engine.queries import fetch_commit_statuses
+from gitopsd.engine.queries import CommitQuestion
 from gitopsd.entrypoints.http.api.results import expect
 from gitopsd.entrypoints.http.models import Model
 from gitopsd.entrypoints.http.permissions import Access
@@ -79,24 +79,26 @@ async def get_commit(call: Call) -> Answer:
     if len(wanted) > _LONGEST_NAME:
         raise ProblemError(404, "No commit, tag or digest is that long.")
     clock, changes = call.service.services.clock, call.service.changes
+    question = CommitQuestion(
+        call.service.services, wanted, application=query.application, stage=query.stage
+    )
     end = clock.monotonic() + query.wait
     before = frozenset(query.known.split(",")) if query.known else None
     while True:
         mark = changes.mark()
-        statuses = await _look(call, wanted, query)
+        statuses = await _look(call, question)
         ended = _ended(statuses)
         before = ended if before is None else before
         left = timedelta(seconds=end - clock.monotonic())
-        if left <= timedelta(0) or changes.closed or _is_over(statuses, ended - before):
+        gone = call.request.transport is None
+        if left <= timedelta(0) or gone or changes.closed or _is_over(statuses, ended - before):
             return CommitView(commit=wanted, stages=[_view(status) for status in statuses])
         await clock.sleep(min(SHORTEST_PAUSE, left))
         await changes.wait(mark, min(SWEEP, left))
 
 
-async def _look(call: Call, wanted: str, query: CommitQuery) -> tuple[CommitStatus, ...]:
-    statuses = await fetch_commit_statuses(
-        call.service.services, wanted, application=query.application, stage=query.stage
-    )
+async def _look(call: Call, question: CommitQuestion) -> tuple[CommitStatus, ...]:
+    statuses = await question.fetch()
     return tuple(
         status for status in statuses if call.principal.may(Access.READ, status.key.application)
     )

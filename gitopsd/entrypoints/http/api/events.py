@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 from datetime import timedelta
 
@@ -46,10 +47,25 @@ async def stream(call: Call) -> Answer:
         }
     )
     await response.prepare(call.request)
+    with contextlib.suppress(ConnectionError):
+        await _tell(call, query, response, position)
+    return response
+
+
+async def _tell(
+    call: Call, query: EventsQuery, response: web.StreamResponse, position: int
+) -> None:
+    """Write events until the stream has to end.
+
+    Raises:
+        ConnectionError: The client left.
+    """
     await response.write(f"retry: 2000\nid: {position}\n\n".encode())
     principal: Principal | None = call.principal
     quiet = timedelta(0)
     while principal is not None and not call.service.changes.closed:
+        if call.request.transport is None:
+            return
         mark = call.service.changes.mark()
         rows = await _read(call, position)
         for number, notification in rows:
@@ -64,7 +80,6 @@ async def stream(call: Call) -> Answer:
             quiet = timedelta(0)
             await response.write(b": still here\n\n")
             principal = await _still(call)
-    return response
 
 
 async def _begin(call: Call, query: EventsQuery) -> int:
