@@ -229,9 +229,9 @@ def _under_way(facts: CommitFacts, run: Run) -> CommitStatus:
         return _answer(facts, CommitState.RUNNING, f"{run.id} is in {step}")
     closed = [state for state in facts.gates if isinstance(state.answer, Closed)]
     refused = [state for state in facts.gates if isinstance(state.answer, Refused)]
-    told = (closed or refused)[:1]
     reason = "; ".join(f"{state.name}: {state.answer.reason}" for state in closed or refused)
-    opener = told[0].answer.opener if told and isinstance(told[0].answer, Closed) else ""
+    openers = [state.answer.opener for state in closed if isinstance(state.answer, Closed)]
+    opener = openers[0] if openers else ""
     return _answer(facts, CommitState.HELD, reason or "it stands at its Gate", opener)
 
 
@@ -240,9 +240,9 @@ def _ended(facts: CommitFacts, run: Run) -> CommitStatus:
     word = run.failure.reason if run.failure is not None else ""
     if run.phase is Phase.FAILED:
         return _answer(facts, CommitState.FAILED, reason, _fix(facts))
-    if run.phase is Phase.ABORTED and word == AbortReason.SUPERSEDED.value:
+    if word == AbortReason.SUPERSEDED.value:
         return _answer(facts, CommitState.SUPERSEDED, reason, overtaken=True)
-    if run.phase is Phase.ABORTED and word == AbortReason.QUARANTINED.value:
+    if word == AbortReason.QUARANTINED.value:
         return _answer(facts, CommitState.QUARANTINED, reason, "a fix")
     if run.phase is Phase.ABORTED:
         return _answer(facts, CommitState.FAILED, reason, f"gitopsd retry {run.id}")

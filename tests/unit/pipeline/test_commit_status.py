@@ -74,6 +74,13 @@ def short(status: CommitStatus) -> tuple[CommitState, str, str]:
     return status.state, status.reason, status.waiting_for
 
 
+def test_the_words_of_the_api() -> None:
+    """CI jobs compare these; they never change."""
+    assert " ".join(state.value for state in CommitState) == (
+        "NotSeen Waiting Running Live Failed RolledBack Quarantined Superseded Held NotConcerned"
+    )
+
+
 @pytest.mark.parametrize("state", list(CommitState))
 def test_what_can_still_change_by_itself_is_not_terminal(state: CommitState) -> None:
     """Waiting goes on for what is not seen, waits, runs or is held; everything else is an end."""
@@ -92,6 +99,8 @@ def test_a_commit_that_was_never_a_head_is_not_seen() -> None:
         "",
     )
     assert status.overtaken
+    assert not status.exact
+    assert status.run is None
     assert status.observed_at == NOON
 
 
@@ -483,3 +492,4 @@ def test_the_rollback_that_came_right_after_is_found() -> None:
     assert find_rollback((fix, rollback, waiting, sync)) == rollback
     assert find_rollback((again, rollback)) == again
     assert find_rollback((_wrote("late", RunKind.ROLLBACK, 7), fix)) is None
+    assert find_rollback((_wrote("running", RunKind.ROLLOUT, None), rollback)) == rollback
