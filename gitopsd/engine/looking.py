@@ -18,7 +18,7 @@ from gitopsd.errors import GitopsdError
 from gitopsd.kube.findings import NOT_APPLIED, Applied, HealthSettings
 from gitopsd.kube.health import Expected, compute_set_health
 from gitopsd.kube.names import ApplyMode
-from gitopsd.kube.objects import kind_of, mapping_at, namespace_of, string_at
+from gitopsd.kube.objects import kind_of, mapping_at, namespace_of
 from gitopsd.kube.restarts import restarts_of
 from gitopsd.kube.revisions import find_new_pods
 from gitopsd.kube.rollouts import EvidenceTarget, RolloutVerdict, compute_rollout_failure
@@ -67,14 +67,12 @@ class Sight:
         missing: Whether an applied object does not exist.
         restarts: Restarts by pod and container, of the newest pods of the set's workloads.
         events: Events of their namespaces; empty while nothing is wrong.
-        workloads: (API version, kind, namespace) of the set's workloads.
     """
 
     verdict: SetVerdict
     missing: bool = False
     restarts: Mapping[str, int] = field(default_factory=dict)
     events: tuple[JsonObject, ...] = ()
-    workloads: frozenset[tuple[str, str, str]] = frozenset()
 
     @property
     def healthy(self) -> bool:
@@ -85,6 +83,11 @@ class Sight:
     def failed(self) -> bool:
         """Whether something definitely failed."""
         return self.verdict.state is SetState.FAILED
+
+    @property
+    def failing(self) -> bool:
+        """Whether something shows a sign of failure, beyond not being ready yet."""
+        return bool(self.verdict.evidence)
 
     @property
     def reason(self) -> str:
@@ -167,11 +170,19 @@ class Looker:
             missing=any(item.live is None for item in expected) and not _all_fine(healths),
             restarts=_restarts(workloads, around),
             events=events,
-            workloads=frozenset(
-                (string_at(item.live, "apiVersion"), kind_of(item.live), namespace_of(item.live))
-                for item in workloads
-                if item.live is not None
-            ),
+        )
+
+    async def find_workloads(self) -> frozenset[tuple[str, str, str]]:
+        """Tell which collections the set's workloads are in: (API version, kind, namespace).
+
+        Raises:
+            TemporaryError: The server's discovery does not answer.
+        """
+        await self._load()
+        return frozenset(
+            (item.ref.api_version, item.ref.key.kind, item.ref.key.namespace)
+            for item in self._placed
+            if item.ref.key.kind in WORKLOADS
         )
 
     async def _load(self) -> Mapping[str, Applied]:

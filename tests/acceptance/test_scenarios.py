@@ -154,6 +154,36 @@ async def test_a_stuck_release_is_overtaken_by_its_fix() -> None:
         assert not [run for run in await world.runs(STAGING) if run.kind is RunKind.ROLLBACK]
 
 
+@pytest.mark.parametrize(
+    "third, ends",
+    [
+        (Workload(None), "DeadlineExceeded"),
+        (Workload(None, "ImagePullBackOff", "connection refused"), AbortReason.SUPERSEDED.value),
+    ],
+    ids=["quiet", "failing"],
+)
+async def test_the_third_in_a_row_is_overtaken_only_when_something_fails(
+    third: Workload, ends: str
+) -> None:
+    """Two overtaken while they wait: the third may finish unless it shows a failing signal."""
+    async with running_world() as world:
+        await world.push("good", deployment(GOOD))
+        await world.until_run(STAGING, RunKind.ROLLOUT, Phase.SUCCEEDED)
+        for number, workload in enumerate((Workload(None), Workload(None), third)):
+            image = f"registry.example/api:stuck-{number}"
+            world.cluster.workloads[image] = workload
+            await world.push(f"stuck {number}", deployment(image))
+            if number:
+                await world.until_run(STAGING, RunKind.ROLLOUT, Phase.ABORTED, count=number)
+            await world.until_run(STAGING, RunKind.ROLLOUT, Phase.RUNNING, step=Step.WAIT_HEALTHY)
+        await world.push("fix", deployment(FIX))
+        await world.until_run(STAGING, RunKind.ROLLOUT, Phase.SUCCEEDED, count=2)
+
+        rollouts = [run for run in await world.runs(STAGING) if run.kind is RunKind.ROLLOUT]
+        reasons = [run.failure.reason for run in rollouts if run.failure is not None]
+        assert reasons == [AbortReason.SUPERSEDED.value] * 2 + [ends]
+
+
 async def test_a_first_release_that_fails_calls_a_person_and_its_fix_flows() -> None:
     """Without anything to restore the stage is stalled (NoTarget); a fix still goes through."""
     async with running_world() as world:

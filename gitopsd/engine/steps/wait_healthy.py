@@ -30,10 +30,12 @@ async def run_wait_healthy(context: StepContext) -> Outcome:
     pace, last = context.services.pace, context.run.last_look
     pause, looker = pace.look, Looker(context, trusting=True)
     async with Wakeups(context) as wakeups:
-        if context.run.cursor == LOOKED:
-            await wakeups.rest(pause)
+        resting = context.run.cursor == LOOKED
         while True:
             try:
+                if resting:
+                    wakeups.watch(await looker.find_workloads())
+                    await wakeups.rest(pause)
                 sight = await looker.look()
             except TemporaryError as error:
                 if last is not LastLook.UNKNOWN:
@@ -42,11 +44,10 @@ async def run_wait_healthy(context: StepContext) -> Outcome:
             ended = await _conclude(context, sight)
             if ended is not None:
                 return ended
-            if last is not LastLook.NOT_HEALTHY or _time_is_up(context):
-                return Waiting(timedelta(0), LastLook.NOT_HEALTHY, LOOKED, sight.message)
-            wakeups.watch(sight.workloads)
-            await wakeups.rest(pause)
-            pause = min(pause * 1.3, LONGEST_PAUSE)
+            if _is_news(context, sight) or _time_is_up(context):
+                return _say(sight)
+            pause = min(pause * 1.3, LONGEST_PAUSE) if resting else pause
+            resting = True
 
 
 async def _conclude(context: StepContext, sight: Sight) -> Outcome | None:
@@ -56,6 +57,16 @@ async def _conclude(context: StepContext, sight: Sight) -> Outcome | None:
         await keep_evidence(context, sight)
         return Verdict(sight.reason, sight.message)
     return None
+
+
+def _is_news(context: StepContext, sight: Sight) -> bool:
+    """Tell whether the run does not know yet what was seen: selection reads it from there."""
+    run = context.run
+    return run.last_look is not LastLook.NOT_HEALTHY or run.failing is not sight.failing
+
+
+def _say(sight: Sight) -> Waiting:
+    return Waiting(timedelta(0), LastLook.NOT_HEALTHY, LOOKED, sight.message, failing=sight.failing)
 
 
 def _time_is_up(context: StepContext) -> bool:
