@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from enum import Enum
+from functools import cache
 from itertools import chain, repeat
 from typing import TypeAlias
 
@@ -198,14 +199,22 @@ def is_closing(run: Run) -> bool:
 def find_row(run: Run, event: Event) -> Row | None:
     """Find the row for an event; None when the event changes nothing where the run stands."""
     at = position_of(run)
-    if at not in positions_of(run.kind):
+    if at is None:
         return None
     closing = is_closing(run)
-    for row in ROWS:
-        fits = run.kind in row.kinds and at in row.at and isinstance(event, row.event)
-        if fits and (closing or not row.closing):
-            return row
-    return None
+    happened: type[object] = type(event)
+    rows = _rows_at(run.kind, at, happened)
+    return next((row for row in rows if closing or not row.closing), None)
+
+
+@cache
+def _rows_at(kind: RunKind, at: Position, event: type[object]) -> tuple[Row, ...]:
+    """List the rows for an event at a position, whether the run is closing or not."""
+    if at not in positions_of(kind):
+        return ()
+    return tuple(
+        row for row in ROWS if kind in row.kinds and at in row.at and issubclass(event, row.event)
+    )
 
 
 def leads_to(row: Row, kind: RunKind, at: Position) -> tuple[tuple[Position, str], ...]:

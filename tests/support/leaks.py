@@ -11,11 +11,11 @@ import pytest
 _TURNS = 5
 
 
-@pytest.fixture(autouse=True)
-def _no_leaked_tasks(request: pytest.FixtureRequest) -> None:
-    """Guards asynchronous tests; being automatic it is made first and looks last."""
-    if inspect.iscoroutinefunction(getattr(request.node, "function", None)):
-        request.getfixturevalue("_task_guard")
+@pytest.hookimpl(tryfirst=True)
+def pytest_itemcollected(item: pytest.Item) -> None:
+    """Guards asynchronous tests; the guard is made first and looks last."""
+    if isinstance(item, pytest.Function) and inspect.iscoroutinefunction(item.obj):
+        item.fixturenames.insert(0, "_task_guard")
 
 
 @pytest.fixture
