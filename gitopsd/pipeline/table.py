@@ -8,9 +8,8 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from enum import Enum
-from functools import cache
 from itertools import chain, repeat
-from typing import TypeAlias
+from typing import TypeAlias, get_args
 
 from gitopsd.domain.runs import Phase, Run, RunKind, Step
 from gitopsd.pipeline.events import (
@@ -196,25 +195,25 @@ def is_closing(run: Run) -> bool:
     return run.aborting or run.redirect is not None or taken_over
 
 
+_INDEX: dict[tuple[RunKind, Position, type[object]], tuple[Row, ...]] = {
+    (kind, at, event): tuple(
+        row for row in ROWS if kind in row.kinds and at in row.at and issubclass(event, row.event)
+    )
+    for kind in RunKind
+    for at in positions_of(kind)
+    for event in get_args(Event)
+}
+"""The rows by kind, position and event, in their order."""
+
+
 def find_row(run: Run, event: Event) -> Row | None:
     """Find the row for an event; None when the event changes nothing where the run stands."""
     at = position_of(run)
     if at is None:
         return None
     closing = is_closing(run)
-    happened: type[object] = type(event)
-    rows = _rows_at(run.kind, at, happened)
+    rows = _INDEX.get((run.kind, at, type(event)), ())
     return next((row for row in rows if closing or not row.closing), None)
-
-
-@cache
-def _rows_at(kind: RunKind, at: Position, event: type[object]) -> tuple[Row, ...]:
-    """List the rows for an event at a position, whether the run is closing or not."""
-    if at not in positions_of(kind):
-        return ()
-    return tuple(
-        row for row in ROWS if kind in row.kinds and at in row.at and issubclass(event, row.event)
-    )
 
 
 def leads_to(row: Row, kind: RunKind, at: Position) -> tuple[tuple[Position, str], ...]:
