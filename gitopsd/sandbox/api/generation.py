@@ -1,0 +1,68 @@
+"""Which kinds count their generations, and when one begins."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from gitopsd.sandbox.api.keys import Kind
+from gitopsd.sandbox.fields import field_at, number_at
+
+if TYPE_CHECKING:
+    from gitopsd.domain.manifests import JsonObject
+
+DEPLOYMENTS = Kind("apps", "deployments")
+# Seen on a real API server: these kinds have no metadata.generation, every other one has.
+UNCOUNTED = frozenset(
+    {
+        Kind("", "bindings"),
+        Kind("", "configmaps"),
+        Kind("", "endpoints"),
+        Kind("", "events"),
+        Kind("", "limitranges"),
+        Kind("", "namespaces"),
+        Kind("", "nodes"),
+        Kind("", "persistentvolumeclaims"),
+        Kind("", "persistentvolumes"),
+        Kind("", "podtemplates"),
+        Kind("", "resourcequotas"),
+        Kind("", "secrets"),
+        Kind("", "serviceaccounts"),
+        Kind("", "services"),
+        Kind("apps", "controllerrevisions"),
+        Kind("autoscaling", "horizontalpodautoscalers"),
+        Kind("coordination.k8s.io", "leases"),
+        Kind("rbac.authorization.k8s.io", "clusterrolebindings"),
+        Kind("rbac.authorization.k8s.io", "clusterroles"),
+        Kind("rbac.authorization.k8s.io", "rolebindings"),
+        Kind("rbac.authorization.k8s.io", "roles"),
+        Kind("storage.k8s.io", "storageclasses"),
+    }
+)
+NOT_WANTED = frozenset({"apiVersion", "kind", "metadata", "status"})
+
+
+def starts_generation(kind: Kind) -> bool:
+    """Whether objects of this kind have a generation, which begins with 1."""
+    return kind not in UNCOUNTED
+
+
+def next_generation(kind: Kind, before: JsonObject, after: JsonObject, subresource: str) -> int:
+    """The generation after an update; 0 where the kind has none.
+
+    It counts changes of what is wanted: everything but metadata and status, and for Deployments
+    the annotations too (which carry over to ReplicaSets), unless the status is what is written.
+    """
+    if not starts_generation(kind):
+        return 0
+    now = int(number_at(before, "metadata", "generation", default=1))
+    if _wanted(before) != _wanted(after):
+        return now + 1
+    annotated = kind == DEPLOYMENTS and subresource != "status"
+    path = ("metadata", "annotations")
+    if annotated and (field_at(before, *path) or {}) != (field_at(after, *path) or {}):
+        return now + 1
+    return now
+
+
+def _wanted(obj: JsonObject) -> JsonObject:
+    return {name: value for name, value in obj.items() if name not in NOT_WANTED}
