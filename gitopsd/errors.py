@@ -52,6 +52,16 @@ class PermanentError(GitopsdError):
     reason = "Invalid"
 
 
+class LostError(PermanentError):
+    """Something that was stored cannot be read any more, and no retry brings it back.
+
+    A definite fact, such as a missing row or a key that is not among those configured; a database
+    that does not answer is none.
+    """
+
+    reason = "Lost"
+
+
 class DeliveryError(GitopsdError):
     """A webhook delivery cannot be used.
 

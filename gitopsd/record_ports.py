@@ -145,7 +145,11 @@ class RenderedSets(Protocol):
         """
 
     def get(self, digest: Digest) -> RenderedSet | None:
-        """Read a set, decrypted."""
+        """Read a set, decrypted.
+
+        Raises:
+            LostError: The key that sealed its Secrets is not among those configured.
+        """
 
 
 class Specs(Protocol):

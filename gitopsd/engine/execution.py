@@ -18,7 +18,13 @@ from gitopsd.engine.services import Services
 from gitopsd.engine.step_context import StepContext
 from gitopsd.engine.step_handlers import HANDLERS
 from gitopsd.engine.transactions import retry_conflicts
-from gitopsd.errors import GitopsdError, LeaseLostError, PermanentError, TemporaryError
+from gitopsd.errors import (
+    GitopsdError,
+    LeaseLostError,
+    LostError,
+    PermanentError,
+    TemporaryError,
+)
 from gitopsd.kube.redaction import redact_text
 from gitopsd.pipeline.events import (
     AbortRequested,
@@ -30,6 +36,7 @@ from gitopsd.pipeline.events import (
     StepSucceeded,
 )
 from gitopsd.pipeline.gates import evaluate_gates
+from gitopsd.pipeline.steps import STEP_ORDER
 from gitopsd.store_ports import Transaction
 
 GATE_LOOK = timedelta(seconds=60)
@@ -118,6 +125,8 @@ async def _outcome_event(context: StepContext) -> Event:
     except TimeoutError:
         reason, message = "Stuck", f"{context.step.value} did not report within {bound}"
         return StepErrored(services.clock.now(), command, reason, message)
+    except LostError as error:
+        return _lost(context, error)
     except PermanentError as error:
         return StepErrored(
             services.clock.now(),
@@ -145,6 +154,18 @@ async def _outcome_event(context: StepContext) -> Event:
             limit=BUG_TRIES,
         )
     return to_event(outcome, context)
+
+
+def _lost(context: StepContext, error: LostError) -> Event:
+    """Say that a run's bytes cannot be read any more.
+
+    A Rollout renders them anew with its next attempt. To a run of stored bytes no attempt gives
+    them back: that is a verdict against what it was to bring, and nobody else's bytes suffer.
+    """
+    now, command, message = context.services.clock.now(), context.command, error.message
+    if Step.RENDER in STEP_ORDER[context.run.kind]:
+        return StepErrored(now, command, error.reason, redact_text(message), retryable=False)
+    return StepFailed(now, command, error.reason, redact_text(message))
 
 
 def to_event(outcome: Outcome, context: StepContext) -> Event:

@@ -12,7 +12,7 @@ from gitopsd.domain.runs import CommandId, Run, Step
 from gitopsd.domain.stages import Stage
 from gitopsd.domain.work import Evidence, EvidenceKind
 from gitopsd.engine.services import Services
-from gitopsd.errors import PermanentError
+from gitopsd.errors import LostError
 from gitopsd.kube.names import APPLICATION_LABEL, STAGE_LABEL
 from gitopsd.ports import Cluster
 from gitopsd.store_ports import Transaction
@@ -78,7 +78,7 @@ class StepContext:
         """Read the run's rendered set.
 
         Raises:
-            PermanentError: It is not stored, or its key is gone.
+            LostError: It is not stored any more, or its key is gone.
         """
         digest = self.run.rendered
         found = None
@@ -86,8 +86,8 @@ class StepContext:
             wanted = digest
             found = await self.services.store.read(lambda tx: tx.rendered.get(wanted))
         if found is None:
-            message = f"rendered set {digest} of run {self.run.id} is not in the database"
-            raise PermanentError(message, reason="RenderedSetMissing")
+            message = f"rendered set {digest} of run {self.run.id} is not in the database any more"
+            raise LostError(message, reason="RenderedSetMissing")
         return found
 
     async def keep(self, kind: EvidenceKind, content: Json, *, key: str = "") -> None:

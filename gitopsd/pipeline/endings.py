@@ -83,7 +83,9 @@ def fail(run: Run, at: datetime, failure: Failure) -> Transition:
     after = _end(run, at, Phase.FAILED, failure)
     verdict = f"{_subject(run)} failed{_place(failure)}: {failure.message}"
     if run.kind is RunKind.ROLLBACK:
-        message = f"{verdict}; nothing more is tried, {_ask(run)}"
+        key = run.stage
+        resume = f"a fix waits for: gitopsd resume {key.application} {key.stage}"
+        message = f"{verdict}; nothing more is tried, {_ask(run)}; {resume}"
         told = Notify(run.id, Trigger.ROLLBACK_FAILED, message)
         stalled = MarkStalled(run.id, StallReason.ROLLBACK_FAILED, message)
         return Transition(after, (stalled, Reconsider(run.id), told))

@@ -21,7 +21,7 @@ from cryptography.hazmat.primitives.ciphers.aead import AESGCM
 from cryptography.hazmat.primitives.hashes import SHA256
 from cryptography.hazmat.primitives.kdf.hkdf import HKDF
 
-from gitopsd.errors import PermanentError
+from gitopsd.errors import LostError, PermanentError
 
 _KEY_BYTES = 32
 _KEYS_AT_MOST = 2
@@ -74,14 +74,14 @@ class Cipher:
         """Decrypt a body of the row of its address.
 
         Raises:
-            PermanentError: No key opens it, or it was changed or moved.
+            LostError: No key opens it, or it was changed or moved.
         """
         head_bytes = len(_VERSION) + _ID_BYTES
         head, nonce = sealed[:head_bytes], sealed[head_bytes : head_bytes + _NONCE_BYTES]
         for key in self._keys:
             if head == _VERSION + key.id:
                 return _opened(key, nonce, sealed[head_bytes + _NONCE_BYTES :], head, address)
-        raise PermanentError(
+        raise LostError(
             f"The stored object {address} was encrypted with a key that is not in the encryption "
             "key file; add that key as its second line.",
             reason="UnknownEncryptionKey",
@@ -92,7 +92,7 @@ def _opened(key: _Key, nonce: bytes, ciphertext: bytes, head: bytes, address: st
     try:
         return key.sealing.decrypt(nonce, ciphertext, head + address.encode())
     except InvalidTag as error:
-        raise PermanentError(
+        raise LostError(
             f"The stored object {address} was changed outside gitopsd; restore the database from "
             "a backup.",
             reason="DamagedDatabase",

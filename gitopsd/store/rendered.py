@@ -15,7 +15,7 @@ from typing import cast
 import sqlalchemy as sa
 
 from gitopsd.domain.manifests import Digest, JsonObject, RenderedSet
-from gitopsd.errors import PermanentError
+from gitopsd.errors import LostError, PermanentError
 from gitopsd.store.encryption import HOW_TO_MAKE_A_KEY, Cipher
 from gitopsd.store.session import Row, Session, insert_new
 from gitopsd.store.tables import rendered_members as members
@@ -28,6 +28,8 @@ _ADD_SET = insert_new(sets, "digest")
 _ADD_OBJECT = insert_new(objects, "address")
 _ADD_MEMBER = sa.insert(members)
 _GET_SET = sa.select(sets).where(sets.c.digest == sa.bindparam("of"))
+_GET_ADDRESSES = sa.select(members.c.address).where(members.c.digest == sa.bindparam("of"))
+_DROP_MEMBERS = sa.delete(members).where(members.c.digest == sa.bindparam("of"))
 _GET_OBJECTS = (
     sa.select(objects)
     .join(members, members.c.address == objects.c.address)
@@ -53,7 +55,7 @@ class SqlRenderedSets:
         self._sensitive_kinds = sensitive_kinds
 
     def put(self, rendered: RenderedSet) -> None:
-        """Store a set.
+        """Store a set. Safe to repeat; what an older key sealed is sealed with the present one.
 
         Raises:
             PermanentError: It holds Secrets and there is no encryption key; says how to make one.
@@ -66,7 +68,7 @@ class SqlRenderedSets:
             renderer=rendered.renderer,
             notes=rendered.notes,
         )
-        if not added:
+        if not added and not self._is_sealed_otherwise(rendered.digest, rows):
             return
         # In the order of their addresses: two transactions that store the same objects then wait
         # for each other instead of locking each other out.
@@ -84,7 +86,7 @@ class SqlRenderedSets:
         """Read a set, decrypted.
 
         Raises:
-            PermanentError: It holds Secrets and the encryption key is not there.
+            LostError: It holds Secrets and the encryption key is not there.
         """
         row = self._session.first(_GET_SET, of=digest)
         if row is None:
@@ -96,6 +98,19 @@ class SqlRenderedSets:
             renderer=row.renderer,
             notes=tuple(row.notes),
         )
+
+    def _is_sealed_otherwise(self, digest: Digest, rows: list[dict[str, object]]) -> bool:
+        """Let go of a stored set's objects if another key than the first of ours addressed them.
+
+        That key may be lost; with ours, what is rendered again can be read again.
+        """
+        if not any(row["sealed"] for row in rows):
+            return False
+        stored = {row.address for row in self._session.rows(_GET_ADDRESSES, of=digest)}
+        if stored == {row["address"] for row in rows}:
+            return False
+        self._session.run(_DROP_MEMBERS, of=digest)
+        return True
 
     def _row(self, manifest: JsonObject) -> dict[str, object]:
         body = json.dumps(manifest, sort_keys=True, separators=(",", ":")).encode()
@@ -117,7 +132,7 @@ class SqlRenderedSets:
         packed = bytes(row.body)
         if row.sealed:
             if self._cipher is None:
-                raise PermanentError(
+                raise LostError(
                     "A rendered set holds encrypted objects and GITOPSD_ENCRYPTION_KEY_FILE is "
                     "not set; set it to the key file that was used when they were stored.",
                     reason="NoEncryptionKey",

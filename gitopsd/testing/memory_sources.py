@@ -29,7 +29,7 @@ from gitopsd.domain.sources import (
 )
 from gitopsd.domain.stages import StageRendering
 from gitopsd.domain.work import Page
-from gitopsd.errors import PermanentError
+from gitopsd.errors import LostError, PermanentError
 from gitopsd.testing.memory_tables import Counter, Journal, Table, page_of
 
 
@@ -209,6 +209,10 @@ class MemoryRenderedSets:
         self._rows: Table[Digest, RenderedSet] = Table(journal)
         self._sensitive_kinds = sensitive_kinds
         self._has_key = has_key
+        self.gone: set[Digest] = set()
+        """Put digests here to behave as if these sets were not stored."""
+        self.locked: set[Digest] = set()
+        """Put digests here to behave as if the key that sealed these sets were lost."""
 
     def put(self, rendered: RenderedSet) -> None:
         """Store a set.
@@ -224,12 +228,24 @@ class MemoryRenderedSets:
                 "GITOPSD_ENCRYPTION_KEY_FILE=FILE.",
                 reason="NoEncryptionKey",
             )
+        self.gone.discard(rendered.digest)
+        self.locked.discard(rendered.digest)
         if rendered.digest not in self._rows:
             self._rows.insert(rendered.digest, rendered)
 
     def get(self, digest: Digest) -> RenderedSet | None:
-        """Read a set."""
-        return self._rows.get(digest)
+        """Read a set.
+
+        Raises:
+            LostError: It is `locked`.
+        """
+        if digest in self.locked:
+            raise LostError(
+                f"The objects of {digest} were encrypted with a key that is not in the encryption "
+                "key file; add that key as its second line.",
+                reason="UnknownEncryptionKey",
+            )
+        return self._rows.get(digest) if digest not in self.gone else None
 
 
 @dataclass(frozen=True, slots=True)

@@ -96,6 +96,8 @@ class MemoryStore:
         )
         self.unavailable = False
         """Set it to make every transaction fail as with a database that does not answer."""
+        self.rendered = self._tables.rendered
+        """Where rendered sets can be lost."""
 
     async def transact(self, work: Callable[[Transaction], T]) -> T:
         """Run ``work`` in one transaction and commit; anything it raises rolls back.

@@ -153,6 +153,7 @@ class World:
     actions: Actions
     configuration: list[Configuration]
     changed: asyncio.Queue[ConfigurationChange]
+    memory: MemoryStore
     head: CommitSha | None = None
     commits: list[CommitSha] = field(default_factory=list)
 
@@ -296,7 +297,8 @@ def make_world(*specs: ApplicationSpec) -> World:
     verifier.serve("api", MemoryAnswer(), path="/health")
     notifier = MemoryNotifier()
     telemetry = MemoryTelemetry()
-    store = ObservedStore(MeasuringStore(MemoryStore(clock), telemetry))
+    memory = MemoryStore(clock)
+    store = ObservedStore(MeasuringStore(memory, telemetry))
     configuration = [
         Configuration(
             applications={spec.name: spec for spec in specs},
@@ -335,6 +337,7 @@ def make_world(*specs: ApplicationSpec) -> World:
         Actions(services),
         configuration,
         asyncio.Queue(),
+        memory,
     )
 
 

@@ -14,7 +14,7 @@ async def run_prepare(context: StepContext) -> Outcome:
     Safe to repeat: it writes nothing.
 
     Raises:
-        PermanentError: The rendered set is not in the database.
+        LostError: The rendered set cannot be read any more.
     """
     rendered = await context.load_rendered()
     for obj, phases in list_hooks(rendered.objects):

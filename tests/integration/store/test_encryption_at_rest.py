@@ -13,7 +13,7 @@ import psycopg
 import pytest
 
 from gitopsd.domain.manifests import RenderedSet
-from gitopsd.errors import PermanentError
+from gitopsd.errors import LostError
 from tests.integration.store.conftest import OpenStore
 from tests.support.store_steps import each
 from tests.support.store_values import config_map, rendered_set, secret
@@ -77,8 +77,23 @@ async def test_keys_are_changed_in_two_steps(
 
     new_only = opened(database_url, encryption_key_file=_key_file(tmp_path, new))
     assert await new_only.read(lambda tx: tx.rendered.get(later.digest)) == later
-    with pytest.raises(PermanentError, match="second line"):
+    with pytest.raises(LostError, match="second line"):
         await new_only.read(lambda tx: tx.rendered.get(STORED.digest))
+
+
+async def test_a_set_whose_key_is_lost_can_be_stored_again(
+    database_url: str, opened: OpenStore, tmp_path: Path
+) -> None:
+    """Rendered again, the same set is readable with the present key; until then that is a fact."""
+    store = opened(database_url, encryption_key_file=_key_file(tmp_path, _key()))
+    await store.transact(lambda tx: tx.rendered.put(STORED))
+    await store.close()
+    later = opened(database_url, encryption_key_file=_key_file(tmp_path, _key()))
+    with pytest.raises(LostError):
+        await later.read(lambda tx: tx.rendered.get(STORED.digest))
+
+    await each(later, (STORED, STORED), lambda tx, one: tx.rendered.put(one))
+    assert await later.read(lambda tx: tx.rendered.get(STORED.digest)) == STORED
 
 
 async def test_a_set_with_secrets_needs_its_key(
@@ -88,7 +103,7 @@ async def test_a_set_with_secrets_needs_its_key(
     store = opened(database_url, encryption_key_file=_key_file(tmp_path, _key()))
     await store.transact(lambda tx: tx.rendered.put(STORED))
 
-    with pytest.raises(PermanentError, match="GITOPSD_ENCRYPTION_KEY_FILE"):
+    with pytest.raises(LostError, match="GITOPSD_ENCRYPTION_KEY_FILE"):
         await _read(opened, database_url, None)
 
 
@@ -106,7 +121,7 @@ async def test_a_changed_or_moved_body_is_noticed(
     with psycopg.connect(postgres_url, autocommit=True) as connection:
         connection.execute(moved)
 
-    with pytest.raises(PermanentError, match="changed outside") as caught:
+    with pytest.raises(LostError, match="changed outside") as caught:
         await store.read(lambda tx: tx.rendered.get(STORED.digest))
 
     assert caught.value.reason == "DamagedDatabase"

@@ -158,7 +158,7 @@ def test_a_failed_rollback_stops_and_calls_a_person() -> None:
     """At most one automatic rollback per failure: nothing more is tried."""
     message = (
         f"shop/production: the rollback to r-7 failed in Verify: {CRASH.message}; "
-        f"nothing more is tried, {ASK}"
+        f"nothing more is tried, {ASK}; a fix waits for: gitopsd resume shop production"
     )
     assert fail(run_at(ROLLBACK, Step.VERIFY), NOON, CRASH).commands == (
         MarkStalled(ID, StallReason.ROLLBACK_FAILED, message),
