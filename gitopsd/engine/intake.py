@@ -160,7 +160,7 @@ def _processed(
 ) -> Delivery:
     delivery = replace(delivery, attempts=attempts)
     if attempts > TRIES:
-        reason = f"given up after {TRIES} tries; the process ended each time it was worked on"
+        reason = f"given up after {TRIES} tries, none of which came to an end; see the log"
         return replace(delivery, state=DeliveryState.DEAD_LETTERED, reason=reason)
     if spec is None:
         reason = f"receiver {delivery.receiver} is no longer configured"

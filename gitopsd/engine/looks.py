@@ -71,8 +71,7 @@ async def run_look(services: Services, item: WorkItem) -> timedelta:
     state = await services.store.read(lambda tx: tx.refs.get(repo, ref)) or RefState(repo, ref)
     try:
         head = await _fetch(services, state)
-        expected = state.expected if state.tries < len(NOT_SERVED_YET) else None
-        late = head is None or await _lacks(services, repo, head, expected)
+        late = head is None or await _lacks(services, repo, head, state.expected)
         found = await _find(services, repo, ref, head) if head is not None else ()
     except GitopsdError as error:
         return await _look_failed(services, state, error)
@@ -187,13 +186,17 @@ def _record(
 def _next_look(services: Services, state: RefState, *, late: bool) -> timedelta:
     if late and state.expected is not None and state.tries < len(NOT_SERVED_YET):
         return NOT_SERVED_YET[state.tries]
-    return services.pace.poll + _spread(state, services.pace.poll)
+    return services.pace.poll - _spread(state, services.pace.poll)
 
 
 def _spread(state: RefState, poll: timedelta) -> timedelta:
-    """Spread polls of many refs over a tenth of the interval, the same for each ref each time."""
+    """Spread polls of many refs over a tenth of the interval, the same for each ref each time.
+
+    They come early, the least of them by a sweep's second: what nobody announced is seen within
+    the interval.
+    """
     digest = hashlib.sha256(f"{state.repo} {state.ref}".encode()).digest()
-    return poll * (digest[0] / 2560)
+    return poll * ((digest[0] + 51) / 2560)
 
 
 def _offer(

@@ -168,11 +168,13 @@ class World:
             await self.ring(before, sha)
         return sha
 
-    async def ring(self, before: CommitSha | None, after: CommitSha | None) -> int:
+    async def ring(
+        self, before: CommitSha | None, after: CommitSha | None, *, ref: RefName = MAIN
+    ) -> int:
         """Send the signed webhook of a push; returns the status of the answer."""
         body = json.dumps(
             {
-                "ref": MAIN,
+                "ref": ref,
                 "before": before or "0" * 40,
                 "after": after or "0" * 40,
                 "repository": {"clone_url": REPO, "full_name": "example/shop-deploy"},
