@@ -8,6 +8,7 @@ from datetime import timedelta
 from enum import Enum
 from typing import TypeAlias
 
+from gitopsd.domain.images import ImageSource, PinImages
 from gitopsd.domain.releases import ApplicationName, StageName
 from gitopsd.domain.sources import ReceiverName, RefName, RepoURL
 
@@ -197,6 +198,8 @@ class ApplicationSpec:
         file: File it was read from, for messages.
         revision: Number of this content among the file's revisions; 0 before it is stored.
         digest: sha256 of the canonical content.
+        images: Images that releases are made from, beside the commits.
+        pin_images: Which other image references are pinned by digest.
     """
 
     name: ApplicationName
@@ -206,6 +209,8 @@ class ApplicationSpec:
     file: str = ""
     revision: int = 0
     digest: str = ""
+    images: tuple[ImageSource, ...] = ()
+    pin_images: PinImages = PinImages.NONE
 
     def stage(self, name: StageName) -> StageSpec | None:
         """Find a stage by name; None when the file has none of that name."""
@@ -266,11 +271,35 @@ class RepositorySpec:
     ca_file: str = ""
 
 
+@dataclass(frozen=True, slots=True)
+class RegistrySpec:
+    """How to reach a registry, and as whom.
+
+    Attributes:
+        name: What people call it.
+        host: Host as image names write it, with its port when it has one: ``ghcr.io``.
+        url: Address it is asked at; empty for ``https://HOST``.
+        credential_file: File with ``user:password``, or with a Docker ``config.json``; empty for
+            a registry that is asked without a credential.
+        ca_file: CA certificates for HTTPS; empty for the system's.
+        token_hosts: Further hosts that may be sent the credential when the registry names them as
+            where tokens are had.
+    """
+
+    name: str
+    host: str
+    url: str = ""
+    credential_file: str = ""
+    ca_file: str = ""
+    token_hosts: tuple[str, ...] = ()
+
+
 class ReceiverType(Enum):
     """Wire format of a receiver."""
 
     GITHUB = "github"
     GENERIC = "generic"
+    DISTRIBUTION = "distribution"
 
 
 @dataclass(frozen=True, slots=True)
@@ -392,3 +421,4 @@ class Configuration:
     channels: Mapping[str, ChannelSpec] = field(default_factory=dict)
     people: People = field(default_factory=People)
     projects: tuple[ProjectSpec, ...] = ()
+    registries: tuple[RegistrySpec, ...] = ()

@@ -8,6 +8,7 @@ from datetime import datetime
 from enum import Enum
 from typing import NewType
 
+from gitopsd.domain.images import ImageOrigin
 from gitopsd.domain.manifests import Digest
 from gitopsd.domain.sources import Commit, CommitSha, RefName
 
@@ -49,6 +50,7 @@ class Release:
         alias: Two words people can say.
         created_at: When it was first seen.
         inputs: Stage -> key of the inputs its overlay reads from this commit; "" when unknown.
+        origins: Image name -> tag and revision of its digest, for the images that have one.
     """
 
     id: ReleaseId
@@ -58,6 +60,7 @@ class Release:
     alias: str = ""
     created_at: datetime | None = None
     inputs: Mapping[StageName, str] = field(default_factory=dict)
+    origins: Mapping[str, ImageOrigin] = field(default_factory=dict)
 
 
 class OfferKind(Enum):

@@ -59,7 +59,18 @@ class ImagePush:
     digest: str = ""
 
 
-SourceEvent: TypeAlias = GitPush | ImagePush
+@dataclass(frozen=True, slots=True)
+class ImagePushes:
+    """A sender tells of several images at once.
+
+    Attributes:
+        pushes: What was pushed, each image and tag once, in the order they were told.
+    """
+
+    pushes: tuple[ImagePush, ...]
+
+
+SourceEvent: TypeAlias = GitPush | ImagePush | ImagePushes
 """The normalised fact of a delivery."""
 
 
@@ -79,7 +90,7 @@ class Unconcerned:
     reason: str
 
 
-Received: TypeAlias = GitPush | ImagePush | Ping | Unconcerned
+Received: TypeAlias = GitPush | ImagePush | ImagePushes | Ping | Unconcerned
 """Everything a usable delivery can turn out to be."""
 
 

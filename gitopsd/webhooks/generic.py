@@ -16,13 +16,13 @@ Body, as JSON::
 
 from __future__ import annotations
 
-import re
 from collections.abc import Mapping, Sequence
 from datetime import datetime
 
 from gitopsd.domain.manifests import JsonObject
 from gitopsd.domain.sources import GitPush, ImagePush, Ping, Received, Unconcerned
 from gitopsd.errors import DeliveryError
+from gitopsd.webhooks.image_pushes import make_image_push
 from gitopsd.webhooks.payload import (
     parse_before,
     parse_object,
@@ -41,15 +41,6 @@ SIGNATURE_HEADERS: tuple[str, ...] = ("webhook-signature", "x-gitopsd-signature-
 
 _STANDARD, _OWN, _PLAIN = SIGNATURE_HEADERS
 _KEY_HEADERS = ("webhook-id", "x-gitopsd-delivery", "idempotency-key")
-# The image names, tags and digests of the OCI distribution specification 1.1, "Pulling manifests";
-# the host is a name or address with an optional port.
-_REPOSITORY = re.compile(
-    r"(?:[a-zA-Z0-9](?:[a-zA-Z0-9.-]*[a-zA-Z0-9])?(?::[0-9]{1,5})?/)?"
-    r"[a-z0-9]+(?:(?:\.|_|__|-+)[a-z0-9]+)*(?:/[a-z0-9]+(?:(?:\.|_|__|-+)[a-z0-9]+)*)*"
-)
-_TAG = re.compile(r"[a-zA-Z0-9_][a-zA-Z0-9._-]{0,127}")
-_DIGEST = re.compile(r"sha256:[0-9a-f]{64}|sha512:[0-9a-f]{128}")
-_MAX_REPOSITORY_CHARACTERS = 255
 
 
 def check_signature(
@@ -68,12 +59,12 @@ def check_signature(
         check_hmac("X-Signature", headers.get(_PLAIN), body, secrets)
 
 
-def select_delivery_key(headers: Mapping[str, str]) -> str:
+def select_delivery_key(headers: Mapping[str, str], _body: bytes = b"") -> str:
     """Name the delivery by the id its sender gave it; empty when it gave none."""
     return select_key(next((headers[name] for name in _KEY_HEADERS if headers.get(name)), ""))
 
 
-def recognise(_headers: Mapping[str, str]) -> Ping | Unconcerned | None:
+def recognise(_headers: Mapping[str, str], _body: bytes = b"") -> Ping | Unconcerned | None:
     """Tell what the headers alone tell: nothing."""
     return None
 
@@ -116,16 +107,9 @@ def _parse_push(payload: JsonObject) -> GitPush:
 
 
 def _parse_image(payload: JsonObject) -> ImagePush:
-    names = (text_at(payload, "registry"), text_at(payload, "repository"))
-    repository = "/".join(name for name in names if name)
-    tag, digest = text_at(payload, "tag"), text_at(payload, "digest")
-    if len(repository) > _MAX_REPOSITORY_CHARACTERS or not _REPOSITORY.fullmatch(repository):
-        raise DeliveryError(
-            f"the image is {select_words(repository)!r}, expected host/path without tag",
-            reason="BadImage",
-        )
-    if (tag and not _TAG.fullmatch(tag)) or (digest and not _DIGEST.fullmatch(digest)):
-        raise DeliveryError("tag or digest is malformed", reason="BadImage")
-    if not tag and not digest:
-        raise DeliveryError("the image push names neither tag nor digest", reason="BadImage")
-    return ImagePush(repository=repository, tag=tag, digest=digest)
+    return make_image_push(
+        text_at(payload, "registry"),
+        text_at(payload, "repository"),
+        text_at(payload, "tag"),
+        text_at(payload, "digest"),
+    )

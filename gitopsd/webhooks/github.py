@@ -48,7 +48,7 @@ def check_signature(
     check_hmac("X-Hub-Signature-256", value, body, secrets)
 
 
-def select_delivery_key(headers: Mapping[str, str]) -> str:
+def select_delivery_key(headers: Mapping[str, str], _body: bytes = b"") -> str:
     """Name the delivery: hook id and GUID.
 
     The GUID alone names the event: all hooks that subscribe to it share it, and so does a
@@ -59,7 +59,7 @@ def select_delivery_key(headers: Mapping[str, str]) -> str:
     return select_key(f"{hook}/{guid}") if guid else ""
 
 
-def recognise(headers: Mapping[str, str]) -> Ping | Unconcerned | None:
+def recognise(headers: Mapping[str, str], _body: bytes = b"") -> Ping | Unconcerned | None:
     """Tell what the headers alone tell; None when the body has to be read."""
     event = headers.get("x-github-event", "")
     if event == "ping":

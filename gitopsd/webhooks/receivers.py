@@ -8,7 +8,7 @@ from typing import Protocol
 
 from gitopsd.domain.config import ReceiverType
 from gitopsd.domain.sources import Ping, Received, Unconcerned
-from gitopsd.webhooks import generic, github
+from gitopsd.webhooks import distribution, generic, github
 
 
 class _Provider(Protocol):
@@ -25,9 +25,11 @@ class _Provider(Protocol):
         /,
     ) -> None: ...
 
-    def select_delivery_key(self, headers: Mapping[str, str], /) -> str: ...
+    def select_delivery_key(self, headers: Mapping[str, str], body: bytes, /) -> str: ...
 
-    def recognise(self, headers: Mapping[str, str], /) -> Ping | Unconcerned | None: ...
+    def recognise(
+        self, headers: Mapping[str, str], body: bytes, /
+    ) -> Ping | Unconcerned | None: ...
 
     def parse_event(self, headers: Mapping[str, str], body: bytes, /) -> Received: ...
 
@@ -35,6 +37,7 @@ class _Provider(Protocol):
 _PROVIDERS: Mapping[ReceiverType, _Provider] = {
     ReceiverType.GITHUB: github,
     ReceiverType.GENERIC: generic,
+    ReceiverType.DISTRIBUTION: distribution,
 }
 
 SIGNATURE_HEADERS = frozenset(
@@ -65,14 +68,29 @@ def check_signature(
     _PROVIDERS[receiver_type].check_signature(headers, body, secrets, now)
 
 
-def delivery_key(receiver_type: ReceiverType, headers: Mapping[str, str]) -> str:
-    """Name a delivery as its provider does; empty when it does not. At most 200 characters."""
-    return _PROVIDERS[receiver_type].select_delivery_key(headers)
+def delivery_key(receiver_type: ReceiverType, headers: Mapping[str, str], body: bytes = b"") -> str:
+    """Name a delivery as its provider does; empty when it does not. At most 200 characters.
+
+    Args:
+        receiver_type: Wire format of the receiver.
+        headers: Lower-case header names -> values.
+        body: Raw bytes whose signature holds; read only for a provider that names deliveries there.
+    """
+    return _PROVIDERS[receiver_type].select_delivery_key(headers, body)
 
 
-def recognise(receiver_type: ReceiverType, headers: Mapping[str, str]) -> Ping | Unconcerned | None:
-    """Tell what the headers alone tell; None when the body has to be read."""
-    return _PROVIDERS[receiver_type].recognise(headers)
+def recognise(
+    receiver_type: ReceiverType, headers: Mapping[str, str], body: bytes = b""
+) -> Ping | Unconcerned | None:
+    """Tell whether a delivery is worth storing; None when it is.
+
+    Args:
+        receiver_type: Wire format of the receiver.
+        headers: Lower-case header names -> values.
+        body: Raw bytes whose signature holds; read only for a provider whose headers say nothing,
+            and of which most deliveries concern nothing.
+    """
+    return _PROVIDERS[receiver_type].recognise(headers, body)
 
 
 def parse_event(receiver_type: ReceiverType, headers: Mapping[str, str], body: bytes) -> Received:

@@ -44,6 +44,28 @@ def check_hmac(header: str, value: str | None, body: bytes, secrets: Sequence[by
     _compare(header, [given], wanted)
 
 
+def check_static(header: str, value: str | None, secrets: Sequence[bytes]) -> None:
+    """Check a header that carries the secret itself: ``Bearer SECRET``, or nothing but the secret.
+
+    Args:
+        header: Name of the header, for the message.
+        value: Its value; None when it was not sent.
+        secrets: Live secrets; empty ones count as none.
+
+    Raises:
+        SignatureError: It is missing, or holds none of the secrets.
+    """
+    live = _select_live(secrets)
+    if not value:
+        raise SignatureError(f"{header} is missing")
+    # Digests of one length are compared, so that the time does not tell a secret's length either.
+    given = [hashlib.sha256(value.encode("utf-8", "backslashreplace")).digest()]
+    wanted = [
+        hashlib.sha256(prefix + secret).digest() for secret in live for prefix in (b"", b"Bearer ")
+    ]
+    _compare(header, given, wanted)
+
+
 def check_standard_webhook(
     headers: Mapping[str, str], body: bytes, secrets: Sequence[bytes], now: datetime
 ) -> None:
