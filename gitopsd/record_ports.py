@@ -5,7 +5,7 @@ The transaction that they are parts of lives in `gitopsd.store_ports`.
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from datetime import datetime
 from typing import Protocol
 
@@ -22,6 +22,7 @@ from gitopsd.domain.releases import (
     SeenCommit,
     StageKey,
 )
+from gitopsd.domain.reports import ChannelState, MessageHandle
 from gitopsd.domain.runs import RunId
 from gitopsd.domain.sources import (
     CommitSha,
@@ -207,6 +208,35 @@ class Quarantines(Protocol):
 
     def page(self, page: Page) -> Sequence[Quarantine]:
         """List, newest first."""
+
+
+class Handles(Protocol):
+    """Where channels show reports, and how channels fare."""
+
+    def begin(self, handle: MessageHandle) -> bool:
+        """Store a handle; False when its channel shows its subject already."""
+
+    def get(self, channel: str, subject: str) -> MessageHandle | None:
+        """Read one."""
+
+    def save(self, handle: MessageHandle, *, expected_version: int) -> None:
+        """Store ``handle`` (its version already raised) if the stored is ``expected_version``.
+
+        Raises:
+            ConflictError: It is not.
+        """
+
+    def about(self, topics: Collection[str]) -> Sequence[MessageHandle]:
+        """Read the handles that one of the topics concerns, by channel and subject."""
+
+    def save_channel(self, state: ChannelState) -> None:
+        """Insert or replace how a channel fares."""
+
+    def channel(self, name: str) -> ChannelState | None:
+        """Read how a channel fares; None when nothing was ever wrong with it."""
+
+    def channels(self) -> Sequence[ChannelState]:
+        """List how channels fare, by name."""
 
 
 class Records(Protocol):

@@ -32,6 +32,7 @@ from gitopsd.domain.work import (
 )
 from gitopsd.record_ports import (
     Deliveries,
+    Handles,
     Quarantines,
     Records,
     Refs,
@@ -220,6 +221,8 @@ class Transaction(Protocol):
     def votes(self) -> Votes: ...  # noqa: D102 - as above
     @property
     def quarantines(self) -> Quarantines: ...  # noqa: D102 - as above
+    @property
+    def handles(self) -> Handles: ...  # noqa: D102 - as above
     @property
     def records(self) -> Records: ...  # noqa: D102 - as above
 

@@ -381,4 +381,16 @@ replicas = _table(
     _text("version"),
 )
 
+message_handles = _table(
+    "message_handles",
+    _text("channel", key=True),
+    _text("subject", key=True),
+    _text("topic"),
+    _number("version"),
+    _json("doc"),
+    sa.Index(None, "topic"),
+)
+
+channel_states = _table("channel_states", _text("channel", key=True), _json("doc"))
+
 answers = _table("answers", _text("key", key=True), _moment("at"), _json("answer"))

@@ -8,6 +8,7 @@ from functools import cached_property
 from gitopsd.store.clock import StoreClock
 from gitopsd.store.deliveries import SqlDeliveries
 from gitopsd.store.encryption import Cipher
+from gitopsd.store.handles import SqlHandles
 from gitopsd.store.records import SqlRecords
 from gitopsd.store.refs import SqlRefs
 from gitopsd.store.releases import SqlReleases
@@ -111,6 +112,11 @@ class SqlTransaction:
     def quarantines(self) -> SqlQuarantines:
         """Quarantined bytes."""
         return SqlQuarantines(self._session)
+
+    @cached_property
+    def handles(self) -> SqlHandles:
+        """Where channels show what."""
+        return SqlHandles(self._session)
 
     @cached_property
     def records(self) -> SqlRecords:

@@ -10,6 +10,7 @@ from typing import TypeVar
 from gitopsd.errors import TemporaryError
 from gitopsd.ports import Clock
 from gitopsd.store_ports import Transaction
+from gitopsd.testing.memory_handles import MemoryHandles
 from gitopsd.testing.memory_records import MemoryRecords
 from gitopsd.testing.memory_runs import MemoryRuns, MemoryWork
 from gitopsd.testing.memory_sources import (
@@ -63,6 +64,7 @@ class MemoryTransaction:
         self.work = MemoryWork(journal, lambda: self.now)
         self.votes = MemoryVotes(journal)
         self.quarantines = MemoryQuarantines(journal)
+        self.handles = MemoryHandles(journal)
         self.records = MemoryRecords(journal, lambda: self.now)
 
 
