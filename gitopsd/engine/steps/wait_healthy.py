@@ -21,8 +21,9 @@ LOOKED = "looked"
 async def run_wait_healthy(context: StepContext) -> Outcome:
     """Look at the applied objects until they are healthy or one definitely failed.
 
-    Between two looks it rests until a workload changes, or for a while that grows. Safe to repeat:
-    it only looks.
+    Between two looks it rests until a workload changes, or for a while that grows.
+
+    Safe to repeat: it only looks.
 
     Raises:
         TemporaryError: The very first look of this execution could not be made.
