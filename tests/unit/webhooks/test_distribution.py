@@ -47,7 +47,7 @@ def _body(*events: Json) -> bytes:
     "case, tag, ending",
     [
         ("push_tag", "1.0", "91a4b4ca39d3300c0ecd72d3a0b29b"),
-        ("push_index", "1.4.2", "bcdfa323bf9d24416d83d"),
+        ("push_index", "1.4.2", "57dcfa323bf9d24416d83d"),
         ("push_docker_manifest", "docker", "118500d3ed38d658af385ea699ea42"),
     ],
 )
