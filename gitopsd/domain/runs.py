@@ -123,6 +123,7 @@ class Run:
         rendered: Rendered set it applies; None before Render.
         plan: Plan that approvals bind to; None before Diff.
         plan_empty: Whether the plan changes nothing.
+        plan_base: Applied set that the plan was made against; None for an empty stage.
         restore_target: What a failure restores; stored when Prepare is commanded.
         no_restore: Why a failure restores nothing; stored with `restore_target`, one of both set.
         requested_by: Subject who asked for it; empty when gitopsd decided.
@@ -159,6 +160,7 @@ class Run:
     rendered: Digest | None = None
     plan: Digest | None = None
     plan_empty: bool = False
+    plan_base: Digest | None = None
     restore_target: RestoreTarget | None = None
     no_restore: StallReason | None = None
     requested_by: str = ""

@@ -32,7 +32,7 @@ from gitopsd.pipeline.events import (
     StepSucceeded,
     Superseded,
 )
-from gitopsd.pipeline.gates import all_open, evaluate_gates, first_refusal
+from gitopsd.pipeline.gates import all_open, evaluate_gates, first_refusal, is_plan_current
 from gitopsd.pipeline.rollback import choose_restore
 from gitopsd.pipeline.selection import compute_handover, select
 from gitopsd.pipeline.steps import timeouts_for
@@ -52,7 +52,11 @@ def apply_event(tx: Transaction, run: RunId, event: Event, config: Configuration
 
 
 def _follow(tx: Transaction, before: Run | None, done: Advanced, config: Configuration) -> None:
-    """Admit runs that the event started, and tell *next* when the applied set changed."""
+    """Admit runs that the event started, and tell *next* when what it was checked against changed.
+
+    That is when an Apply is commanded and when it is over, however it went: in between a dry-run
+    sees part of the old objects and part of the new. A run that takes over goes on as it is.
+    """
     for started in done.started:
         rollback = tx.runs.get(started)
         if rollback is None:
@@ -61,13 +65,16 @@ def _follow(tx: Transaction, before: Run | None, done: Advanced, config: Configu
         if tx.work.get(f"admit:{started}") is None:
             admit(tx, rollback, config)
     run = done.run
-    commanded = before is not None and before.step is not Step.APPLY and run.step is Step.APPLY
-    if not (commanded and run.live):
+    if before is None or _applies(before) == _applies(run):
         return
     stage = tx.stages.get(run.stage)
-    waiting = tx.runs.get(stage.next) if stage is not None and stage.next is not None else None
-    if waiting is not None and waiting.step in (Step.DIFF, Step.GATE):
-        _follow(tx, waiting, advance(tx, waiting.id, AppliedChanged(tx.now), config), config)
+    if stage is None or stage.next is None or (run.superseded_by == stage.next and not run.live):
+        return
+    advance(tx, stage.next, AppliedChanged(tx.now), config)
+
+
+def _applies(run: Run) -> bool:
+    return run.live and run.step is Step.APPLY
 
 
 def admit(tx: Transaction, run: Run, config: Configuration) -> None:
@@ -216,6 +223,8 @@ def _pass_gate(
     facts = load_gate_facts(tx, run, application, spec, config)
     if facts is None:
         return ()
+    if not is_plan_current(run, facts.stage):
+        return advance(tx, run.id, AppliedChanged(tx.now), config).reconsider
     states = evaluate_gates(facts)
     put_gates(tx, run, states)
     ask_for_approval(tx, run, states, config)

@@ -35,7 +35,7 @@ from gitopsd.pipeline.events import (
     StepPending,
     StepSucceeded,
 )
-from gitopsd.pipeline.gates import evaluate_gates
+from gitopsd.pipeline.gates import evaluate_gates, is_plan_current
 from gitopsd.pipeline.steps import STEP_ORDER
 from gitopsd.store_ports import Transaction
 
@@ -172,8 +172,10 @@ def to_event(outcome: Outcome, context: StepContext) -> Event:
     """Name an outcome's command, so that a late one is recognised as stale."""
     now, command = context.services.clock.now(), context.command
     match outcome:
-        case Done(rendered=rendered, plan=plan, plan_empty=empty):
-            return StepSucceeded(now, command, rendered=rendered, plan=plan, plan_empty=empty)
+        case Done(rendered=rendered, plan=plan, plan_empty=empty, plan_base=base):
+            return StepSucceeded(
+                now, command, rendered=rendered, plan=plan, plan_empty=empty, plan_base=base
+            )
         case Waiting():
             return StepPending(
                 now,
@@ -216,11 +218,17 @@ async def _report(services: Services, item: WorkItem, run: RunId, event: Event) 
 def _timed(tx: Transaction, run: Run, event: Event) -> Event:
     """Give an outcome the transaction's time, and Diff's the facts it is judged by."""
     timed = replace(event, at=tx.now)
-    if isinstance(timed, StepSucceeded) and run.step is Step.DIFF:
-        stage = tx.stages.get(run.stage)
-        verified = stage is not None and stage.verified is not None
-        return replace(timed, applied_verified=verified)
-    return timed
+    stage = tx.stages.get(run.stage) if run.step is Step.DIFF else None
+    if not isinstance(timed, StepSucceeded) or stage is None:
+        return timed
+    planned = replace(run, plan_base=timed.plan_base)
+    verified = stage.verified is not None and is_plan_current(planned, stage)
+    front = tx.runs.get(stage.front) if stage.front is not None else None
+    # While another run applies, the dry-run may have seen what was there before: that nothing
+    # would change is believed only when it is seen afterwards.
+    settled = front is None or front.step is not Step.APPLY
+    empty = timed.plan_empty and settled
+    return replace(timed, plan_empty=empty, applied_verified=verified)
 
 
 async def _wait_at_gate(services: Services, item: WorkItem, run: Run) -> None:

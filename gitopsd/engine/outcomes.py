@@ -18,11 +18,13 @@ class Done:
         rendered: Render's product.
         plan: Diff's product.
         plan_empty: Diff: whether the plan changes nothing.
+        plan_base: Diff: applied set that the plan was made against; None for an empty stage.
     """
 
     rendered: Digest | None = None
     plan: Digest | None = None
     plan_empty: bool = False
+    plan_base: Digest | None = None
 
 
 @dataclass(frozen=True, slots=True)

@@ -38,6 +38,7 @@ class StepSucceeded:
         rendered: Render's product.
         plan: Diff's product.
         plan_empty: Diff: whether the plan changes nothing.
+        plan_base: Diff: applied set that the plan was made against; None for an empty stage.
         applied_verified: Diff: whether what the stage runs is verified.
         restore: Gate: what a failure will restore, when there is something.
         no_restore: Gate: why there is nothing; one of both is set when Gate succeeds.
@@ -48,6 +49,7 @@ class StepSucceeded:
     rendered: Digest | None = None
     plan: Digest | None = None
     plan_empty: bool = False
+    plan_base: Digest | None = None
     applied_verified: bool = False
     restore: RestoreTarget | None = None
     no_restore: StallReason | None = None
@@ -145,7 +147,9 @@ class GateRefused:
 
 @dataclass(frozen=True, slots=True)
 class AppliedChanged:
-    """The applied set that the plan was diffed against is no longer what the stage has.
+    """What the stage has is no longer what the run was checked against.
+
+    Another set was commanded, or has just been written.
 
     Attributes:
         at: When.

@@ -11,6 +11,8 @@ from datetime import timedelta
 
 from gitopsd.domain.config import ApprovalGate, GateSpec, SoakGate
 from gitopsd.domain.gates import Closed, Decision, GateAnswer, GateState, Open, Refused, Vote
+from gitopsd.domain.runs import Run
+from gitopsd.domain.stages import Stage
 from gitopsd.pipeline.facts import GateFacts
 from gitopsd.pipeline.implicit_gates import IMPLICIT_GATES
 
@@ -30,6 +32,14 @@ def evaluate_gates(facts: GateFacts) -> tuple[GateState, ...]:
 def all_open(states: Iterable[GateState]) -> bool:
     """Tell whether every gate is open."""
     return all(isinstance(state.answer, Open) for state in states)
+
+
+def is_plan_current(run: Run, stage: Stage) -> bool:
+    """Tell whether a run's plan was made against what the stage has applied now.
+
+    Read again in the transaction that commands Prepare: a plan for anything else is made anew.
+    """
+    return run.plan_base == (stage.applied.rendered if stage.applied is not None else None)
 
 
 def first_refusal(states: Iterable[GateState]) -> str | None:

@@ -152,7 +152,8 @@ def _meet(run: Run, event: _Circumstance) -> Transition:
         return _expire(run, event.at) if run.step is Step.GATE else _judge(run, event.at)
     if isinstance(event, GateRefused):
         return _reject(run, event.at, event.reason)
-    return _enter(replace(run, plan=None, plan_empty=False), Step.VALIDATE, event.at)
+    unplanned = replace(run, plan=None, plan_empty=False, plan_base=None)
+    return _enter(unplanned, Step.VALIDATE, event.at)
 
 
 def _obey(run: Run, event: _Wish, do: Effect) -> Transition:
@@ -192,7 +193,7 @@ def _advance(run: Run, step: Step, event: StepSucceeded) -> Transition:
     if step is Step.RENDER:
         run = replace(run, rendered=event.rendered)
     elif step is Step.DIFF:
-        run = replace(run, plan=event.plan, plan_empty=event.plan_empty)
+        run = replace(run, plan=event.plan, plan_empty=event.plan_empty, plan_base=event.plan_base)
         if event.plan_empty and event.applied_verified:
             return succeed_unchanged(run, event.at)
     elif step is Step.GATE:

@@ -98,6 +98,7 @@ _SYNC = frozenset({RunKind.SYNC})
 
 _PENDING = frozenset[Position]({Phase.PENDING})
 _STEPS = frozenset[Position](Step)
+_VALIDATE = frozenset[Position]({Step.VALIDATE})
 _DIFF = frozenset[Position]({Step.DIFF})
 _GATE = frozenset[Position]({Step.GATE})
 _WAITING = frozenset[Position]({Phase.PENDING, *NEXT_STEPS})
@@ -137,7 +138,7 @@ _OUTCOMES: tuple[Row, ...] = (
     Row(_ROLLOUT, _GATE, DeadlineReached, Effect.EXPIRE, _ABORTED, ("Expired",)),
     Row(
         _ROLLOUT,
-        _DIFF | _GATE,
+        _VALIDATE | _DIFF | _GATE,
         AppliedChanged,
         Effect.REVALIDATE,
         (Step.VALIDATE,),

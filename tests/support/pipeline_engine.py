@@ -43,7 +43,7 @@ from gitopsd.pipeline.events import (
     StepSucceeded,
     Superseded,
 )
-from gitopsd.pipeline.gates import all_open, evaluate_gates, first_refusal
+from gitopsd.pipeline.gates import all_open, evaluate_gates, first_refusal, is_plan_current
 from gitopsd.pipeline.machine import Transition, decide
 from gitopsd.pipeline.quarantine import compute_quarantine
 from gitopsd.pipeline.rollback import (
@@ -91,6 +91,7 @@ class Engine(State):
 
     def _move(self, before: Run, after: Run) -> None:
         stage = self.stages[after.stage]
+        waiting = stage.next
         if after.live and after.step not in NEXT_STEPS and stage.next == after.id:
             stage = replace(stage, next=None, front=after.id)
         if after.live and after.step is Step.APPLY and before.step is not Step.APPLY:
@@ -101,6 +102,10 @@ class Engine(State):
         if not after.live:
             stage = self._vacate(stage, after)
         self.put(stage)
+        if waiting is None or waiting == after.id or _applies(before) == _applies(after):
+            return
+        if after.live or after.superseded_by != waiting:
+            self._advance(waiting, AppliedChanged(self.now))
 
     def _vacate(self, stage: Stage, ended: Run) -> Stage:
         if stage.front == ended.id:
@@ -226,9 +231,7 @@ class Engine(State):
         waiting, spec = self.next_of(key), self.spec_of(key)
         if waiting is None or spec is None:
             return False
-        applied = self.stages[key].applied
-        seen = f"plan {applied.rendered if applied is not None else 'nothing'} "
-        if waiting.step is Step.GATE and not str(waiting.plan).startswith(seen):
+        if waiting.step is Step.GATE and not is_plan_current(waiting, self.stages[key]):
             return not self._advance(waiting.id, AppliedChanged(self.now)).ignored
         return waiting.step is Step.GATE and self._try_gate(waiting, spec)
 
@@ -274,3 +277,7 @@ class Engine(State):
             return False
         taken = Superseded(self.now, run.id, failing=failing, protected=handover.protected)
         return not self._advance(front.id, taken).ignored
+
+
+def _applies(run: Run) -> bool:
+    return run.live and run.step is Step.APPLY

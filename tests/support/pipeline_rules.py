@@ -51,6 +51,9 @@ class CheckedWorld(World):
 
     def _check_leaving_gate(self, run: Run) -> None:
         content = self.contents[run.release]
+        applied = self.stages[run.stage].applied
+        base = applied.rendered if applied is not None else None
+        assert run.plan_base == base, "planned against another set"
         assert not is_quarantined(content.digest, content.images, self.held(run.stage))
         stall = self.stages[run.stage].stall
         assert stall is None or not stall.reason.closes_gates

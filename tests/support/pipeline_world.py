@@ -213,11 +213,14 @@ class World(Engine):
             event = replace(event, rendered=content.digest)
         if run.step is Step.DIFF:
             applied = self.stages[run.stage].applied
-            before = applied.rendered if applied is not None else "nothing"
+            before = applied.rendered if applied is not None else None
+            front = self.front_of(run.stage)
+            settled = front is None or front.step is not Step.APPLY
             event = replace(
                 event,
-                plan=Digest(f"plan {before} {content.digest}"),
-                plan_empty=before == content.digest,
+                plan=Digest(f"plan {before or 'nothing'} {content.digest}"),
+                plan_empty=before == content.digest and settled,
+                plan_base=before,
                 applied_verified=self.stages[run.stage].verified is not None,
             )
         return self.apply(run.id, event)

@@ -35,9 +35,8 @@ async def run_diff(context: StepContext) -> Outcome:
     deletions = (await plan_deletions(context, cluster, inventory, refs)).plan
     leaving = [item.entry.ref for item in deletions.delete]
     applied = context.stage.applied
-    plan = compute_plan_digest(
-        rendered.digest, applied.rendered if applied is not None else None, leaving, ()
-    )
+    base = applied.rendered if applied is not None else None
+    plan = compute_plan_digest(rendered.digest, base, leaving, ())
     objects = evidence.get("objects")
     changes: list[Json] = [*objects] if isinstance(objects, list) else []
     empty = not leaving and all(
@@ -49,11 +48,11 @@ async def run_diff(context: StepContext) -> Outcome:
     ]
     content: dict[str, Json] = {
         "plan": plan,
-        "against": applied.rendered if applied is not None else None,
+        "against": base,
         "objects": changes,
         "kept": [f"{item.entry.ref.key}: {item.reason}" for item in deletions.keep],
         "deletions": len(leaving),
         "owned": len(inventory.entries),
     }
     await context.keep(EvidenceKind.CHANGE_SET, content, key="plan")
-    return Done(plan=plan, plan_empty=empty)
+    return Done(plan=plan, plan_empty=empty, plan_base=base)

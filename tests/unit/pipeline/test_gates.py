@@ -13,10 +13,15 @@ from gitopsd.domain.manifests import Digest
 from gitopsd.domain.releases import Line, Offer, Release, StageName
 from gitopsd.domain.runs import RunId, RunKind, Step
 from gitopsd.domain.sources import Commit, CommitSha, RefName
-from gitopsd.domain.stages import Stage
+from gitopsd.domain.stages import AppliedSet, Stage
 from gitopsd.pipeline.facts import GateFacts
-from gitopsd.pipeline.gates import all_open, evaluate_gates, first_refusal
-from tests.support.runs import KEY, NOON, run_at
+from gitopsd.pipeline.gates import (
+    all_open,
+    evaluate_gates,
+    first_refusal,
+    is_plan_current,
+)
+from tests.support.runs import BYTES, KEY, NOON, run_at
 
 RUN = run_at(RunKind.ROLLOUT, Step.GATE)
 PLAN = Digest("sha256:plan")
@@ -209,3 +214,15 @@ def test_a_soak_without_a_verification_is_closed() -> None:
     assert answer(given, "soak") == Closed(
         "not verified in staging", "wait until it is verified in staging"
     )
+
+
+def test_a_plan_counts_for_the_applied_set_it_was_made_against() -> None:
+    """Against an empty stage, or against these very bytes; anything else is planned anew."""
+    applied = AppliedSet(RUN.release, BYTES, RUN.id, NOON)
+    empty, other = Stage(KEY), replace(applied, rendered=Digest("sha256:other"))
+    first, later = replace(RUN, plan_base=None), replace(RUN, plan_base=BYTES)
+    assert is_plan_current(first, empty)
+    assert is_plan_current(later, replace(empty, applied=applied))
+    assert not is_plan_current(first, replace(empty, applied=applied))
+    assert not is_plan_current(later, empty)
+    assert not is_plan_current(later, replace(empty, applied=other))

@@ -32,7 +32,17 @@ from gitopsd.pipeline.events import (
     Superseded,
 )
 from gitopsd.pipeline.machine import decide
-from tests.support.runs import BYTES, COMMAND, NEWER, NOON, OTHER_TARGET, STALE, TARGET, run_at
+from tests.support.runs import (
+    BYTES,
+    COMMAND,
+    NEWER,
+    NOON,
+    OLD_BYTES,
+    OTHER_TARGET,
+    STALE,
+    TARGET,
+    run_at,
+)
 
 ROLLOUT, ROLLBACK, SYNC = RunKind.ROLLOUT, RunKind.ROLLBACK, RunKind.SYNC
 NEXT_COMMAND = CommandId("run-7.4")
@@ -134,6 +144,7 @@ def test_render_and_diff_hand_their_products_to_the_run() -> None:
         rendered=Digest("sha256:r"),
         plan=Digest("sha256:p"),
         plan_empty=True,
+        plan_base=OLD_BYTES,
         restore=OTHER_TARGET,
         no_restore=StallReason.MANUAL,
     )
@@ -141,6 +152,7 @@ def test_render_and_diff_hand_their_products_to_the_run() -> None:
     assert (rendered.rendered, rendered.plan, rendered.plan_empty) == ("sha256:r", None, False)
     planned = decide(run_at(ROLLOUT, Step.DIFF), outcome).run
     assert (planned.rendered, planned.plan, planned.plan_empty) == (BYTES, "sha256:p", True)
+    assert (rendered.plan_base, planned.plan_base) == (None, OLD_BYTES)
     assert planned.restore_target is None
     verified = decide(run_at(ROLLOUT, Step.VERIFY), outcome).run
     assert (verified.rendered, verified.plan) == (BYTES, "sha256:plan")

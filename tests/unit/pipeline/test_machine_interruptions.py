@@ -5,6 +5,8 @@ from __future__ import annotations
 from dataclasses import replace
 from datetime import timedelta
 
+import pytest
+
 from gitopsd.domain.runs import (
     AbortReason,
     CommandId,
@@ -242,13 +244,14 @@ def test_a_refusal_ends_the_run_with_its_reason() -> None:
     )
 
 
-def test_a_changed_applied_set_takes_the_plan_away() -> None:
+@pytest.mark.parametrize("step", [Step.VALIDATE, Step.DIFF, Step.GATE])
+def test_a_changed_applied_set_takes_the_plan_away(step: Step) -> None:
     """The run is validated and diffed anew; its rendered set stays."""
-    run = replace(run_at(ROLLOUT, Step.GATE), plan_empty=True)
+    run = replace(run_at(ROLLOUT, step), plan_empty=True, plan_base=BYTES)
     transition = decide(run, AppliedChanged(NOON))
     after = transition.run
     assert (after.step, after.plan, after.plan_empty) == (Step.VALIDATE, None, False)
-    assert after.rendered == BYTES
+    assert (after.rendered, after.plan_base) == (BYTES, None)
     assert after.step_deadline == NOON + 10 * MINUTE
     assert transition.commands == (
         ExecuteStep(NEXT_COMMAND, run.id, Step.VALIDATE, 1, timedelta(0)),

@@ -129,6 +129,7 @@ Rollback | {FRONT} | failed | Failed | \
 Sync | {FRONT} | failed | Failed | Reconsider Notify(on-health-degraded)
 
 Rollout | Gate | failed, refused, deadline | Aborted | Reconsider Notify(on-run-aborted)
+Rollout | Validate | applied changed | - | ExecuteStep
 Rollout | Diff Gate | applied changed | Validate | ExecuteStep
 
 Rollout | Pending {NEXT} | superseded, superseded, protected, superseded, failing | \
