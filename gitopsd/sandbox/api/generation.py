@@ -14,7 +14,6 @@ DEPLOYMENTS = Kind("apps", "deployments")
 # Seen on a real API server: these kinds have no metadata.generation, every other one has.
 UNCOUNTED = frozenset(
     {
-        Kind("", "bindings"),
         Kind("", "configmaps"),
         Kind("", "endpoints"),
         Kind("", "events"),
@@ -23,14 +22,13 @@ UNCOUNTED = frozenset(
         Kind("", "nodes"),
         Kind("", "persistentvolumeclaims"),
         Kind("", "persistentvolumes"),
-        Kind("", "podtemplates"),
         Kind("", "resourcequotas"),
         Kind("", "secrets"),
         Kind("", "serviceaccounts"),
         Kind("", "services"),
         Kind("apps", "controllerrevisions"),
-        Kind("autoscaling", "horizontalpodautoscalers"),
         Kind("coordination.k8s.io", "leases"),
+        Kind("node.k8s.io", "runtimeclasses"),
         Kind("rbac.authorization.k8s.io", "clusterrolebindings"),
         Kind("rbac.authorization.k8s.io", "clusterroles"),
         Kind("rbac.authorization.k8s.io", "rolebindings"),
