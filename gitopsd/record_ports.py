@@ -5,12 +5,13 @@ The transaction that they are parts of lives in `gitopsd.store_ports`.
 
 from __future__ import annotations
 
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from datetime import datetime
 from typing import Protocol
 
 from gitopsd.domain.config import ApplicationSpec
 from gitopsd.domain.gates import Vote
+from gitopsd.domain.images import ImageState, ResolvedImage
 from gitopsd.domain.manifests import Digest, JsonObject, RenderedSet
 from gitopsd.domain.releases import (
     ApplicationName,
@@ -133,6 +134,41 @@ class Releases(Protocol):
 
     def renderings(self, stage: StageKey) -> Mapping[ReleaseId, StageRendering]:
         """Read what releases rendered to in a stage."""
+
+
+class Images(Protocol):
+    """Images: what is followed, what was resolved, what releases are pinned to and found by."""
+
+    def get(self, name: str) -> ImageState | None:
+        """Read what is known of a followed image."""
+
+    def save(self, state: ImageState) -> None:
+        """Insert or replace it."""
+
+    def page(self) -> Sequence[ImageState]:
+        """Read all, by name."""
+
+    def resolved(self, reference: str) -> ResolvedImage | None:
+        """Read what a reference was resolved to last, for whichever release."""
+
+    def put_resolved(self, resolved: ResolvedImage) -> None:
+        """Insert or replace it."""
+
+    def pins(self, release: ReleaseId) -> Mapping[str, Digest]:
+        """Read what a release's image references are pinned to."""
+
+    def put_pins(self, release: ReleaseId, pins: Mapping[str, Digest]) -> Mapping[str, Digest]:
+        """Pin references of a release; returns all its pins.
+
+        A reference that is pinned already keeps its digest: what was verified in one stage is what
+        the next one gets.
+        """
+
+    def mark(self, application: ApplicationName, release: ReleaseId, marks: Iterable[str]) -> None:
+        """Let a release be found by marks, beside those it has. Safe to repeat."""
+
+    def marked(self, application: ApplicationName, mark: str) -> Sequence[ReleaseId]:
+        """Find the releases that carry a mark, by id."""
 
 
 class RenderedSets(Protocol):

@@ -33,6 +33,7 @@ from gitopsd.domain.work import (
 from gitopsd.record_ports import (
     Deliveries,
     Handles,
+    Images,
     Quarantines,
     Records,
     Refs,
@@ -205,6 +206,8 @@ class Transaction(Protocol):
     def refs(self) -> Refs: ...  # noqa: D102 - as above
     @property
     def releases(self) -> Releases: ...  # noqa: D102 - as above
+    @property
+    def images(self) -> Images: ...  # noqa: D102 - as above
     @property
     def rendered(self) -> RenderedSets: ...  # noqa: D102 - as above
     @property

@@ -12,46 +12,20 @@ from __future__ import annotations
 
 import sqlalchemy as sa
 
-from gitopsd.store.column_types import BIG_NUMBER, UtcDateTime
+from gitopsd.store import image_tables
+from gitopsd.store.table_parts import json as _json
+from gitopsd.store.table_parts import moment as _moment
+from gitopsd.store.table_parts import number as _number
+from gitopsd.store.table_parts import sequence as _sequence
+from gitopsd.store.table_parts import table as _table
+from gitopsd.store.table_parts import text as _text
 
 FORMAT = 1
 """The oldest code that may use the tables: a migration that takes away what this code reads or
 writes raises the number in the database, and code that knows only a lower one refuses to start."""
 
-METADATA = sa.MetaData(
-    naming_convention={
-        "ix": "ix_%(table_name)s_%(column_0_N_name)s",
-        "uq": "uq_%(table_name)s_%(column_0_N_name)s",
-        "fk": "fk_%(table_name)s_%(referred_table_name)s",
-        "pk": "pk_%(table_name)s",
-    }
-)
-
-
-def _text(name: str, *, key: bool = False, null: bool = False) -> sa.Column[str]:
-    return sa.Column(name, sa.Text, primary_key=key, nullable=null)
-
-
-def _number(name: str, *, key: bool = False, null: bool = False) -> sa.Column[int]:
-    return sa.Column(name, BIG_NUMBER, primary_key=key, nullable=null, autoincrement=False)
-
-
-def _moment(name: str, *, null: bool = False) -> sa.Column[object]:
-    return sa.Column(name, UtcDateTime, nullable=null)
-
-
-def _json(name: str) -> sa.Column[object]:
-    return sa.Column(name, sa.JSON, nullable=False)
-
-
-def _sequence(name: str = "seq") -> sa.Column[int]:
-    return sa.Column(name, BIG_NUMBER, sa.Identity(), primary_key=True)
-
-
-def _table(name: str, *parts: sa.schema.SchemaItem) -> sa.Table:
-    # Numbers given by the database are asked for with RETURNING where they are wanted.
-    return sa.Table(name, METADATA, *parts, implicit_returning=False)
-
+METADATA = image_tables.followed_images.metadata
+"""Every table there is, those of `gitopsd.store.image_tables` too."""
 
 installation = _table(
     "installation",

@@ -9,6 +9,7 @@ from gitopsd.store.clock import StoreClock
 from gitopsd.store.deliveries import SqlDeliveries
 from gitopsd.store.encryption import Cipher
 from gitopsd.store.handles import SqlHandles
+from gitopsd.store.images import SqlImages
 from gitopsd.store.records import SqlRecords
 from gitopsd.store.refs import SqlRefs
 from gitopsd.store.releases import SqlReleases
@@ -72,6 +73,11 @@ class SqlTransaction:
     def releases(self) -> SqlReleases:
         """Releases, offers, seen commits, renderings."""
         return SqlReleases(self._session)
+
+    @cached_property
+    def images(self) -> SqlImages:
+        """Followed, resolved and pinned images."""
+        return SqlImages(self._session)
 
     @cached_property
     def rendered(self) -> SqlRenderedSets:

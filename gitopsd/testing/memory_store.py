@@ -11,6 +11,7 @@ from gitopsd.errors import TemporaryError
 from gitopsd.ports import Clock
 from gitopsd.store_ports import Transaction
 from gitopsd.testing.memory_handles import MemoryHandles
+from gitopsd.testing.memory_images import MemoryImages
 from gitopsd.testing.memory_records import MemoryRecords
 from gitopsd.testing.memory_runs import MemoryRuns, MemoryWork
 from gitopsd.testing.memory_sources import (
@@ -54,6 +55,7 @@ class MemoryTransaction:
         self.deliveries = MemoryDeliveries(journal)
         self.refs = MemoryRefs(journal)
         self.releases = MemoryReleases(journal)
+        self.images = MemoryImages(journal)
         self.rendered = MemoryRenderedSets(
             journal, frozenset({"Secret", *sensitive_kinds}), has_key=has_key
         )
