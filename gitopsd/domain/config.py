@@ -220,6 +220,10 @@ class ApplicationSpec:
         """Find the ref whose line feeds the stage."""
         return stage.ref or self.source.ref
 
+    def follows(self, repo: RepoURL, ref: RefName) -> bool:
+        """Tell whether a line of the application comes from this ref."""
+        return self.source.repo == repo and any(self.ref_of(one) == ref for one in self.stages)
+
 
 @dataclass(frozen=True, slots=True)
 class ClusterSpec:

@@ -61,13 +61,16 @@ class _Found:
     inputs: Mapping[StageName, str]
 
 
-async def run_look(services: Services, item: WorkItem) -> timedelta:
-    """Read one ref from its remote and offer what changed; returns when to look again.
+async def run_look(services: Services, item: WorkItem) -> timedelta | None:
+    """Read one ref from its remote and offer what changed.
 
-    Safe to repeat: the same head offers nothing twice.
+    Returns when to look again; None when no application follows the ref any more. One that
+    follows it again asks for a look. Safe to repeat: the same head offers nothing twice.
     """
     ref_text, _, repo_text = item.subject.partition(" ")
     repo, ref = RepoURL(repo_text), RefName(ref_text)
+    if not await _is_followed(services, repo, ref):
+        return None
     state = await services.store.read(lambda tx: tx.refs.get(repo, ref)) or RefState(repo, ref)
     try:
         head = await _fetch(services, state)
@@ -78,6 +81,14 @@ async def run_look(services: Services, item: WorkItem) -> timedelta:
     return await retry_conflicts(
         services.store, lambda tx: _record(tx, services, state, head, found, late=late)
     )
+
+
+async def _is_followed(services: Services, repo: RepoURL, ref: RefName) -> bool:
+    """Tell whether an application follows a ref, here or as another replica stored it."""
+    if any(spec.follows(repo, ref) for spec in services.configuration().applications.values()):
+        return True
+    stored = await services.store.read(lambda tx: tx.specs.currents())
+    return any(spec.follows(repo, ref) for spec in stored)
 
 
 async def _fetch(services: Services, state: RefState) -> SourceHead | None:

@@ -155,8 +155,7 @@ class Worker:
         await self._finish(item)
 
     async def _look(self, item: WorkItem) -> None:
-        wait = await run_look(self._services, item)
-        await self._give_back(item, wait)
+        await self._finish_or_wait(item, await run_look(self._services, item))
 
     async def _reconsider(self, item: WorkItem) -> None:
         key = parse_stage_key(item.subject)
