@@ -4,6 +4,7 @@ PYTHON ?= python3
 BIN := .venv/bin
 STAMP := .venv/.locked
 CODE := gitopsd tests tools benchmarks
+CORE := domain kube pipeline webhooks
 PYTEST := $(BIN)/pytest
 ARGS ?=
 
@@ -49,8 +50,8 @@ test: $(STAMP) servers envtest ## Run every test there is
 test-unit: $(STAMP) ## Run the tests of the core alone, in seconds
 	$(PYTEST) tests/unit --junitxml=build/junit/unit.xml $(ARGS)
 
-coverage: $(STAMP) ## Show the branches of the core that the unit tests miss
-	$(PYTEST) tests/unit --cov --cov-report=term-missing $(ARGS)
+coverage: $(STAMP) ## Fail when the unit tests miss a branch of the core
+	$(PYTEST) tests/unit $(CORE:%=--cov=gitopsd.%) --cov-report=term-missing --cov-fail-under=100 $(ARGS)
 
 cluster: $(STAMP) envtest ## Run the tests' cluster in the foreground; INFO=FILE gets its addresses
 	$(BIN)/python -m tests.support.cluster --info $(INFO)

@@ -107,23 +107,6 @@ class ObjectChange:
 
 
 @dataclass(frozen=True, slots=True)
-class ChangeSet:
-    """What one Apply would do, object by object, in apply order; pruned objects last."""
-
-    changes: tuple[ObjectChange, ...] = ()
-
-    @property
-    def empty(self) -> bool:
-        """Whether nothing would be created, configured or pruned."""
-        quiet = (ChangeAction.UNCHANGED, ChangeAction.SKIPPED)
-        return all(change.action in quiet for change in self.changes)
-
-    def count(self, action: ChangeAction) -> int:
-        """Count the objects that get ``action``."""
-        return sum(change.action is action for change in self.changes)
-
-
-@dataclass(frozen=True, slots=True)
 class InventoryEntry:
     """One object that gitopsd applied.
 

@@ -1,0 +1,31 @@
+"""What an application file says, once it is read."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+from gitopsd.domain.config import ApplicationSpec, GitSource, StageSpec
+from gitopsd.domain.releases import ApplicationName, StageName
+from gitopsd.domain.sources import RefName, RepoURL
+
+MAIN, EU = RefName("refs/heads/main"), RefName("refs/heads/eu")
+STAGING = StageSpec(StageName("staging"), "one", "overlays/staging", "shop-staging")
+EUROPE = replace(STAGING, name=StageName("europe"), ref=EU)
+SHOP = ApplicationSpec(
+    ApplicationName("shop"),
+    {},
+    GitSource(RepoURL("https://git.example/shop.git"), MAIN),
+    (STAGING, EUROPE),
+)
+
+
+def test_a_stage_is_found_by_its_name() -> None:
+    """A name that the file does not have finds nothing."""
+    assert SHOP.stage(StageName("europe")) is EUROPE
+    assert SHOP.stage(StageName("production")) is None
+
+
+def test_a_stage_follows_its_own_branch_or_the_files() -> None:
+    """A branch of its own makes it an entry with a line of its own."""
+    assert SHOP.ref_of(EUROPE) == EU
+    assert SHOP.ref_of(STAGING) == MAIN
