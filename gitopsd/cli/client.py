@@ -144,7 +144,7 @@ class Client:
             if answer.status >= http.client.BAD_REQUEST:
                 raise _explain(self._target.url, "GET", full, answer.status, answer.read())
             yield _parse_events(answer)
-        except OSError as error:
+        except (OSError, http.client.HTTPException) as error:
             raise self._unreachable(error) from error
         finally:
             connection.close()

@@ -47,16 +47,16 @@ def check_config(
 
 def _summarise(found: Configuration) -> str:
     """Say in one line what is in a valid configuration."""
-    counted = {
-        "application": len(found.applications),
-        "cluster": len(found.clusters),
-        "repository": len(found.repositories),
-        "receiver": len(found.receivers),
-        "channel": len(found.channels),
-        "project": len(found.projects),
-    }
-    listed = ", ".join(f"{number} of kind {name}" for name, number in counted.items() if number)
-    return f"valid: {listed or 'nothing in it yet'}"
+    counted = (
+        (len(found.applications), "application", "applications"),
+        (len(found.clusters), "cluster", "clusters"),
+        (len(found.repositories), "repository", "repositories"),
+        (len(found.receivers), "receiver", "receivers"),
+        (len(found.channels), "channel", "channels"),
+        (len(found.projects), "project", "projects"),
+    )
+    listed = [f"{count} {one if count == 1 else many}" for count, one, many in counted if count]
+    return f"valid: {', '.join(listed) or 'nothing in it yet'}"
 
 
 def schema(

@@ -89,12 +89,8 @@ def show_table(rows: Sequence[Document], columns: Sequence[Column], *, wide: boo
     if console.is_terminal:
         console.print(table)
         return
-    cells = [[column.title.upper() for column in shown]]
-    cells += [[clean(column.read(row)) for column in shown] for row in rows]
-    widths = [max(len(line[number]) for line in cells) for number in range(len(shown))]
-    for line in cells:
-        padded = (cell.ljust(width) for cell, width in zip(line, widths, strict=True))
-        sys.stdout.write("  ".join(padded).rstrip() + "\n")
+    head: list[list[object]] = [[column.title.upper() for column in shown]]
+    show_lines([*head, *([column.read(row) for column in shown] for row in rows)], indent="")
 
 
 def show_document(document: Document, form: Form) -> None:
@@ -127,6 +123,15 @@ def show_fields(fields: Mapping[str, object]) -> None:
     width = max((len(name) for name in shown), default=0) + 1
     for name, value in shown.items():
         sys.stdout.write(f"{name + ':':<{width}} {value}\n")
+
+
+def show_lines(rows: Sequence[Sequence[object]], indent: str = "  ") -> None:
+    """Print rows of short words below something, aligned, without a head."""
+    cells = [[clean(cell) for cell in row] for row in rows]
+    widths = [max(map(len, column)) for column in zip(*cells, strict=True)]
+    for line in cells:
+        padded = (cell.ljust(width) for cell, width in zip(line, widths, strict=True))
+        sys.stdout.write((indent + "  ".join(padded)).rstrip() + "\n")
 
 
 def say(line: str) -> None:

@@ -20,6 +20,7 @@ from gitopsd.cli.printing import (
     say,
     show_document,
     show_fields,
+    show_lines,
     show_rows,
     show_time,
 )
@@ -263,19 +264,23 @@ def _show_run(run: Document) -> None:
             "kind": run["kind"],
             "phase": run["phase"],
             "why": f"{run['reason']} {run['message']}".strip(),
-            "waits for": run["waitingFor"],
+            "waits for": "" if run["endedAt"] else run["waitingFor"],
             "created": show_time(run["createdAt"]),
             "ended": show_time(run["endedAt"]),
             "plan": run["plan"],
             "asked for by": run["requestedBy"],
         }
     )
-    for step in run["steps"]:
-        ended = show_time(step["endedAt"])
-        say(f"  {step['step']:<12} {step['state']:<10} {show_time(step['startedAt'])}  {ended}")
-    for gate in run["gates"]:
-        if gate["state"] != "Open":
-            say(f"  gate {gate['name']}: {gate['state']}: {gate['reason']} {gate['opener']}")
+    show_lines(
+        [
+            (step["step"], step["state"], show_time(step["startedAt"]), show_time(step["endedAt"]))
+            for step in run["steps"]
+        ]
+    )
+    closed = [gate for gate in run["gates"] if gate["state"] != "Open"]
+    for gate in closed if not run["endedAt"] else ():
+        opener = f" (to open: {gate['opener']})" if gate["opener"] else ""
+        say(f"gate {gate['name']}: {gate['state']}: {gate['reason']}{opener}")
 
 
 def _show_release(release: Document) -> None:
@@ -291,12 +296,14 @@ def _show_release(release: Document) -> None:
             "created": show_time(release["createdAt"]),
         }
     )
+    rows = []
     for stage in release["stages"]:
         run = stage["lastRun"]
         last = f"{run['id']} {run['phase']}" if run else "no run"
         verified = f"verified {show_time(stage['verifiedAt'])}" if stage["verifiedAt"] else ""
         held = f"quarantined by {stage['quarantine']}" if stage["quarantine"] else ""
-        say(f"  {stage['stage']:<12} {last} {verified} {held}")
+        rows.append((stage["stage"], last, verified, held))
+    show_lines(rows)
 
 
 def history(

@@ -7,17 +7,17 @@ import subprocess
 import sys
 import threading
 import time
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from enum import IntEnum
 from pathlib import Path
 from typing import Annotated
 
 import typer
 
-from gitopsd.cli.client import Client, Document, make_client, path_of
+from gitopsd.cli.client import ApiError, Client, Document, make_client, path_of
 from gitopsd.cli.printing import Form, Output, Server, TokenFile, say, show_document
 from gitopsd.cli.spans import parse_seconds
-from gitopsd.errors import PermanentError
+from gitopsd.errors import GitopsdError, PermanentError, TemporaryError
 
 LONGEST_POLL_SECONDS = 55.0
 """One request waits no longer, because proxies end idle requests after a minute."""
@@ -26,6 +26,8 @@ RECONNECT_SECONDS = 1.0
 """Pause before a stream that ended is opened again where it stopped."""
 
 _FULL_SHA = (40, 64)
+_PASSING = (502, 503, 504)
+"""What a server that starts or ends, or a proxy before it, answers for a while."""
 
 
 class Outcome(IntEnum):
@@ -53,7 +55,7 @@ def wait(
         str, typer.Option("--application", "--app", "-a", help="Only this application.")
     ] = "",
     stage: Annotated[
-        str, typer.Option("--stage", "-s", help="The stage; the last one that it concerns.")
+        str, typer.Option("--stage", "-s", help="Only this stage; all that it concerns if empty.")
     ] = "",
     timeout: Annotated[str, typer.Option("--timeout", help="Give up after, e.g. 10m.")] = "10m",
     exact: Annotated[
@@ -75,19 +77,28 @@ def wait(
     client = make_client(server, token_file)
     path = path_of("commits", resolve(commit))
     end = time.monotonic() + seconds
-    told, known = "", ""
+    told: tuple[str, ...] = ()
+    known = ""
+    patience = _Patience()
     while True:
         left = max(end - time.monotonic(), 0.0)
         poll = min(left, LONGEST_POLL_SECONDS)
         asked = 0.0 if not told else poll
-        found = client.get(
-            path,
-            timeout=asked + 30,
-            application=application,
-            stage=stage,
-            wait=f"{asked:.3f}" if asked else "",
-            known=known,
-        )["stages"]
+        try:
+            found = client.get(
+                path,
+                timeout=asked + 30,
+                application=application,
+                stage=stage,
+                wait=f"{asked:.3f}" if asked else "",
+                known=known,
+            )["stages"]
+        except GitopsdError as error:
+            if left <= 0:
+                raise
+            patience.bear(error)
+            continue
+        patience.answered()
         known = ",".join(f"{one['application']}/{one['stage']}" for one in found if one["terminal"])
         told = _tell(found, told, output)
         outcome = judge(found, exact=exact, fail_on_gate=fail_on_gate)
@@ -131,18 +142,48 @@ def judge(found: Sequence[Document], *, exact: bool, fail_on_gate: bool) -> Outc
     return None
 
 
-def _tell(found: Sequence[Document], before: str, output: Form) -> str:
-    """Print where the commit stands when that changed; returns what was printed."""
+class _Patience:
+    """Bears a server that answered before and does not for a while, because it restarts, say."""
+
+    def __init__(self) -> None:
+        self._known = False
+        self._silent = False
+
+    def answered(self) -> None:
+        """Note that the server is there."""
+        self._known, self._silent = True, False
+
+    def bear(self, error: GitopsdError) -> None:
+        """Say once that the server is away, and wait a little.
+
+        Raises:
+            GitopsdError: It never answered, or it did and said no.
+        """
+        passing = isinstance(error, TemporaryError) or (
+            isinstance(error, ApiError) and error.status in _PASSING
+        )
+        if not self._known or not passing:
+            raise error
+        if not self._silent:
+            sys.stderr.write(f"gitopsd: {error.message.partition(chr(10))[0]} Still trying.\n")
+            sys.stderr.flush()
+        self._silent = True
+        threading.Event().wait(RECONNECT_SECONDS)
+
+
+def _tell(found: Sequence[Document], before: tuple[str, ...], output: Form) -> tuple[str, ...]:
+    """Print where the commit stands now, stages of which that changed; returns all lines."""
     lines = []
     for one in found:
         why = f": {one['reason']}" if one["reason"] else ""
         opener = f" (waits for: {one['waitingFor']})" if one["waitingFor"] else ""
         lines.append(f"{one['application']}/{one['stage']} {one['state']}{why}{opener}")
-    text = "\n".join(lines) or "no application follows it"
-    if text != before and output not in (Form.JSON, Form.YAML):
-        for line in text.splitlines():
-            say(line)
-    return text
+    told = tuple(lines) or ("no application follows it",)
+    if output not in (Form.JSON, Form.YAML):
+        for line in told:
+            if line not in before:
+                say(line)
+    return told
 
 
 def resolve(commit: str, directory: Path | None = None) -> str:
@@ -187,22 +228,30 @@ def events(
     """Follow what happens until interrupted."""
     client = make_client(server, token_file)
     position = after
+    patience = _Patience()
     while True:
-        position = _follow(client, application, position, output)
-        # The server ended the stream: it restarts, or something between closes long answers.
-        threading.Event().wait(RECONNECT_SECONDS)
+        try:
+            for number in _follow(client, application, position, output):
+                position = number
+                patience.answered()
+        except GitopsdError as error:
+            patience.bear(error)
+        else:
+            # The server ended the stream: it restarts, or something between closes long answers.
+            threading.Event().wait(RECONNECT_SECONDS)
 
 
-def _follow(client: Client, application: str, position: int | None, output: Form) -> int | None:
-    """Print events until the stream ends; returns the number of the last one."""
+def _follow(client: Client, application: str, position: int | None, output: Form) -> Iterator[int]:
+    """Print events until the stream ends; yields the number to go on from after each of them."""
+    number = position
     with client.stream("/events", application=application, after=position) as fields:
-        number = position
         for name, value in fields:
             if name == "id":
                 number = int(value)
             elif name == "data":
                 _print_event(json.loads(value), output)
-    return number
+            elif not (name or value) and number is not None:
+                yield number
 
 
 def _print_event(event: Document, output: Form) -> None:
@@ -211,4 +260,5 @@ def _print_event(event: Document, output: Form) -> None:
         sys.stdout.flush()
         return
     where = "/".join(part for part in (event["application"], event["stage"]) if part)
-    say(f"{event['at'][:19]}Z {event['trigger']} {where} {event['message']}")
+    said = event["message"].removeprefix(where).removeprefix(":").strip()
+    say(f"{event['at'][:19]}Z {event['trigger']} {where} {said}")

@@ -53,7 +53,7 @@ def test_a_valid_folder_says_what_is_in_it(tmp_path: Path) -> None:
     ran = run("check-config", str(tmp_path))
 
     assert (ran.code, ran.err) == (0, "")
-    assert ran.out == f"{tmp_path}: valid: 1 of kind application, 1 of kind cluster\n"
+    assert ran.out == f"{tmp_path}: valid: 1 application, 1 cluster\n"
 
 
 def test_problems_name_file_place_and_remedy(tmp_path: Path) -> None:

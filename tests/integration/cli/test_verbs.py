@@ -73,14 +73,21 @@ async def test_get_lists_every_kind(tmp_path: Path) -> None:
 
 
 async def test_get_shows_one_thing(tmp_path: Path) -> None:
-    """A run or a release by its id, for people or for programs."""
+    """A run or a release by its id, for people or for programs; what is over waits for nothing."""
     async with at_work(tmp_path) as (_, busy, person):
+        over = await person.run("get", "runs", busy.finished)
         run = await person.run("get", "runs", busy.waiting)
         same = await person.run("get", "runs", busy.waiting, "-o", "json")
         release = await person.run("get", "releases", busy.release)
 
+    steps = [line for line in run.out.splitlines() if line.startswith("  ")]
+    assert [line.split()[0] for line in steps] == ["Render", "Validate", "Diff", "Gate"]
+    assert len({line.index(" 20") for line in steps}) == 1, "times stand below each other"
     assert f"run:     {busy.waiting}\n" in run.out
     assert "gate approval: Closed: 0 of 1 approvals" in run.out
+    assert f"(to open: gitopsd approve {busy.waiting} " in run.out
+    assert "waits for" not in over.out
+    assert "Certify" in over.out
     assert same.document["id"] == busy.waiting
     assert "verified" in release.out
     assert busy.finished in release.out
