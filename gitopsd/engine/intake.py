@@ -56,10 +56,12 @@ class Answer:
     Attributes:
         status: HTTP status.
         message: One sentence; never says why a signature was refused.
+        problem: What whoever keeps gitopsd running should know; the sender is not told.
     """
 
     status: int
     message: str
+    problem: str = ""
 
 
 async def accept_delivery(
@@ -75,13 +77,14 @@ async def accept_delivery(
     spec = services.configuration().receivers.get(name)
     if spec is None:
         return Answer(404, "There is no receiver of that name.")
-    try:
-        secrets = [services.read_secret(path) for path in spec.secret_files]
-    except PermanentError:
-        return Answer(503, "The receiver's secret cannot be read.")
+    secrets, problem = _read_secrets(services, spec)
+    if not secrets:
+        return Answer(503, "The receiver's secret cannot be read.", problem)
     try:
         check_signature(spec.type, headers, body, secrets, services.clock.now())
     except SignatureError:
+        if problem:  # what cannot be read may be the one that fits: it is sent again
+            return Answer(503, "The receiver's secret cannot be read.", problem)
         await services.store.transact(lambda tx: tx.deliveries.count_refused(name))
         services.telemetry.count(
             "gitopsd_deliveries_total", receiver=name, event="", result="refused"
@@ -89,16 +92,36 @@ async def accept_delivery(
         return Answer(401, "The signature is missing or wrong.")
     match recognise(spec.type, headers):
         case Ping():
-            return Answer(200, "Pong.")
+            return Answer(200, "Pong.", problem)
         case Unconcerned(reason=reason):
-            return Answer(200, f"Nothing to do: {reason}.")
+            return Answer(200, f"Nothing to do: {reason}.", problem)
         case None:
             pass
     delivery = _delivery(spec, headers, body, services)
     await services.store.transact(lambda tx: _store(tx, delivery))
     await services.doorbell.ring()
     services.telemetry.count("gitopsd_deliveries_total", receiver=name, event="", result="stored")
-    return Answer(202, "Stored.")
+    return Answer(202, "Stored.", problem)
+
+
+def _read_secrets(services: Services, spec: ReceiverSpec) -> tuple[list[bytes], str]:
+    """Read the secrets that can be read; the sentence names the files that cannot."""
+    secrets, problems = [], []
+    for path in spec.secret_files:
+        try:
+            secrets.append(services.read_secret(path))
+        except PermanentError as error:
+            problems.append(error.message)
+    if not problems:
+        return secrets, ""
+    return secrets, f"receiver {spec.name}: {'; '.join(problems)}. Put it back, or name it no more"
+
+
+def find_secret_problems(services: Services) -> tuple[str, ...]:
+    """Name the receivers whose secret files cannot all be read now, one sentence each."""
+    receivers = services.configuration().receivers.values()
+    found = (_read_secrets(services, spec)[1] for spec in receivers)
+    return tuple(problem for problem in found if problem)
 
 
 def _delivery(

@@ -38,6 +38,7 @@ from gitopsd.engine.daemon import ConfigurationChange, Daemon
 from gitopsd.engine.intake import accept_delivery
 from gitopsd.engine.measuring import MeasuringStore
 from gitopsd.engine.services import Services
+from gitopsd.errors import PermanentError
 from gitopsd.store_ports import Store, Transaction
 from gitopsd.testing.clock import LoopClock
 from gitopsd.testing.cluster import MemoryCluster, MemoryClusters
@@ -139,7 +140,10 @@ class ObservedStore:
 
 @dataclass
 class World:
-    """Everything outside of the engine, and the engine."""
+    """Everything outside of the engine, and the engine.
+
+    Secret files hold `SECRET`, but for those in ``secrets``: None there is one that is gone.
+    """
 
     clock: LoopClock
     store: ObservedStore
@@ -154,6 +158,7 @@ class World:
     configuration: list[Configuration]
     changed: asyncio.Queue[ConfigurationChange]
     memory: MemoryStore
+    secrets: dict[str, bytes | None]
     head: CommitSha | None = None
     commits: list[CommitSha] = field(default_factory=list)
 
@@ -300,6 +305,7 @@ def make_world(*specs: ApplicationSpec) -> World:
     notifier = MemoryNotifier()
     telemetry = MemoryTelemetry()
     memory = MemoryStore(clock)
+    secrets: dict[str, bytes | None] = {}
     store = ObservedStore(MeasuringStore(memory, telemetry))
     configuration = [
         Configuration(
@@ -324,7 +330,7 @@ def make_world(*specs: ApplicationSpec) -> World:
         clock=clock,
         telemetry=telemetry,
         configuration=lambda: configuration[0],
-        read_secret=lambda _: SECRET,
+        read_secret=lambda path: _read_secret(secrets, path),
     )
     return World(
         clock,
@@ -340,7 +346,16 @@ def make_world(*specs: ApplicationSpec) -> World:
         configuration,
         asyncio.Queue(),
         memory,
+        secrets,
     )
+
+
+def _read_secret(secrets: dict[str, bytes | None], path: str) -> bytes:
+    found = secrets.get(path, SECRET)
+    if found is None:
+        message = f"secret file {path} cannot be read: No such file or directory"
+        raise PermanentError(message)
+    return found
 
 
 @asynccontextmanager

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import logging
 import math
 from http import HTTPStatus
 
@@ -10,8 +11,10 @@ from aiohttp import web
 
 from gitopsd.domain.sources import ReceiverName
 from gitopsd.engine.intake import accept_delivery
-from gitopsd.entrypoints.http.service import SERVICE
+from gitopsd.entrypoints.http.service import SERVICE, Service
 from gitopsd.errors import TemporaryError
+
+_LOG = logging.getLogger(__name__)
 
 LARGEST_BODY = 25 * 1024 * 1024
 """GitHub and GitLab send no larger payloads."""
@@ -53,9 +56,21 @@ async def receive(request: web.Request) -> web.Response:
         answered = await accept_delivery(service.services, name, headers, body)
     except TemporaryError:
         return _answer(503, "The delivery could not be stored; send it again.")
+    _log_once(service, name, answered.problem)
     if answered.status == HTTPStatus.UNAUTHORIZED:
         service.buckets.punish(source)
     return _answer(answered.status, answered.message)
+
+
+def _log_once(service: Service, receiver: ReceiverName, problem: str) -> None:
+    """Log what is wrong with a receiver when it changes, not with each delivery."""
+    if service.state.receivers.get(receiver, "") == problem:
+        return
+    service.state.receivers[receiver] = problem
+    if problem:
+        _LOG.error("%s", problem)
+    else:
+        _LOG.info("receiver %s: its secret files can be read again", receiver)
 
 
 async def _read(request: web.Request) -> bytes | None:

@@ -6,6 +6,7 @@ from aiohttp import web
 
 from gitopsd import __version__
 from gitopsd.domain.manifests import Json
+from gitopsd.engine.intake import find_secret_problems
 from gitopsd.entrypoints.http.service import SERVICE, Service
 from gitopsd.errors import GitopsdError
 
@@ -32,12 +33,18 @@ async def tell_health(request: web.Request) -> web.Response:
     """Answer ``/health`` with status, version and components."""
     service = request.app[SERVICE]
     database = await _find_database_problem(service)
+    unreadable = len(find_secret_problems(service.services))
     components: dict[str, Json] = {
         "database": _component(database),
         "configuration": {
             "status": "warn" if service.problems() else "pass",
             # Everybody may read this: what is wrong is told by the API and the log.
             "problems": len(service.problems()),
+        },
+        "receivers": {
+            "status": "warn" if unreadable else "pass",
+            # As above: no names here.
+            "unreadableSecrets": unreadable,
         },
         "worker": _component("" if service.state.started else "it has not begun yet"),
         "server": _component("it is ending" if service.state.ending else ""),

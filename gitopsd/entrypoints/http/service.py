@@ -8,6 +8,7 @@ from datetime import datetime, timedelta
 
 from aiohttp import web
 
+from gitopsd.domain.sources import ReceiverName
 from gitopsd.engine.actions import Actions
 from gitopsd.engine.changes import Changes
 from gitopsd.engine.services import Services
@@ -25,10 +26,12 @@ class ProcessState:
     Attributes:
         started: Whether it works, or serves, as it should.
         ending: Whether it was asked to end.
+        receivers: What was said last to be wrong with each receiver.
     """
 
     started: bool = False
     ending: bool = False
+    receivers: dict[ReceiverName, str] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, slots=True)

@@ -182,7 +182,8 @@ async def test_probes_say_what_the_process_can_do() -> None:
     assert set(well.values()) == {200}
     assert document["status"] == "pass"
     assert document["version"] == __version__
-    assert set(document["components"]) == {"database", "configuration", "worker", "server"}
+    components = {"database", "configuration", "receivers", "worker", "server"}
+    assert set(document["components"]) == components
 
 
 async def test_short_names_of_probes_and_the_version_need_no_token() -> None:
