@@ -22,7 +22,9 @@ class SourceView(Model):
 
     repo: str = Field(alias="repoURL")
     ref: str
-    problem: str = Field("", description="Why the ref could not be read last; empty when it was.")
+    problem: str = Field(
+        "", description="Why a ref of the stages could not be read last; empty when all were."
+    )
 
 
 class ApplicationView(Model):
@@ -151,11 +153,13 @@ def _view(tx: Transaction, call: Call, name: ApplicationName) -> ApplicationView
 
 
 def _source(tx: Transaction, spec: ApplicationSpec) -> SourceView:
-    state = tx.refs.get(spec.source.repo, spec.source.ref)
+    refs = dict.fromkeys(spec.ref_of(stage) for stage in spec.stages)
+    states = [tx.refs.get(spec.source.repo, ref) for ref in refs]
+    problems = dict.fromkeys(state.problem for state in states if state is not None)
     return SourceView(
         repoURL=redact_text(spec.source.repo),
         ref=spec.source.ref,
-        problem=redact_text(state.problem) if state is not None else "",
+        problem=redact_text("; ".join(filter(None, problems))),
     )
 
 
