@@ -19,6 +19,7 @@ from gitopsd.adapters.config_files.fields import (
     Section,
 )
 from gitopsd.adapters.config_files.gates_model import GateSection
+from gitopsd.adapters.config_files.images_model import ImageSection
 from gitopsd.domain.config import (
     ApplicationSpec,
     GitSource,
@@ -28,6 +29,7 @@ from gitopsd.domain.config import (
     StageMode,
     StageSpec,
 )
+from gitopsd.domain.images import PinImages
 from gitopsd.domain.releases import ApplicationName, StageName
 from gitopsd.domain.sources import RefName, RepoURL
 
@@ -167,12 +169,13 @@ class StageSection(Section):
 class ApplicationSection(Section):
     """``spec:`` of an application."""
 
-    NOT_YET: ClassVar[dict[str, str]] = {
-        "images": "Set image tags or digests in Git meanwhile",
-        "pinImages": "Write digests in Git meanwhile",
-    }
-
     source: SourceSection = Field(description="Where the manifests live")
+    images: list[ImageSection] = Field(
+        default=[], description="Images that make releases too, each chosen by its policy"
+    )
+    pin_images: Literal["none", "all"] = Field(
+        default="none", description="all: every other image is resolved once and pinned by digest"
+    )
     stages: Annotated[list[StageSection], Field(min_length=1)] = Field(
         description="Stages in order"
     )
@@ -200,4 +203,6 @@ class Application(Section):
             stages=tuple(stage.to_domain() for stage in self.spec.stages),
             file=file,
             digest=digest,
+            images=tuple(image.to_domain() for image in self.spec.images),
+            pin_images=PinImages(self.spec.pin_images),
         )

@@ -13,6 +13,7 @@ from gitopsd.domain.config import (
     ClusterSpec,
     ProjectSpec,
     ReceiverSpec,
+    RegistrySpec,
     RepositorySpec,
     SoakGate,
     StageSpec,
@@ -46,10 +47,12 @@ def find_problems(parsed: Iterable[Parsed], broken: Iterable[str] = ()) -> list[
     clusters = {one.name for one in files if isinstance(one.value, ClusterSpec)}
     projects = [one.value for one in files if isinstance(one.value, ProjectSpec)]
     findings = [Finding(error) for error in _find_duplicates(files)]
+    findings += map(Finding, _find_same_hosts(files))
     for one in files:
         if isinstance(one.value, ApplicationSpec):
             findings += _find_unknown_clusters(one.file, one.value, clusters, mend)
             findings += map(Finding, _find_stage_problems(one.file, one.value))
+            findings += map(Finding, _find_image_problems(one.file, one.value))
             findings += map(Finding, _find_limits(one.file, one.value, projects))
     return findings
 
@@ -99,6 +102,8 @@ def name_secret_files(one: Parsed) -> list[tuple[str, str]]:
             ("spec.knownHostsFile", value.known_hosts_file),
             ("spec.caFile", value.ca_file),
         ]
+    elif isinstance(value, RegistrySpec):
+        named = [("spec.credentialFile", value.credential_file), ("spec.caFile", value.ca_file)]
     return [(path, name) for path, name in named if name]
 
 
@@ -112,6 +117,32 @@ def _find_duplicates(files: Sequence[Parsed]) -> Iterator[ConfigError]:
                 path="metadata.name",
                 problem=f"{one.kind} {one.name} is defined in {other} already",
                 remedy="Give it another name, or remove one of the two files",
+            )
+
+
+def _find_same_hosts(files: Sequence[Parsed]) -> Iterator[ConfigError]:
+    first: dict[str, str] = {}
+    for one in files:
+        if isinstance(one.value, RegistrySpec):
+            other = first.setdefault(one.value.host, one.file)
+            if other != one.file:
+                yield ConfigError(
+                    file=one.file,
+                    path="spec.host",
+                    problem=f"{other} says already how {one.value.host} is reached",
+                    remedy="Write one file for each host",
+                )
+
+
+def _find_image_problems(file: str, application: ApplicationSpec) -> Iterator[ConfigError]:
+    names = [image.name for image in application.images]
+    for number, name in enumerate(names):
+        if name in names[:number]:
+            yield ConfigError(
+                file=file,
+                path=f"spec.images[{number}].name",
+                problem=f"{name} is there already",
+                remedy="Write each image once, with one policy",
             )
 
 

@@ -21,6 +21,7 @@ from gitopsd.adapters.config_files.other_models import (
     Repository,
 )
 from gitopsd.adapters.config_files.problems import list_problems, suggest
+from gitopsd.adapters.config_files.registry_model import Registry
 from gitopsd.domain.config import (
     ApplicationSpec,
     ChannelSpec,
@@ -28,6 +29,7 @@ from gitopsd.domain.config import (
     People,
     ProjectSpec,
     ReceiverSpec,
+    RegistrySpec,
     RepositorySpec,
 )
 from gitopsd.errors import ConfigError
@@ -40,6 +42,7 @@ Value: TypeAlias = (
     | ClusterSpec
     | RepositorySpec
     | ReceiverSpec
+    | RegistrySpec
     | ChannelSpec
     | ProjectSpec
     | People
@@ -53,6 +56,7 @@ MODELS: dict[str, type[Section]] = {
     "People": PeopleFile,
     "Project": Project,
     "Receiver": Receiver,
+    "Registry": Registry,
     "Repository": Repository,
 }
 """Kind -> its model."""
@@ -63,6 +67,7 @@ FOLDERS = {
     "clusters": "Cluster",
     "projects": "Project",
     "receivers": "Receiver",
+    "registries": "Registry",
     "repositories": "Repository",
 }
 """Folder -> the one kind whose files lie in it."""
@@ -180,7 +185,7 @@ def _convert(parsed: Section, file: str, document: dict[str, object]) -> tuple[s
             canonical = orjson.dumps(document, option=orjson.OPT_SORT_KEYS)
             digest = "sha256:" + hashlib.sha256(canonical).hexdigest()
             return parsed.metadata.name, parsed.to_domain(file=file, digest=digest)
-        case Cluster() | Repository() | Receiver() | Channel() | Project():
+        case Cluster() | Repository() | Receiver() | Registry() | Channel() | Project():
             return parsed.metadata.name, parsed.to_domain()
         case PeopleFile():
             return "people", parsed.to_domain()

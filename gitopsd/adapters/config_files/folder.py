@@ -144,9 +144,7 @@ def _find_kind(name: str) -> str | None:
 
 def _explain_place(name: str) -> ConfigError:
     folder, slash, _ = name.partition("/")
-    if folder == "registries" and slash:
-        problem, remedy = "registries are not supported yet", "Remove the file meanwhile"
-    elif slash:
+    if slash:
         problem = f"{folder}/ is no folder of the configuration"
         remedy = suggest(folder, FOLDERS)
     else:

@@ -29,6 +29,7 @@ from gitopsd.domain.config import (
     ClusterSpec,
     Configuration,
     ReceiverSpec,
+    RegistrySpec,
     RepositorySpec,
 )
 from gitopsd.errors import ConfigError
@@ -260,6 +261,12 @@ def _resolve_files(one: Parsed, directory: Path) -> Parsed:
                 password_file=resolve(value.password_file),
                 ssh_key_file=resolve(value.ssh_key_file),
                 known_hosts_file=resolve(value.known_hosts_file),
+                ca_file=resolve(value.ca_file),
+            )
+        case RegistrySpec():
+            value = replace(
+                value,
+                credential_file=resolve(value.credential_file),
                 ca_file=resolve(value.ca_file),
             )
         case _:

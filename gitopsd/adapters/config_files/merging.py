@@ -16,6 +16,7 @@ from gitopsd.domain.config import (
     People,
     ProjectSpec,
     ReceiverSpec,
+    RegistrySpec,
     RepositorySpec,
 )
 from gitopsd.errors import ConfigError
@@ -181,4 +182,5 @@ def build_configuration(accepted: Iterable[Parsed]) -> Configuration:
         channels={channel.name: channel for channel in channels},
         people=people[0] if people else People(),
         projects=tuple(value for value in values if isinstance(value, ProjectSpec)),
+        registries=tuple(value for value in values if isinstance(value, RegistrySpec)),
     )

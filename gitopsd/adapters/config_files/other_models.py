@@ -76,7 +76,7 @@ ChannelKind: TypeAlias = Annotated[
     BeforeValidator(_refuse_later(_LATER_CHANNELS, "Use `webhook`, and forward from there")),
 ]
 ReceiverKind: TypeAlias = Annotated[
-    Literal["github", "generic"],
+    Literal["github", "generic", "distribution"],
     BeforeValidator(_refuse_later(_LATER_RECEIVERS, "Use `generic` with a signature of your own")),
 ]
 

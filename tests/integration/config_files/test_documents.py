@@ -271,14 +271,6 @@ def test_what_is_to_come_is_refused_by_name(rest: str, path: str, key: str) -> N
     assert remedy
 
 
-@pytest.mark.parametrize("key", ["images", "pinImages"])
-def test_image_sources_are_refused_by_name(key: str) -> None:
-    """The keys of the application itself as well."""
-    text = _stage("mode: apply").replace("spec:\n", f"spec:\n  {key}: all\n")
-    [(place, problem, _)] = _problems(text)
-    assert (place, problem) == (f"spec.{key}", f"`{key}` is not supported yet")
-
-
 @pytest.mark.parametrize(
     "kind, spec, path, problem",
     [

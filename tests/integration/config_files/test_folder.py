@@ -92,14 +92,13 @@ def test_misplaced_files_are_named(tmp_path: Path) -> None:
     """A file that no kind's folder holds says where it belongs."""
     write_files(
         tmp_path,
-        {"application/a.yaml": "x", "registries/r.yaml": "x", "people.yml": "x", "a.yaml": "x"},
+        {"application/a.yaml": "x", "people.yml": "x", "a.yaml": "x"},
     )
     result = load_configuration(tmp_path)
     assert sorted(_said(result)) == [
         ("a.yaml", "", "only people.yaml lies at the top of the configuration"),
         ("application/a.yaml", "", "application/ is no folder of the configuration"),
         ("people.yml", "", "only people.yaml lies at the top of the configuration"),
-        ("registries/r.yaml", "", "registries are not supported yet"),
     ]
     remedies = {error.file: error.remedy for error in result.errors}
     assert remedies["application/a.yaml"] == "Did you mean `applications`?"
