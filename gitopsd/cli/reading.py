@@ -94,7 +94,9 @@ RUNS = (
     Column("run", lambda row: row["id"]),
     Column("stage", lambda row: row["stage"]),
     Column("kind", lambda row: row["kind"]),
-    Column("release", lambda row: row["release"]),
+    Column("release", lambda row: row["alias"] or row["release"]),
+    Column("commit", lambda row: row["commit"][:12]),
+    Column("id", lambda row: row["release"], wide=True),
     Column("phase", lambda row: row["phase"]),
     Column("step", lambda row: row["step"]),
     Column("created", lambda row: show_time(row["createdAt"])),
@@ -260,7 +262,9 @@ def _show_run(run: Document) -> None:
     show_fields(
         {
             "run": run["id"],
-            "of": f"{run['release']} to {run['application']}/{run['stage']}",
+            "release": f"{run['alias']} ({run['release']})" if run["alias"] else run["release"],
+            "commit": run["commit"],
+            "stage": f"{run['application']}/{run['stage']}",
             "kind": run["kind"],
             "phase": run["phase"],
             "why": f"{run['reason']} {run['message']}".strip(),

@@ -159,10 +159,18 @@ class Actions:
 
     async def suspend(self, actor: Actor, key: StageKey, reason: str) -> ActionResult:
         """Stop admitting Rollouts to a stage."""
-        condition = Condition(actor.subject, reason, self._services.clock.now())
-        return await self._change(
-            actor, "suspend", key, lambda stage: replace(stage, suspended=condition)
-        )
+
+        def work(tx: Transaction) -> ActionResult:
+            stage = tx.stages.get(key)
+            if stage is None:
+                return ActionRefused(404, f"there is no stage {key}")
+            condition = Condition(actor.subject, reason, tx.now)
+            tx.stages.save(replace(stage, suspended=condition))
+            settle(tx, (key,), self._config)
+            said = f"{key} is suspended; nothing new is admitted until"
+            return ActionDone(f"{said}: gitopsd resume {key.application} {key.stage}")
+
+        return await self._do(actor, "suspend", key, work)
 
     async def resume(self, actor: Actor, key: StageKey) -> ActionResult:
         """Lift suspension, hold, stall and a held rewind of a stage."""
@@ -213,19 +221,6 @@ class Actions:
         work: Callable[[Transaction], ActionResult],
     ) -> ActionResult:
         return await do_audited(self._services, actor, action, target, work)
-
-    async def _change(
-        self, actor: Actor, action: str, key: StageKey, change: Callable[[Stage], Stage]
-    ) -> ActionResult:
-        def work(tx: Transaction) -> ActionResult:
-            stage = tx.stages.get(key)
-            if stage is None:
-                return ActionRefused(404, f"there is no stage {key}")
-            tx.stages.save(change(stage))
-            settle(tx, (key,), self._config)
-            return ActionDone(f"{key}: {action} done")
-
-        return await self._do(actor, action, key, work)
 
     def _request(
         self, tx: Transaction, key: StageKey, release: ReleaseId, *, hold: bool
@@ -288,7 +283,8 @@ class Actions:
             requested_by=actor.subject,
         )
         self._put_front(tx, tx.stages.get(key) or stage, run)
-        return ActionDone(f"{key} is being rolled back to {choice.release}", run.id)
+        said = f"{key} is being rolled back to {choice.release}; nothing newer follows until"
+        return ActionDone(f"{said}: gitopsd resume {key.application} {key.stage}", run.id)
 
     def _redirect(
         self, tx: Transaction, actor: Actor, front: Run, target: RestoreTarget

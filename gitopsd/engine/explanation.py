@@ -138,9 +138,9 @@ def _who(event: RunEvent) -> str:
 
 def _summarise(run: Run) -> str:
     what = {
-        RunKind.ROLLOUT: f"{run.release} on its way to {run.stage}",
+        RunKind.ROLLOUT: f"{run.release} to {run.stage}",
         RunKind.ROLLBACK: f"{run.stage} back to {run.release}",
-        RunKind.SYNC: f"{run.stage} again to its applied set",
+        RunKind.SYNC: f"{run.stage} to its applied set",
     }[run.kind]
     why = f": {run.failure.message}" if run.failure is not None else ""
     where = f" in {run.step.value}" if run.live and run.step is not None else ""

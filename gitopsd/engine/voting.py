@@ -62,5 +62,5 @@ def _may_vote(tx: Transaction, actor: Actor, run: Run) -> ActionRefused | None:
     mine = {f"user:{actor.subject}", *(f"group:{group}" for group in actor.groups)}
     if gates and not any(mine & set(gate.subjects) for gate in gates):
         allowed = ", ".join(sorted({subject for gate in gates for subject in gate.subjects}))
-        return ActionRefused(403, f"{actor.subject} may not vote here; {allowed} may")
+        return ActionRefused(403, f"only {allowed} may vote here, not user:{actor.subject}")
     return None

@@ -254,7 +254,7 @@ def _turn(facts: CommitFacts) -> str:
     stage = facts.stage
     if stage is not None and (stage.suspended is not None or stage.hold is not None):
         return f"gitopsd resume {facts.key.application} {facts.key.stage}"
-    return "its turn: what is before it, or the stages before this one"
+    return "what is before it, or the stages before this one"
 
 
 def _answer(

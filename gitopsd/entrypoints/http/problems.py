@@ -16,7 +16,7 @@ TYPES = "https://gitopsd.io/problems/"
 _REMEDIES = {
     400: "Correct the request; openapi.json describes every route.",
     401: "Send a valid token: Authorization: Bearer TOKEN. Make one with: gitopsd token create.",
-    403: "Ask an admin for a role that allows it, in people.yaml or with another token.",
+    403: "Ask an admin for a role or group that allows it, in people.yaml or with another token.",
     404: "Check the name; lists show what there is.",
     405: "Use a method named by the Allow header.",
     408: "Send the whole request sooner.",

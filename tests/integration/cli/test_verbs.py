@@ -21,7 +21,9 @@ from tests.support.command_line import CommandLine, Ran
 from tests.support.engine_world import PRODUCTION, STAGING, config_map, deployment
 from tests.support.http_world import IMAGE, Busy, HttpWorld, make_busy, serving_world
 
-ASK_AN_ADMIN = "Ask an admin for a role that allows it, in people.yaml or with another token."
+ASK_AN_ADMIN = (
+    "Ask an admin for a role or group that allows it, in people.yaml or with another token."
+)
 
 
 @asynccontextmanager
@@ -83,7 +85,9 @@ async def test_get_shows_one_thing(tmp_path: Path) -> None:
     steps = [line for line in run.out.splitlines() if line.startswith("  ")]
     assert [line.split()[0] for line in steps] == ["Render", "Validate", "Diff", "Gate"]
     assert len({line.index(" 20") for line in steps}) == 1, "times stand below each other"
-    assert f"run:     {busy.waiting}\n" in run.out
+    assert f"run:       {busy.waiting}\n" in run.out
+    assert f"({busy.release})\n" in run.out
+    assert f"commit:    {busy.commit}\n" in run.out
     assert "gate approval: Closed: 0 of 1 approvals" in run.out
     assert f"(to open: gitopsd approve {busy.waiting} " in run.out
     assert "waits for" not in over.out
@@ -101,7 +105,9 @@ async def test_history_and_explain_tell_the_story(tmp_path: Path) -> None:
         by_stage = await person.run("explain", "shop", "production")
         by_path = await person.run("explain", "shop/production", "-o", "json")
 
+    assert history[0][:6] == ["RUN", "STAGE", "KIND", "RELEASE", "COMMIT", "PHASE"]
     assert history[1][0] == busy.finished
+    assert history[1][4] == busy.commit[:12]
     assert len(history) == 2
     assert by_run.out == by_stage.out
     assert "Render succeeded" in by_run.out
@@ -162,6 +168,8 @@ async def test_a_person_does_everything_from_the_terminal(tmp_path: Path) -> Non
     ran = [approved, rejected, retried, aborted, rolled, synced, promoted, suspended, resumed]
     assert [one.code for one in (*ran, lifted, thawed)] == [0] * 11, [one.err for one in ran]
     assert approved.out.startswith("admin-person approved ")
+    assert rolled.out.endswith("; nothing newer follows until: gitopsd resume shop staging\n")
+    assert suspended.out.endswith("is admitted until: gitopsd resume shop staging\n")
     assert synced.document["run"]
     assert lifted.out == f"quarantine {busy.quarantine} of shop/staging is lifted\n"
     assert quarantines.document["items"][0]["liftedBy"] == "admin-person"

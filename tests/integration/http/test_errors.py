@@ -205,7 +205,8 @@ async def test_who_is_not_asked_may_not_vote() -> None:
         reply = await http.ask("POST", path, token=token)
 
     check_shape(reply, 403, path)
-    assert reply.document["detail"] == "Kim may not vote here; group:release-managers may."
+    detail = "Only group:release-managers may vote here, not user:kim."
+    assert reply.document["detail"] == detail
 
 
 async def test_a_database_that_does_not_answer_is_503() -> None:

@@ -33,6 +33,9 @@ async def test_an_application_shows_its_stages_in_file_order() -> None:
     assert staging["applied"]["release"]["commit"]["sha"] == busy.commit
     assert staging["verified"]["release"] == busy.release
     assert production["next"]["id"] == busy.waiting
+    assert production["next"]["commit"] == busy.commit
+    assert production["next"]["alias"] == staging["applied"]["release"]["alias"]
+    assert production["next"]["waitingFor"].startswith("approval: 0 of 1 approvals, expires ")
     assert production["gates"] == ["approval"]
     assert production["applied"] is None
 

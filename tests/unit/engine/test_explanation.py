@@ -165,7 +165,7 @@ def test_repetitions_are_counted_instead_of_repeated() -> None:
     [
         (
             run_at(RunKind.ROLLOUT, Step.APPLY),
-            "Rollout of r-7 on its way to shop/production is Running in Apply",
+            "Rollout of r-7 to shop/production is Running in Apply",
         ),
         (
             run_at(RunKind.ROLLBACK, Phase.PENDING),
@@ -173,14 +173,14 @@ def test_repetitions_are_counted_instead_of_repeated() -> None:
         ),
         (
             run_at(RunKind.SYNC, Phase.SUCCEEDED),
-            "Sync of shop/production again to its applied set is Succeeded",
+            "Sync of shop/production to its applied set is Succeeded",
         ),
         (
             replace(
                 run_at(RunKind.ROLLOUT, Phase.FAILED),
                 failure=Failure("CrashLoopBackOff", "Deployment api crashes"),
             ),
-            "Rollout of r-7 on its way to shop/production is Failed: Deployment api crashes",
+            "Rollout of r-7 to shop/production is Failed: Deployment api crashes",
         ),
     ],
 )

@@ -407,7 +407,7 @@ def test_superseded_by_what_runs_now() -> None:
 @pytest.mark.parametrize(
     "stage,waiting_for",
     [
-        (Stage(KEY), "its turn: what is before it, or the stages before this one"),
+        (Stage(KEY), "what is before it, or the stages before this one"),
         (Stage(KEY, suspended=BY), "gitopsd resume shop production"),
         (Stage(KEY, hold=BY), "gitopsd resume shop production"),
     ],

@@ -118,7 +118,7 @@ async def list_runs(call: Call) -> Answer:
         page = query.page()
         rows = tx.runs.page(page, stage=key) if key else tx.runs.page(page, application=name)
         items, following = cut_page(rows, query, lambda row: row.id)
-        listed = RunList(items=[view_run(row) for row in items], next=following)
+        listed = RunList(items=[view_run(tx, row) for row in items], next=following)
         return listed, bool(keys) and (key is not None or not query.stage)
 
     listed, there = await call.service.services.store.read(work)

@@ -73,7 +73,7 @@ def _stage(tx: Transaction, release: Release, key: StageKey) -> ReleaseStageView
         rendered=rendering.rendered if rendering is not None else None,
         verified_at=verified,
         quarantine=quarantine.id if quarantine is not None else None,
-        last_run=view_run(last) if last is not None else None,
+        last_run=view_run(tx, last) if last is not None else None,
     )
 
 

@@ -6,9 +6,12 @@ from datetime import datetime
 
 from pydantic import Field
 
-from gitopsd.domain.runs import Run
+from gitopsd.domain.gates import Closed
+from gitopsd.domain.runs import Run, Step
+from gitopsd.engine.queries import load_gates
 from gitopsd.entrypoints.http.models import Model
 from gitopsd.kube.redaction import redact_text
+from gitopsd.store_ports import Transaction
 
 
 class RunView(Model):
@@ -18,6 +21,8 @@ class RunView(Model):
     application: str
     stage: str
     release: str
+    alias: str = Field(description="The release in two words people can say.")
+    commit: str = Field(description="Its Git commit; empty when it is not stored any more.")
     kind: str = Field(description="Rollout, Rollback or Sync.")
     phase: str = Field(description="Pending, Running, Succeeded, Failed, Errored or Aborted.")
     step: str | None = Field(description="The step it is in, or ended in.")
@@ -27,7 +32,7 @@ class RunView(Model):
     ended_at: datetime | None
     reason: str = Field(description="Why it did not succeed, in one word; empty otherwise.")
     message: str = Field(description="The same in one sentence.")
-    waiting_for: str = Field(description="What its step waits for.")
+    waiting_for: str = Field(description="What its step or its gates wait for; empty when over.")
     plan: str | None = Field(description="Plan that approvals are bound to.")
     requested_by: str = Field(description="Who asked for it; empty when gitopsd decided.")
     superseded_by: str | None
@@ -40,14 +45,17 @@ class RunList(Model):
     next: str | None = Field(None, description="Cursor of the next page; null at the end.")
 
 
-def view_run(run: Run) -> RunView:
+def view_run(tx: Transaction, run: Run) -> RunView:
     """Describe a run."""
     failure = run.failure
+    release = tx.releases.get(run.release)
     return RunView(
         id=run.id,
         application=run.stage.application,
         stage=run.stage.stage,
         release=run.release,
+        alias=release.alias if release is not None else "",
+        commit=release.commit.sha if release is not None else "",
         kind=run.kind.value,
         phase=run.phase.value,
         step=run.step.value if run.step is not None else None,
@@ -57,8 +65,16 @@ def view_run(run: Run) -> RunView:
         ended_at=run.ended_at,
         reason=failure.reason if failure is not None else "",
         message=redact_text(failure.message) if failure is not None else "",
-        waiting_for=redact_text(run.waiting_for),
+        waiting_for=redact_text(_waiting_for(tx, run)),
         plan=run.plan,
         requested_by=run.requested_by,
         superseded_by=run.superseded_by,
     )
+
+
+def _waiting_for(tx: Transaction, run: Run) -> str:
+    """Say what a run waits for; one that has ended waits for nothing."""
+    if not run.live or run.step is not Step.GATE:
+        return run.waiting_for if run.live else ""
+    closed = [gate for gate in load_gates(tx, run) if isinstance(gate.answer, Closed)]
+    return "; ".join(f"{gate.name}: {gate.answer.reason}" for gate in closed)

@@ -117,6 +117,7 @@ class ExplanationView(Model):
 @dataclass(frozen=True, slots=True)
 class _Stored:
     run: Run
+    view: RunView
     release: Release | None
     events: tuple[RunEvent, ...]
     evidence: tuple[Evidence, ...]
@@ -151,8 +152,10 @@ async def explain(call: Call) -> Answer:
 
 
 def _load(tx: Transaction, run: Run) -> _Stored:
+    run = tx.runs.get(run.id) or run
     return _Stored(
-        run=tx.runs.get(run.id) or run,
+        run=run,
+        view=view_run(tx, run),
         release=tx.releases.get(run.release),
         events=tuple(tx.runs.events(run.id)),
         evidence=tuple(tx.runs.evidence(run.id)),
@@ -165,7 +168,7 @@ def _detail(stored: _Stored) -> RunDetail:
     run, target = stored.run, stored.run.restore_target
     plan = _plan_of(stored.evidence)
     return RunDetail(
-        **dict(view_run(run)),
+        **dict(stored.view),
         release_details=view_release(stored.release) if stored.release is not None else None,
         rendered=run.rendered,
         mutated=run.mutated,

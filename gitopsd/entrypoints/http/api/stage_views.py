@@ -145,7 +145,7 @@ def _verified(tx: Transaction, stage: Stage) -> VerifiedView | None:
 
 def _run(tx: Transaction, run: RunId | None) -> RunView | None:
     found = tx.runs.get(run) if run is not None else None
-    return view_run(found) if found is not None else None
+    return view_run(tx, found) if found is not None else None
 
 
 def _condition(condition: Condition | None) -> ConditionView | None:
