@@ -248,8 +248,8 @@ async def test_a_commit_that_changes_no_input_starts_no_renderer() -> None:
         assert [status.state for status in statuses] == [CommitState.LIVE]
 
 
-async def test_an_approval_counts_for_the_plan_it_was_given_for() -> None:
-    """When the applied set changes under a waiting run, its approval is asked for again."""
+async def test_an_approval_names_the_plan_and_is_one_persons() -> None:
+    """A vote for another plan is refused; who votes twice is one of the two that are needed."""
     gate = ApprovalGate(("group:release-managers",), count=2)
     spec = shop_spec(lambda stage: replace(stage, gates=(gate,)))
     async with running_world(spec) as world:
