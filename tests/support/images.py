@@ -74,6 +74,7 @@ def build_image(
     files: Mapping[str, bytes] | None = None,
     labels: Mapping[str, str] | None = None,
     env: Mapping[str, str] | None = None,
+    created: str = CREATED,
 ) -> Image:
     """Build any image. The same arguments give the same digest.
 
@@ -86,6 +87,7 @@ def build_image(
         files: More files of the layer, by absolute path.
         labels: More labels, e.g. the revision label.
         env: Environment of the image.
+        created: When it says that it was built.
     """
     all_labels = {VERSION_LABEL: version, **(labels or {})}
     contents = dict(files or {})
@@ -110,7 +112,7 @@ def build_image(
     document = {
         "architecture": "amd64",
         "os": "linux",
-        "created": CREATED,
+        "created": created,
         "config": config,
         "rootfs": {"type": "layers", "diff_ids": [Blob(plain, LAYER_TYPE).digest]},
         "history": [{"created": CREATED, "created_by": "tests"}],
@@ -121,11 +123,22 @@ def build_image(
         "mediaType": MANIFEST_TYPE,
         "config": config_blob.descriptor,
         "layers": [layer.descriptor],
-        "annotations": {"org.opencontainers.image.created": CREATED},
+        "annotations": {"org.opencontainers.image.created": created},
     }
     return Image(
         Blob(json.dumps(manifest, sort_keys=True).encode(), MANIFEST_TYPE), (config_blob, layer)
     )
+
+
+def build_index(*images: Image, platforms: Sequence[str] = ("linux/amd64",)) -> Image:
+    """Build an index over images that are pushed by themselves, one for each platform."""
+    entries = []
+    for image, platform in zip(images, platforms, strict=True):
+        system, _, machine = platform.partition("/")
+        named = {"os": system, "architecture": machine}
+        entries.append({**image.manifest.descriptor, "platform": named})
+    index = {"schemaVersion": 2, "mediaType": INDEX_TYPE, "manifests": entries}
+    return Image(Blob(json.dumps(index, sort_keys=True).encode(), INDEX_TYPE), ())
 
 
 def web_image(

@@ -11,7 +11,9 @@ in an asynchronous test, whose loop goes on while a request waits.
 from __future__ import annotations
 
 import asyncio
+import base64
 import contextlib
+import ctypes
 import http.client
 import json
 import re
@@ -72,10 +74,17 @@ class PushedImage:
 
 @dataclass(frozen=True, slots=True)
 class Notifications:
-    """Where the registry reports pushes: a URL and the static headers it sends along."""
+    """Where the registry reports pushes: a URL and the static headers it sends along.
+
+    Attributes:
+        url: Address of the receiver.
+        headers: Headers of each request.
+        everything: Whether layers are reported too, which an operator usually leaves out.
+    """
 
     url: str
     headers: Mapping[str, str]
+    everything: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -93,11 +102,13 @@ class RegistryServer:
         directory: Where its content, configuration and log are.
         listen: ``address:port``; port 0 until it is started for the first time.
         notifications: Where it reports pushes, if anywhere.
+        login: User and password that everybody must give (Basic); None for an open registry.
     """
 
     directory: Path
     listen: str = "127.0.0.1:0"
     notifications: Notifications | None = None
+    login: tuple[str, str] | None = None
     _process: ServerProcess | None = field(default=None, init=False)
 
     def __enter__(self) -> Self:
@@ -207,6 +218,11 @@ class RegistryServer:
         """Delete a manifest with every tag that points at it."""
         self._send("DELETE", f"/v2/{path}/manifests/{digest}")
 
+    def mount(self, path: str, source: str, blob: Blob) -> int:
+        """Mount a blob of another repository into ``path``; returns the status."""
+        query = f"mount={blob.digest}&from={source}"
+        return self._send("POST", f"/v2/{path}/blobs/uploads/?{query}").status
+
     def _push_blob(self, path: str, blob: Blob) -> None:
         blobs = f"/v2/{path}/blobs"
         if self._send("HEAD", f"{blobs}/{blob.digest}", missing=True).status == 200:
@@ -229,7 +245,7 @@ class RegistryServer:
         with contextlib.closing(
             http.client.HTTPConnection(self.listen, timeout=REQUEST_SECONDS)
         ) as connection:
-            connection.request(verb, path, body=body, headers=dict(headers or {}))
+            connection.request(verb, path, body=body, headers={**(headers or {}), **self._pass()})
             response = connection.getresponse()
             lowered = {name.lower(): value for name, value in response.getheaders()}
             answer = _Answer(response.status, lowered, response.read())
@@ -238,6 +254,13 @@ class RegistryServer:
             message = f"{verb} {path}: the registry answered {answer.status} {said}"
             raise RegistryError(message)
         return answer
+
+    def _pass(self) -> dict[str, str]:
+        """What the tests' own requests log in with."""
+        if self.login is None:
+            return {}
+        pair = base64.b64encode(":".join(self.login).encode()).decode()
+        return {"Authorization": f"Basic {pair}"}
 
     def _heard(self, begin: int) -> str | None:
         """Where it said it listens, in what it wrote since `begin`."""
@@ -266,10 +289,26 @@ class RegistryServer:
                 "timeout": "5s",
                 "threshold": 3,
                 "backoff": "1s",
-                "ignoredmediatypes": ["application/octet-stream"],
             }
+            if not self.notifications.everything:
+                endpoint["ignoredmediatypes"] = ["application/octet-stream"]
             config["notifications"] = {"endpoints": [endpoint]}
+        if self.login is not None:
+            users = self.directory / "htpasswd"
+            users.write_text(f"{self.login[0]}:{_hash_password(self.login[1])}\n")
+            config["auth"] = {"htpasswd": {"realm": "tests", "path": str(users)}}
         return config
+
+
+def _hash_password(password: str) -> str:
+    """Hash a password with bcrypt, the only way that the registry knows; the C library does it."""
+    library = ctypes.CDLL("libcrypt.so.1")
+    library.crypt.restype = ctypes.c_char_p
+    salt = f"$2b$04${secrets.token_hex(11)}"
+    hashed = library.crypt(password.encode(), salt.encode())
+    if not hashed or not hashed.startswith(b"$2b$"):
+        raise RegistryError("the C library has no bcrypt")
+    return str(hashed.decode())
 
 
 class Registry:
