@@ -121,6 +121,14 @@ class MemoryStore:
         """
         return await self._run(work, writable=False)
 
+    def back_up(self) -> None:
+        """Remember what is stored now."""
+        self._journal.back_up()
+
+    def restore(self) -> None:
+        """Hold what `back_up` remembered last, as a database does that was restored from it."""
+        self._journal.restore()
+
     async def close(self) -> None:
         """Refuse everything from now on."""
         self._open = False

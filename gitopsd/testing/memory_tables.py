@@ -17,6 +17,7 @@ class Journal:
 
     def __init__(self) -> None:
         self._undo: list[Callable[[], None]] = []
+        self._since_backup: list[Callable[[], None]] | None = None
         self.writable = False
 
     def note(self, undo: Callable[[], None]) -> None:
@@ -39,7 +40,19 @@ class Journal:
 
     def commit(self) -> None:
         """Keep everything."""
+        if self._since_backup is not None:
+            self._since_backup += self._undo
         self._undo.clear()
+
+    def back_up(self) -> None:
+        """Remember this moment."""
+        self._since_backup = []
+
+    def restore(self) -> None:
+        """Undo everything that was kept since the moment remembered last, newest first."""
+        kept = self._since_backup or []
+        while kept:
+            kept.pop()()
 
 
 class Table(Generic[K, V]):
