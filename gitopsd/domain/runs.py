@@ -69,11 +69,16 @@ class LastLook(Enum):
 
 
 class AbortReason(Enum):
-    """Why a run ended Aborted."""
+    """Why a run ended Aborted.
+
+    Expired: the people who were asked did not agree in time. Overdue: they had, or nobody was
+    asked, and another gate stayed closed for too long.
+    """
 
     SUPERSEDED = "Superseded"
     REJECTED = "Rejected"
     EXPIRED = "Expired"
+    OVERDUE = "Overdue"
     REQUESTED = "Requested"
     REDIRECTED = "Redirected"
     QUARANTINED = "Quarantined"
@@ -124,6 +129,7 @@ class Run:
         plan: Plan that approvals bind to; None before Diff.
         plan_empty: Whether the plan changes nothing.
         plan_base: Applied set that the plan was made against; None for an empty stage.
+        approved: Gate: whether no approval is missing any more; its deadline is no longer theirs.
         restore_target: What a failure restores; stored when Prepare is commanded.
         no_restore: Why a failure restores nothing; stored with `restore_target`, one of both set.
         requested_by: Subject who asked for it; empty when gitopsd decided.
@@ -161,6 +167,7 @@ class Run:
     plan: Digest | None = None
     plan_empty: bool = False
     plan_base: Digest | None = None
+    approved: bool = False
     restore_target: RestoreTarget | None = None
     no_restore: StallReason | None = None
     requested_by: str = ""

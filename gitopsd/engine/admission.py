@@ -26,13 +26,20 @@ from gitopsd.engine.slots import schedule_reconsider
 from gitopsd.pipeline.events import (
     AbortRequested,
     AppliedChanged,
+    ApprovalComplete,
     Event,
     GateRefused,
     RunAdmitted,
     StepSucceeded,
     Superseded,
 )
-from gitopsd.pipeline.gates import all_open, evaluate_gates, first_refusal, is_plan_current
+from gitopsd.pipeline.gates import (
+    all_open,
+    evaluate_gates,
+    first_refusal,
+    is_plan_current,
+    lacks_approval,
+)
 from gitopsd.pipeline.rollback import choose_restore
 from gitopsd.pipeline.selection import compute_handover, select
 from gitopsd.pipeline.steps import timeouts_for
@@ -233,6 +240,8 @@ def _pass_gate(
         return advance(tx, run.id, GateRefused(tx.now, refusal), config).reconsider
     if all_open(states) and run.command is not None:
         return _leave_gate(tx, run, run.command, spec, config)
+    if not run.approved and not lacks_approval(states):
+        run = advance(tx, run.id, ApprovalComplete(tx.now), config).run
     if facts.front_run is not None:
         return _hand_over(tx, facts.front_run, run, states, facts.stage, config)
     return ()

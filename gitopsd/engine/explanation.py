@@ -115,6 +115,7 @@ _SENTENCES = {
     "StepFailed": "{step} failed{said}",
     "DeadlineReached": "{step} reached its deadline{said}",
     "GateRefused": "A gate refused it{said}",
+    "ApprovalComplete": "No approval is missing; its other gates have a week",
     "AppliedChanged": "What the stage runs changed meanwhile; it is validated again",
     "Superseded": "A newer release takes over{said}",
     "AbortRequested": "{who} asked to end it{said}",

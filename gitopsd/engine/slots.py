@@ -60,7 +60,9 @@ def _ended(stage: Stage, run: Run, tx: Transaction) -> Stage:
     following = None if stage.next == run.id else stage.next
     stage = replace(stage, front=front, next=following)
     arrived = run.kind is RunKind.ROLLOUT and run.phase is Phase.SUCCEEDED
-    if arrived or (stage.requested == run.release and run.phase is not Phase.ERRORED):
+    overdue = run.failure is not None and run.failure.reason == AbortReason.OVERDUE.value
+    tried_again = run.phase is Phase.ERRORED or overdue
+    if arrived or (stage.requested == run.release and not tried_again):
         stage = replace(stage, requested=None)
     if run.kind is RunKind.ROLLOUT:
         stage = replace(stage, superseded_waiting=_superseded_waiting(stage, run))

@@ -146,6 +146,17 @@ class GateRefused:
 
 
 @dataclass(frozen=True, slots=True)
+class ApprovalComplete:
+    """No approval is missing at the Gate any more: all were given, or none is asked for.
+
+    Attributes:
+        at: When.
+    """
+
+    at: datetime
+
+
+@dataclass(frozen=True, slots=True)
 class AppliedChanged:
     """What the stage has is no longer what the run was checked against.
 
@@ -221,6 +232,7 @@ Event: TypeAlias = (
     | StepFailed
     | DeadlineReached
     | GateRefused
+    | ApprovalComplete
     | AppliedChanged
     | Superseded
     | AbortRequested

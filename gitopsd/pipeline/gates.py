@@ -16,6 +16,8 @@ from gitopsd.domain.stages import Stage
 from gitopsd.pipeline.facts import GateFacts
 from gitopsd.pipeline.implicit_gates import IMPLICIT_GATES
 
+_OPENED_BY_VOTES = ("approval", "prune")
+
 
 def evaluate_gates(facts: GateFacts) -> tuple[GateState, ...]:
     """Evaluate every gate of a run: configured ones in file order, then the implicit ones."""
@@ -32,6 +34,12 @@ def evaluate_gates(facts: GateFacts) -> tuple[GateState, ...]:
 def all_open(states: Iterable[GateState]) -> bool:
     """Tell whether every gate is open."""
     return all(isinstance(state.answer, Open) for state in states)
+
+
+def lacks_approval(states: Iterable[GateState]) -> bool:
+    """Tell whether a gate that people open by their votes is not open."""
+    asked = (state for state in states if state.name.split("-")[0] in _OPENED_BY_VOTES)
+    return not all_open(asked)
 
 
 def is_plan_current(run: Run, stage: Stage) -> bool:

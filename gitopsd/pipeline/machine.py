@@ -16,8 +16,9 @@ run with writes in flight cannot be ended from outside at once, for half a batch
 cluster: it is marked (``superseded_by``, ``aborting``, ``redirect``) and *closes*, that is, it
 ends with the next outcome whatever that says, or at its deadline, whichever comes first.
 
-Deadlines are set when a step is entered and nothing extends them. A deadline is judged by the
-last look: *not healthy* is a verdict (Failed, DeadlineExceeded), everything else is none
+Deadlines are set when a step is entered. One thing extends one of them, once: when no approval is
+missing at the Gate, the deadline for approving gives way to the Gate's own. A deadline is judged
+by the last look: *not healthy* is a verdict (Failed, DeadlineExceeded), everything else is none
 (Errored, Unreachable). That holds for a last look that said *healthy*, too: in WaitHealthy it
 cannot stand, for a healthy look ends the step; in Certify it means that looking stopped, and a
 release is neither certified nor condemned by looks that were not made. An attempt that errored
@@ -58,6 +59,7 @@ from gitopsd.pipeline.endings import (
 from gitopsd.pipeline.events import (
     AbortRequested,
     AppliedChanged,
+    ApprovalComplete,
     DeadlineReached,
     Event,
     GateRefused,
@@ -70,6 +72,7 @@ from gitopsd.pipeline.events import (
     Superseded,
 )
 from gitopsd.pipeline.steps import (
+    DEFAULT_TIMEOUTS,
     MUTATING_STEPS,
     compute_backoff,
     first_step,
@@ -84,7 +87,9 @@ OLD_LOOK = timedelta(seconds=90)
 """A step that waits reports each 45 s; a look that is twice as old says nothing of now."""
 
 _Outcome: TypeAlias = StepSucceeded | StepPending | StepErrored | StepFailed
-_Circumstance: TypeAlias = RunAdmitted | DeadlineReached | GateRefused | AppliedChanged
+_Circumstance: TypeAlias = (
+    RunAdmitted | DeadlineReached | GateRefused | ApprovalComplete | AppliedChanged
+)
 _Wish: TypeAlias = Superseded | AbortRequested | RollbackRequested
 
 
@@ -152,6 +157,8 @@ def _meet(run: Run, event: _Circumstance) -> Transition:
         return _expire(run, event.at) if run.step is Step.GATE else _judge(run, event.at)
     if isinstance(event, GateRefused):
         return _reject(run, event.at, event.reason)
+    if isinstance(event, ApprovalComplete):
+        return _extend(run, event.at)
     unplanned = replace(run, plan=None, plan_empty=False, plan_base=None)
     return _enter(unplanned, Step.VALIDATE, event.at)
 
@@ -177,6 +184,7 @@ def _enter(run: Run, step: Step, at: datetime) -> Transition:
         failing=False,
         cursor="",
         waiting_for="",
+        approved=False,
     )
     return _command(fresh, step, timedelta(0))
 
@@ -234,10 +242,19 @@ def _judge(run: Run, at: datetime) -> Transition:
     return give_up(run, at, Failure("Unreachable", message, run.step))
 
 
+def _extend(run: Run, at: datetime) -> Transition:
+    """Give the other gates a time of their own once people have agreed; it is never shortened."""
+    if run.approved:
+        return _ignore(run, "its approvals were complete before")
+    own = at + DEFAULT_TIMEOUTS[Step.GATE]
+    return _mark(replace(run, approved=True, step_deadline=max(own, run.step_deadline or own)))
+
+
 def _expire(run: Run, at: datetime) -> Transition:
     last = f": {run.waiting_for}" if run.waiting_for else ""
     message = f"its gates did not open in time{last}"
-    return abort(run, at, Failure(AbortReason.EXPIRED.value, message, run.step))
+    reason = AbortReason.OVERDUE if run.approved else AbortReason.EXPIRED
+    return abort(run, at, Failure(reason.value, message, run.step))
 
 
 def _reject(run: Run, at: datetime, why: str) -> Transition:

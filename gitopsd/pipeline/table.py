@@ -15,6 +15,7 @@ from gitopsd.domain.runs import Phase, Run, RunKind, Step
 from gitopsd.pipeline.events import (
     AbortRequested,
     AppliedChanged,
+    ApprovalComplete,
     DeadlineReached,
     Event,
     GateRefused,
@@ -43,6 +44,7 @@ class Effect(Enum):
     JUDGE = "Judge"
     REFUSE = "Refuse"
     EXPIRE = "Expire"
+    EXTEND = "Extend"
     REVALIDATE = "Revalidate"
     REPLACE = "Replace"
     YIELD = "Yield"
@@ -135,7 +137,8 @@ _OUTCOMES: tuple[Row, ...] = (
     ),
     Row(_ROLLOUT, _GATE, StepFailed, Effect.REFUSE, _ABORTED, ("Rejected",)),
     Row(_ROLLOUT, _GATE, GateRefused, Effect.REFUSE, _ABORTED, ("Rejected",)),
-    Row(_ROLLOUT, _GATE, DeadlineReached, Effect.EXPIRE, _ABORTED, ("Expired",)),
+    Row(_ROLLOUT, _GATE, DeadlineReached, Effect.EXPIRE, _ABORTED, ("Expired, Overdue",)),
+    Row(_ROLLOUT, _GATE, ApprovalComplete, Effect.EXTEND, _STAY),
     Row(
         _ROLLOUT,
         _VALIDATE | _DIFF | _GATE,

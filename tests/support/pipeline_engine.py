@@ -11,6 +11,7 @@ from gitopsd.domain.releases import (
     StageKey,
 )
 from gitopsd.domain.runs import (
+    AbortReason,
     Phase,
     Run,
     RunId,
@@ -37,13 +38,20 @@ from gitopsd.pipeline.commands import (
 from gitopsd.pipeline.events import (
     AbortRequested,
     AppliedChanged,
+    ApprovalComplete,
     Event,
     GateRefused,
     RunAdmitted,
     StepSucceeded,
     Superseded,
 )
-from gitopsd.pipeline.gates import all_open, evaluate_gates, first_refusal, is_plan_current
+from gitopsd.pipeline.gates import (
+    all_open,
+    evaluate_gates,
+    first_refusal,
+    is_plan_current,
+    lacks_approval,
+)
 from gitopsd.pipeline.machine import Transition, decide
 from gitopsd.pipeline.quarantine import compute_quarantine
 from gitopsd.pipeline.rollback import (
@@ -112,7 +120,9 @@ class Engine(State):
             stage = replace(stage, front=None)
         if stage.next == ended.id:
             stage = replace(stage, next=None)
-        if stage.requested == ended.release and ended.phase is not Phase.ERRORED:
+        overdue = ended.failure is not None and ended.failure.reason == AbortReason.OVERDUE.value
+        tried_again = ended.phase is Phase.ERRORED or overdue
+        if stage.requested == ended.release and not tried_again:
             stage = replace(stage, requested=None)
         if ended.kind is RunKind.ROLLOUT:
             count = count_superseded(stage.superseded_waiting, ended)
@@ -270,6 +280,8 @@ class Engine(State):
             else:
                 event = replace(event, no_restore=choice)
             return not self._advance(run.id, event).ignored
+        if not run.approved and not lacks_approval(states):
+            run = self._advance(run.id, ApprovalComplete(self.now)).run
         front = self.front_of(run.stage)
         failing = front is not None and front.failing
         handover = compute_handover(front, run, states, self.stages[run.stage], failing)

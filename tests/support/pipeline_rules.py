@@ -299,7 +299,7 @@ class PipelineRules(RuleBasedStateMachine):
                 world.work(key)
             world.vote(PRODUCTION)
             # A vote keeps what it was given for at its Gate until that expires.
-            world.pass_time(timedelta(hours=25) if number == 30 else timedelta(minutes=11))
+            world.pass_time(timedelta(days=8) if number == 30 else timedelta(minutes=11))
             running = world.running(PRODUCTION)
             if running is not None and running.release == fix:
                 return

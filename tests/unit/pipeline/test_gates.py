@@ -20,6 +20,7 @@ from gitopsd.pipeline.gates import (
     evaluate_gates,
     first_refusal,
     is_plan_current,
+    lacks_approval,
 )
 from tests.support.runs import BYTES, KEY, NOON, run_at
 
@@ -226,3 +227,16 @@ def test_a_plan_counts_for_the_applied_set_it_was_made_against() -> None:
     assert not is_plan_current(first, replace(empty, applied=applied))
     assert not is_plan_current(later, empty)
     assert not is_plan_current(later, replace(empty, applied=other))
+
+
+@pytest.mark.parametrize(
+    "name,lacks",
+    [("approval", True), ("approval-2", True), ("prune", True), ("freeze", False), ("soak", False)],
+)
+def test_people_are_waited_for_where_their_votes_open_a_gate(name: str, lacks: bool) -> None:
+    """Approvals and large deletions wait for votes; other closed gates do not."""
+    closed = GateState(name, implicit=False, answer=Closed("closed", "open it"))
+    opened = GateState("approval", implicit=False, answer=Open())
+    assert lacks_approval([opened, closed]) is lacks
+    assert not lacks_approval([opened])
+    assert not lacks_approval([])

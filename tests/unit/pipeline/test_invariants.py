@@ -37,6 +37,8 @@ def variants(kind: RunKind, at: Position) -> Iterator[Run]:
         else:
             marks.append({"aborting": True, "failure": failure})
             marks.append({"aborting": True, "aborting_restore": True, "failure": failure})
+    if at is Step.GATE:
+        marks.append({"approved": True})
     for look, mark, (target, reason) in product(LastLook, marks, targets):
         restorable = {} if kind is RunKind.ROLLBACK else {"restore_target": target}
         yield replace(plain, last_look=look, no_restore=reason, **restorable, **mark)  # type: ignore[arg-type] # fields of Run by name

@@ -21,6 +21,7 @@ from gitopsd.pipeline.endings import Transition
 from gitopsd.pipeline.events import (
     AbortRequested,
     AppliedChanged,
+    ApprovalComplete,
     DeadlineReached,
     GateRefused,
     RollbackRequested,
@@ -229,6 +230,34 @@ def test_a_gate_that_stays_closed_expires() -> None:
     )
     quiet = decide(replace(run, waiting_for=""), DeadlineReached(at)).run
     assert quiet.failure == Failure("Expired", "its gates did not open in time", Step.GATE)
+
+
+def test_a_gate_that_lacks_no_approval_gets_a_time_of_its_own() -> None:
+    """A week from then, or what it had if that is longer; once, and its end is no expiry."""
+    run = run_at(ROLLOUT, Step.GATE)
+    at = NOON + SECOND
+    extended = decide(run, ApprovalComplete(at))
+    week = at + timedelta(days=7)
+    assert extended.run == replace(run, approved=True, step_deadline=week, version=4)
+    assert extended.commands == ()
+    again = decide(extended.run, ApprovalComplete(at + MINUTE))
+    assert again.run is extended.run
+    assert again.ignored == "its approvals were complete before"
+    assert decide(extended.run, DeadlineReached(NOON + MINUTE)).ignored
+    aborted(
+        decide(replace(run, approved=True, step_deadline=NOON), DeadlineReached(NOON)),
+        AbortReason.OVERDUE,
+        "its gates did not open in time",
+        Step.GATE,
+    )
+    longer = replace(run, step_deadline=NOON + timedelta(days=30))
+    assert decide(longer, ApprovalComplete(at)).run.step_deadline == longer.step_deadline
+
+
+def test_what_is_planned_anew_is_approved_anew() -> None:
+    """The time for approving counts again from the next time at the Gate."""
+    run = replace(run_at(ROLLOUT, Step.GATE), approved=True)
+    assert not decide(run, AppliedChanged(NOON)).run.approved
 
 
 def test_a_refusal_ends_the_run_with_its_reason() -> None:

@@ -193,6 +193,7 @@ def test_a_release_that_failed_without_bytes_is_not_tried_for_ever() -> None:
     [
         (AbortReason.REJECTED, False),
         (AbortReason.EXPIRED, False),
+        (AbortReason.OVERDUE, True),
         (AbortReason.REQUESTED, False),
         (AbortReason.SUPERSEDED, True),
         (AbortReason.QUARANTINED, True),

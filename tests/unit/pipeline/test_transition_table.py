@@ -28,6 +28,7 @@ from gitopsd.pipeline.commands import (
 from gitopsd.pipeline.events import (
     AbortRequested,
     AppliedChanged,
+    ApprovalComplete,
     DeadlineReached,
     Event,
     GateRefused,
@@ -67,6 +68,7 @@ EVENTS: Mapping[str, Event] = {
     "deadline": DeadlineReached(LATER),
     "early deadline": DeadlineReached(LATER - timedelta(microseconds=1)),
     "refused": GateRefused(NOON, "approval: rejected by maria"),
+    "approvals complete": ApprovalComplete(NOON),
     "applied changed": AppliedChanged(NOON),
     "superseded": Superseded(NOON, NEWER),
     "superseded, voted": Superseded(NOON, NEWER, vote_standing=True),
@@ -129,6 +131,7 @@ Rollback | {FRONT} | failed | Failed | \
 Sync | {FRONT} | failed | Failed | Reconsider Notify(on-health-degraded)
 
 Rollout | Gate | failed, refused, deadline | Aborted | Reconsider Notify(on-run-aborted)
+Rollout | Gate | approvals complete | - +approved |
 Rollout | Validate | applied changed | - | ExecuteStep
 Rollout | Diff Gate | applied changed | Validate | ExecuteStep
 
@@ -250,6 +253,7 @@ def say_change(before: Run, after: Run) -> str:
     words += ["+superseded"] if after.superseded_by != before.superseded_by else []
     words += ["+aborting"] if after.aborting != before.aborting else []
     words += ["+restore"] if after.aborting_restore != before.aborting_restore else []
+    words += ["+approved"] if after.approved != before.approved else []
     words += ["+redirect"] if after.redirect != before.redirect else []
     return " ".join(words)
 
