@@ -16,6 +16,7 @@ from gitopsd.adapters.clock import SystemClock
 from gitopsd.adapters.cluster.clusters import ConfiguredClusters
 from gitopsd.adapters.config_files.live import ConfigurationFiles
 from gitopsd.adapters.git.repositories import GitRepositories
+from gitopsd.adapters.kustomize.discovery import locate_program
 from gitopsd.adapters.kustomize.renderer import KustomizeRenderer
 from gitopsd.adapters.notify.by_type import NotifierByType
 from gitopsd.adapters.queue.in_process import InProcessDoorbell
@@ -23,6 +24,7 @@ from gitopsd.adapters.secret_files import load_secret
 from gitopsd.adapters.telemetry.logs import start_logging
 from gitopsd.adapters.telemetry.metrics import PrometheusTelemetry
 from gitopsd.adapters.telemetry.sentry import start_sentry, stop_sentry
+from gitopsd.adapters.telemetry.story import TellingStore
 from gitopsd.adapters.verify.http import HttpVerifier
 from gitopsd.domain.config import Configuration
 from gitopsd.domain.manifests import JsonObject
@@ -89,10 +91,13 @@ async def build(
         wrap: Puts something around the ports before anything uses them, e.g. a recorder.
 
     Raises:
-        PermanentError: The data directory is taken, a file cannot be used, the database is newer.
+        PermanentError: The data directory is taken, a file cannot be used, the database is newer,
+            or there is no renderer to work with.
         TemporaryError: The database does not answer.
     """
     start_logging(settings.log_format)
+    if work:
+        locate_program(_renderer_binary(settings))
     async with AsyncExitStack() as stack:
         start_sentry(settings.sentry.dsn.get_secret_value(), release=__version__)
         stack.callback(stop_sentry)
@@ -105,7 +110,7 @@ async def build(
         clock = SystemClock()
         changes = Changes(clock)
         telemetry = PrometheusTelemetry()
-        store = AnnouncingStore(MeasuringStore(opened, telemetry), changes)
+        store = AnnouncingStore(MeasuringStore(TellingStore(opened), telemetry), changes)
         known = await store.read(lambda tx: tuple(tx.specs.currents()))
         files = ConfigurationFiles(settings.config_dir, known=known)
         _refuse_broken_receivers(files.load().errors)
@@ -152,8 +157,7 @@ def _services(
     stack.push_async_callback(verifier.close)
     notifier = NotifierByType(clock)
     stack.push_async_callback(notifier.close)
-    binary = Path(settings.renderer) if settings.renderer else None
-    renderer = KustomizeRenderer(repositories, binary=binary)
+    renderer = KustomizeRenderer(repositories, binary=_renderer_binary(settings))
     stack.push_async_callback(renderer.close)
     repositories.on_change = renderer.expect
     return Services(
@@ -173,6 +177,10 @@ def _services(
     )
 
 
+def _renderer_binary(settings: Settings) -> Path | None:
+    return Path(settings.renderer) if settings.renderer else None
+
+
 def _doorbell(settings: Settings, clock: Clock) -> Doorbell:
     url = settings.redis_url.get_secret_value()
     if not url:
@@ -185,6 +193,8 @@ def _doorbell(settings: Settings, clock: Clock) -> Doorbell:
 async def _changes(files: ConfigurationFiles, clock: Clock) -> AsyncIterator[ConfigurationChange]:
     async for result in files.watch(clock):
         _log_problems(result.errors)
+        if not result.errors:
+            _LOG.info("the configuration changed, and all of it is in force")
         yield ConfigurationChange(confirmed=not result.held)
 
 

@@ -151,6 +151,12 @@ async def test_a_push_that_cannot_be_rendered_is_answered_from_end_to_end(site: 
     assert answer["state"] == "Failed"
     assert answer["reason"].startswith("overlays/staging/kustomization.yaml:1")
     assert waited.returncode == 1
+    story = [
+        json.loads(line) for line in site.log().read_text().splitlines() if line.startswith("{")
+    ]
+    told = {line["trigger"]: line for line in story if line.get("application") == "shop"}
+    assert told["on-release-created"]["level"] == "info"
+    assert told["on-run-started"]["stage"] == "staging"
 
 
 async def test_health_metrics_and_version_are_open_and_nothing_else(site: Site) -> None:
@@ -178,6 +184,16 @@ def test_a_receiver_without_its_secret_stops_the_start(site: Site) -> None:
     assert ran.returncode == 2
     assert "receivers/github.yaml" in ran.stderr
     assert "secret" in ran.stderr
+
+
+def test_no_renderer_stops_the_start(site: Site) -> None:
+    """A worker without kustomize could do nothing; the sentence names the setting."""
+    ran = site.run("serve", environment={"GITOPSD_RENDERER": "/nowhere/kustomize"})
+
+    assert ran.returncode == 2
+    assert "/nowhere/kustomize does not exist" in ran.stderr
+    assert "GITOPSD_RENDERER" in ran.stderr
+    assert not (site.directory / "data").exists()
 
 
 @pytest.mark.parametrize("part", [("serve", "--no-worker"), ("worker",)])
@@ -266,6 +282,13 @@ def test_the_configuration_is_read_again_while_it_runs(site: Site) -> None:
         within=timedelta(seconds=20),
     )
     listed = json.loads(site.run("get", "stages", "-o", "json").stdout)["items"]
+    told = len(site.log().read_text())
+    file.write_text(good)
+    wait_until(
+        lambda: "all of it is in force" in site.log().read_text()[told:],
+        what="the end of the problem",
+        within=timedelta(seconds=20),
+    )
 
     assert [row["name"] for row in listed if not row["retiredAt"]] == ["testing"]
     assert "configuration file is not used" in site.log().read_text()

@@ -206,7 +206,9 @@ class ConfigurationFiles:
                 file=str(self._directory / folder),
                 path="",
                 problem=f"the folder cannot be read: {why}",
-                remedy="What it said before still counts. Let gitopsd read it",
+                remedy="What it said before still counts. Let gitopsd read it"
+                if folder or self._accepted
+                else "Make it, or set GITOPSD_CONFIG_DIR to the folder that you mean",
             )
             for folder, why in sorted(content.unreadable_folders.items())
         ]

