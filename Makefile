@@ -41,8 +41,9 @@ types: $(STAMP) ## Check types (mypy, strict)
 servers: ## Install the servers that the tests start (Debian, Ubuntu; as root)
 	sh tools/install-servers.sh
 
-envtest: ## Build etcd and the Kubernetes control plane for the tests (once)
+envtest: ## Build etcd, the Kubernetes control plane and helm for the tests (once)
 	sh tests/envtest/build.sh
+	sh tests/envtest/build.sh helm
 
 test: $(STAMP) servers envtest ## Run every test there is
 	$(PYTEST) --junitxml=build/junit/tests.xml $(ARGS)

@@ -1,13 +1,14 @@
 #!/bin/sh
-# Builds the control plane that tests/cluster runs against: etcd, kube-apiserver,
-# kube-controller-manager and kube-scheduler, from the Go modules beside this file.
+# Builds what the tests need that no package holds, from the Go modules beside this file: the
+# control plane that tests/cluster runs against (etcd, kube-apiserver, kube-controller-manager and
+# kube-scheduler), or helm.
 #
-#   build.sh           builds what is missing; the last line printed is the directory
-#   build.sh --where   prints the directory and builds nothing; fails when it is not built
+#   build.sh [helm]           builds what is missing; the last line printed is the directory
+#   build.sh [helm] --where   prints the directory and builds nothing; fails when it is not built
 #
 # The result is kept in ${XDG_CACHE_HOME:-$HOME/.cache}/gitopsd/envtest/<key>, where <key> is
 # the SHA-256 of everything that decides it, so that the next clone finds it.
-# KUBEBUILDER_ASSETS names a directory to use instead: nothing is built then.
+# KUBEBUILDER_ASSETS names a directory to use instead of building the control plane.
 set -eu
 
 # The commit and date that the release in kubernetes/go.mod was made from: the proxy that serves
@@ -16,18 +17,24 @@ kubernetes_commit=f78e722310e50bcaca9276be22276d9e91d91308
 kubernetes_date=2026-09-23T17:10:04Z
 
 here=$(cd "$(dirname "$0")" && pwd)
-servers="etcd kube-apiserver kube-controller-manager kube-scheduler"
+if [ "${1:-}" = helm ]; then
+    shift
+    what="helm" part=helm modules="helm" programs="helm"
+else
+    what="the Kubernetes control plane" part= modules="etcd kubernetes"
+    programs="etcd kube-apiserver kube-controller-manager kube-scheduler"
+fi
 
 say() { printf 'envtest: %s\n' "$*" >&2; }
 fail() { say "$*"; exit 1; }
 
 missing_in() {
-    for server in $servers; do
-        [ -x "$1/$server" ] || { printf '%s' "$server"; return; }
+    for program in $programs; do
+        [ -x "$1/$program" ] || { printf '%s' "$program"; return; }
     done
 }
 
-if [ -n "${KUBEBUILDER_ASSETS:-}" ]; then
+if [ -z "$part" ] && [ -n "${KUBEBUILDER_ASSETS:-}" ]; then
     missing=$(missing_in "$KUBEBUILDER_ASSETS")
     [ -z "$missing" ] || fail "KUBEBUILDER_ASSETS=$KUBEBUILDER_ASSETS has no executable $missing; put it there or unset the variable"
     printf '%s\n' "$KUBEBUILDER_ASSETS"
@@ -35,7 +42,7 @@ if [ -n "${KUBEBUILDER_ASSETS:-}" ]; then
 fi
 
 cd "$here"
-key=$(cat build.sh */go.mod */go.sum */main.go | sha256sum | cut -c1-64)
+key=$({ cat build.sh; for module in $modules; do cat "$module"/*; done; } | sha256sum | cut -c1-64)
 parent=${XDG_CACHE_HOME:-$HOME/.cache}/gitopsd/envtest
 target=$parent/$key
 
@@ -44,7 +51,7 @@ if [ -z "$(missing_in "$target")" ]; then
     exit 0
 fi
 if [ "${1:-}" = --where ]; then
-    fail "the control plane for the tests is not built yet; build it with: make envtest"
+    fail "$what for the tests is not built yet; build it with: make envtest"
 fi
 
 command -v go >/dev/null || fail "no go command found: install Go $(sed -n 's/^go //p' kubernetes/go.mod) or newer"
@@ -52,21 +59,9 @@ mkdir -p "$parent"
 
 # A second build of the same thing waits for the first and then finds it done.
 if [ -z "${GITOPSD_ENVTEST_LOCKED:-}" ]; then
-    say "building the Kubernetes control plane from source (once, some minutes)"
-    exec env GITOPSD_ENVTEST_LOCKED=1 flock "$parent/lock" sh "$here/build.sh" "$@"
+    say "building $what from source (once, some minutes)"
+    exec env GITOPSD_ENVTEST_LOCKED=1 flock "$parent/lock" sh "$here/build.sh" $part "$@"
 fi
-
-version=$(sed -n 's/^[[:space:]]*k8s\.io\/kubernetes \(v[^ ]*\)$/\1/p' kubernetes/go.mod)
-[ -n "$version" ] || fail "kubernetes/go.mod names no version of k8s.io/kubernetes"
-major=${version#v}; major=${major%%.*}
-minor=${version#v*.}; minor=${minor%%.*}
-
-stamp="-s -w"
-for package in k8s.io/component-base/version k8s.io/client-go/pkg/version; do
-    stamp="$stamp -X $package.gitVersion=$version -X $package.gitMajor=$major -X $package.gitMinor=$minor"
-    stamp="$stamp -X $package.gitCommit=$kubernetes_commit -X $package.gitTreeState=clean"
-    stamp="$stamp -X $package.buildDate=$kubernetes_date"
-done
 
 # Both shorten the build a little: compilers are short-lived and need not collect garbage often,
 # and debugging information would only be dropped by the linker (-s -w).
@@ -78,13 +73,34 @@ trap 'exit 130' INT TERM
 started=$(date +%s)
 elapsed() { echo $(($(date +%s) - started)); }
 
-say "[$(elapsed) s] etcd"
-(cd etcd && go build $flags -ldflags "-s -w" -o "$work/etcd" .)
-say "[$(elapsed) s] kube-apiserver, kube-controller-manager, kube-scheduler $version"
-(cd kubernetes && go build $flags -ldflags "$stamp" -o "$work/kubernetes" .)
-for server in kube-apiserver kube-controller-manager kube-scheduler; do
-    ln -s kubernetes "$work/$server"
-done
+build_helm() {
+    say "[$(elapsed) s] helm"
+    (cd helm && go build $flags -ldflags "-s -w" -o "$work/helm" helm.sh/helm/v4/cmd/helm)
+}
+
+build_control_plane() {
+    version=$(sed -n 's/^[[:space:]]*k8s\.io\/kubernetes \(v[^ ]*\)$/\1/p' kubernetes/go.mod)
+    [ -n "$version" ] || fail "kubernetes/go.mod names no version of k8s.io/kubernetes"
+    major=${version#v}; major=${major%%.*}
+    minor=${version#v*.}; minor=${minor%%.*}
+
+    stamp="-s -w"
+    for package in k8s.io/component-base/version k8s.io/client-go/pkg/version; do
+        stamp="$stamp -X $package.gitVersion=$version -X $package.gitMajor=$major -X $package.gitMinor=$minor"
+        stamp="$stamp -X $package.gitCommit=$kubernetes_commit -X $package.gitTreeState=clean"
+        stamp="$stamp -X $package.buildDate=$kubernetes_date"
+    done
+
+    say "[$(elapsed) s] etcd"
+    (cd etcd && go build $flags -ldflags "-s -w" -o "$work/etcd" .)
+    say "[$(elapsed) s] kube-apiserver, kube-controller-manager, kube-scheduler $version"
+    (cd kubernetes && go build $flags -ldflags "$stamp" -o "$work/kubernetes" .)
+    for server in kube-apiserver kube-controller-manager kube-scheduler; do
+        ln -s kubernetes "$work/$server"
+    done
+}
+
+"build_${part:-control_plane}"
 
 chmod 755 "$work"
 rm -rf "$target"
