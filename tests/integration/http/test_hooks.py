@@ -6,8 +6,9 @@ import asyncio
 import contextlib
 import io
 import json
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Callable
 from dataclasses import dataclass, replace
+from datetime import datetime, timedelta
 
 import aiohttp
 import pytest
@@ -18,6 +19,7 @@ from gitopsd.domain.sources import Delivery, ReceiverName
 from gitopsd.domain.work import Page
 from gitopsd.entrypoints.http.limits import Rate
 from gitopsd.errors import TemporaryError
+from gitopsd.webhooks.signatures import compute_standard_signature
 from tests.support.deliveries import sign
 from tests.support.engine_world import MAIN, REPO, SECRET, STAGING, deployment
 from tests.support.http_world import IMAGE, HttpWorld, send_raw, serving_world
@@ -287,26 +289,51 @@ async def _dead(http: HttpWorld) -> bool:
     return [row.state.value for row in await stored(http)] == ["DeadLettered"]
 
 
-async def test_a_generic_receiver_takes_standard_webhooks() -> None:
-    """A second receiver with another format lives beside the first."""
+def _own_headers(body: bytes, _: datetime) -> dict[str, str]:
+    return {"X-Gitopsd-Delivery": "build-1", "X-Gitopsd-Signature-256": sign(SECRET, body)}
+
+
+def _standard_headers(body: bytes, now: datetime) -> dict[str, str]:
+    return {
+        "Webhook-Id": "msg_1",
+        "Webhook-Timestamp": str(int(now.timestamp())),
+        "Webhook-Signature": compute_standard_signature(SECRET, "msg_1", now, body),
+    }
+
+
+def _late_headers(body: bytes, now: datetime) -> dict[str, str]:
+    return _standard_headers(body, now - timedelta(minutes=6))
+
+
+@pytest.mark.parametrize(
+    "headers,status,key",
+    [(_own_headers, 202, "build-1"), (_standard_headers, 202, "msg_1"), (_late_headers, 401, "")],
+    ids=["own", "standard", "replayed"],
+)
+async def test_a_generic_receiver_takes_whoever_can_sign(
+    headers: Callable[[bytes, datetime], dict[str, str]], status: int, key: str
+) -> None:
+    """With gitopsd's own header or those of Standard Webhooks, in time, beside other receivers."""
     name = ReceiverName("ci")
-    body = json.dumps({"event": "push", "repository": REPO, "ref": MAIN}).encode()
-    async with serving_world(run=False) as http:
+    async with serving_world() as http:
         configuration = http.world.configuration[0]
         spec = ReceiverSpec(name, ReceiverType.GENERIC, ("secret",))
         http.world.configuration[0] = replace(
             configuration, receivers={**configuration.receivers, name: spec}
         )
-        signed = await deliver(
-            http,
-            body,
-            {"Content-Type": "application/json", "X-Gitopsd-Signature-256": sign(SECRET, body)},
-            receiver="ci",
-        )
+        sha = await http.world.push("one", deployment(IMAGE), hint=False)
+        push = {"event": "push", "repository": REPO, "ref": MAIN, "after": sha}
+        body = json.dumps(push).encode()
+        signed = {"Content-Type": "application/json", **headers(body, http.world.clock.now())}
+        told = await deliver(http, body, signed, receiver="ci")
         unsigned = await deliver(http, body, {}, receiver="ci")
+        if status == 202:
+            await http.world.until(lambda: _has_run(http), "a run in staging")
+        rows = await stored(http)
 
-    assert signed.status == 202
-    assert unsigned.status == 401
+    assert (told.status, unsigned.status) == (status, 401)
+    assert [row.key for row in rows] == ([key] if key else [])
+    assert not [header for row in rows for header, _ in row.headers if "signature" in header]
 
 
 async def test_senders_do_not_wait_for_each_other() -> None:
