@@ -105,6 +105,9 @@ class Releases(Protocol):
     def get(self, release: ReleaseId) -> Release | None:
         """Read one."""
 
+    def get_many(self, releases: Iterable[ReleaseId]) -> Mapping[ReleaseId, Release]:
+        """Read several at once; those that are not there are left out."""
+
     def page(self, application: ApplicationName, page: Page) -> Sequence[Release]:
         """List an application's releases, last offered first."""
 

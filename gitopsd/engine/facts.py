@@ -56,6 +56,7 @@ def load_selection_facts(
     offers = tuple(tx.releases.offers(line, OFFERS_CONSIDERED))
     running = newest_verification(tx, stage.key, destination_of(spec))
     waiting = tx.runs.get(stage.next) if stage.next is not None else None
+    quarantines = tuple(tx.quarantines.in_force(stage.key))
     return SelectionFacts(
         now=tx.now,
         stage=stage,
@@ -66,8 +67,8 @@ def load_selection_facts(
             for name in spec.after
         },
         renderings=tx.releases.renderings(stage.key),
-        release_images=_images_of(tx, offers),
-        quarantines=tuple(tx.quarantines.in_force(stage.key)),
+        release_images=_images_of(tx, offers) if any(one.images for one in quarantines) else {},
+        quarantines=quarantines,
         running=running.release if running is not None else None,
         running_rendered=running.rendered if running is not None else None,
         last_runs=tx.runs.last_rollouts(stage.key),
@@ -78,12 +79,9 @@ def load_selection_facts(
 
 
 def _images_of(tx: Transaction, offers: Sequence[Offer]) -> Mapping[ReleaseId, tuple[Digest, ...]]:
-    releases = (tx.releases.get(offer.release) for offer in offers)
-    return {
-        release.id: tuple(release.images.values())
-        for release in releases
-        if release is not None and release.images
-    }
+    """Read the images that releases carry; asked for only while an image is in quarantine."""
+    releases = tx.releases.get_many(offer.release for offer in offers)
+    return {name: tuple(one.images.values()) for name, one in releases.items() if one.images}
 
 
 def load_gate_facts(

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from datetime import datetime
 
 import sqlalchemy as sa
@@ -30,6 +30,9 @@ _RELEASE = codec_of(Release)
 _ADD = insert_new(releases, "id")
 _ADD_IMAGE = insert_new(release_images, "digest", "release")
 _GET = sa.select(releases.c.doc).where(releases.c.id == sa.bindparam("of"))
+_GET_MANY = sa.select(releases.c.doc).where(
+    releases.c.id.in_(sa.bindparam("several", expanding=True))
+)
 _OFFERED = (
     sa.update(releases)
     .where(releases.c.id == sa.bindparam("of"))
@@ -91,6 +94,12 @@ class SqlReleases:
         """Read one."""
         row = self._session.first(_GET, of=release)
         return None if row is None else _RELEASE.decode(row.doc)
+
+    def get_many(self, releases: Iterable[ReleaseId]) -> Mapping[ReleaseId, Release]:
+        """Read several at once; those that are not there are left out."""
+        wanted = list(dict.fromkeys(releases))
+        rows = self._session.rows(_GET_MANY, several=wanted) if wanted else ()
+        return {release.id: release for release in (_RELEASE.decode(row.doc) for row in rows)}
 
     def page(self, application: ApplicationName, page: Page) -> Sequence[Release]:
         """List an application's releases, last offered first, then those never offered.

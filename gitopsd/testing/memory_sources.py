@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from datetime import datetime
 
@@ -138,6 +138,11 @@ class MemoryReleases:
     def get(self, release: ReleaseId) -> Release | None:
         """Read one."""
         return self._rows.get(release)
+
+    def get_many(self, releases: Iterable[ReleaseId]) -> Mapping[ReleaseId, Release]:
+        """Read several at once; those that are not there are left out."""
+        found = (self._rows.get(one) for one in releases)
+        return {release.id: release for release in found if release is not None}
 
     def page(self, application: ApplicationName, page: Page) -> Sequence[Release]:
         """List an application's releases, last offered first, then those never offered."""

@@ -56,6 +56,19 @@ async def test_a_release_comes_back_as_it_was_stored(store: Store) -> None:
     assert await store.read(lambda tx: tx.releases.get(TWO)) is None
 
 
+async def test_several_releases_are_read_at_once(store: Store) -> None:
+    """Each as it was stored, named twice or not; one that is not there is left out."""
+    stored = [release(name, images={"api": digest_of(name)}) for name in (ONE, TWO, THREE)]
+    await each(store, stored, lambda tx, one: tx.releases.add(one))
+    unknown = ReleaseId("r-unknown")
+
+    found = await store.read(lambda tx: tx.releases.get_many([THREE, unknown, ONE, THREE]))
+    none = await store.read(lambda tx: tx.releases.get_many([]))
+
+    assert dict(found) == {ONE: stored[0], THREE: stored[2]}
+    assert dict(none) == {}
+
+
 async def test_offers_are_numbered_over_all_lines(store: Store) -> None:
     """The number grows by one with each offer of the installation."""
     offers = [
