@@ -7,6 +7,7 @@ the schema itself tells is filled in before (`decoding`).
 
 from __future__ import annotations
 
+import base64
 from collections.abc import Callable, Mapping
 from typing import TypeAlias
 
@@ -207,6 +208,16 @@ def _service(service: Struct) -> None:
         spec.setdefault("allocateLoadBalancerNodePorts", True)
 
 
+def _secret(secret: Struct) -> None:
+    if not secret.get("type"):
+        secret["type"] = "Opaque"
+    texts = secret.pop("stringData", None)
+    if isinstance(texts, Mapping) and texts:
+        data = part(secret, "data")
+        for name, text in texts.items():
+            data[name] = base64.b64encode(str(text).encode()).decode("ascii")
+
+
 def _namespace(namespace: Struct) -> None:
     metadata = part(namespace, "metadata")
     name = text_at(metadata, "name")
@@ -333,7 +344,7 @@ DEFAULTS: Mapping[str, Default] = {
     f"{_CORE}PodStatus": _pod_status,
     f"{_CORE}Service": _service,
     f"{_CORE}EndpointPort": _tcp,
-    f"{_CORE}Secret": filled(type="Opaque"),
+    f"{_CORE}Secret": _secret,
     f"{_CORE}PersistentVolumeSpec": filled(
         persistentVolumeReclaimPolicy="Retain", volumeMode="Filesystem"
     ),
