@@ -175,21 +175,19 @@ class _Listing:
     Attributes:
         path: Its list.
         columns: Its table.
-        paged: Whether it comes in pages.
     """
 
     path: str
     columns: Sequence[Column]
-    paged: bool = True
 
 
 _PLAIN = {
     Kind.APPROVALS: _Listing("/approvals", _APPROVALS),
     Kind.QUARANTINES: _Listing("/quarantines", QUARANTINES),
-    Kind.FREEZES: _Listing("/freezes", _FREEZES, paged=False),
+    Kind.FREEZES: _Listing("/freezes", _FREEZES),
     Kind.DELIVERIES: _Listing("/deliveries", _DELIVERIES),
     Kind.AUDIT: _Listing("/audit", _AUDIT),
-    Kind.TOKENS: _Listing("/tokens", TOKENS, paged=False),
+    Kind.TOKENS: _Listing("/tokens", TOKENS),
 }
 
 
@@ -208,12 +206,7 @@ def get(
     client = make_client(server, token_file)
     listing = _PLAIN.get(kind)
     if listing is not None:
-        rows = (
-            client.list_all(listing.path, limit)
-            if listing.paged
-            else client.get(listing.path)["items"][:limit]
-        )
-        show_rows(rows, listing.columns, output)
+        show_rows(client.list_all(listing.path, limit), listing.columns, output)
     elif kind in (Kind.APPLICATIONS, Kind.STAGES):
         _get_stages(client, kind, name, limit, output)
     else:

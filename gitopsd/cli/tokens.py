@@ -13,6 +13,8 @@ from gitopsd.cli.printing import Form, Output, Server, TokenFile, say, show_docu
 from gitopsd.cli.reading import TOKENS
 from gitopsd.cli.spans import parse_seconds
 
+_ALL = 10_000
+
 token = typer.Typer(help="Make, list and revoke API tokens.")
 
 
@@ -72,7 +74,8 @@ def list_tokens(
     token_file: TokenFile = "",
 ) -> None:
     """List tokens, without their secrets."""
-    show_rows(make_client(server, token_file).get("/tokens")["items"], TOKENS, output)
+    rows = make_client(server, token_file).list_all("/tokens", _ALL)
+    show_rows(rows, TOKENS, output)
 
 
 @token.command()

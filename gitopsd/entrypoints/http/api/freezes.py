@@ -8,8 +8,8 @@ from pydantic import Field
 
 from gitopsd.domain.stages import Freeze
 from gitopsd.engine.freezing import find_freeze, freeze, thaw
-from gitopsd.entrypoints.http.api.results import answer_result, expect, not_found
-from gitopsd.entrypoints.http.models import Done, Model
+from gitopsd.entrypoints.http.api.results import answer_result, expect, not_found, slice_page
+from gitopsd.entrypoints.http.models import Done, Model, PageQuery
 from gitopsd.entrypoints.http.permissions import Access
 from gitopsd.entrypoints.http.problems import ProblemError
 from gitopsd.entrypoints.http.routes import Answer, Call, Route, forbidden
@@ -33,6 +33,7 @@ class FreezeList(Model):
     """Freezes, newest first."""
 
     items: list[FreezeView]
+    next: str | None = Field(None, description="Cursor of the next page; null at the end.")
 
 
 class FreezeBody(Model):
@@ -52,7 +53,9 @@ async def list_freezes(call: Call) -> Answer:
             {row.id for row in tx.records.freezes(in_force=True)},
         )
     )
-    return FreezeList(items=[_view(row, in_force=row.id in in_force) for row in rows])
+    kept, following = slice_page(rows, expect(PageQuery, call.query), lambda row: row.id)
+    items = [_view(row, in_force=row.id in in_force) for row in kept]
+    return FreezeList(items=items, next=following)
 
 
 async def create(call: Call) -> Answer:
@@ -116,6 +119,7 @@ ROUTES = (
         Access.READ,
         "List freezes, newest first, ended ones too.",
         answer=FreezeList,
+        query=PageQuery,
     ),
     Route(
         "POST",

@@ -26,6 +26,17 @@ def cut_page(
     return kept, cursor(kept[-1])
 
 
+def slice_page(
+    rows: Sequence[R], query: PageQuery, cursor: Callable[[R], str]
+) -> tuple[Sequence[R], str | None]:
+    """Cut a page out of all rows, as `cut_page` does; a cursor that names no row ends the list."""
+    names = [cursor(row) for row in rows]
+    if query.before:
+        start = names.index(query.before) + 1 if query.before in names else len(rows)
+        rows = rows[start:]
+    return cut_page(rows[: query.limit + 1], query, cursor)
+
+
 def answer_result(result: ActionResult) -> Done:
     """Turn what came of an action into the answer.
 

@@ -11,8 +11,8 @@ from pydantic import Field
 from gitopsd.domain.work import AuditEntry, Token
 from gitopsd.engine.actors import ActionDone, ActionRefused, ActionResult, recall, remember
 from gitopsd.engine.transactions import retry_conflicts
-from gitopsd.entrypoints.http.api.results import answer_result, expect
-from gitopsd.entrypoints.http.models import Done, Model
+from gitopsd.entrypoints.http.api.results import answer_result, expect, slice_page
+from gitopsd.entrypoints.http.models import Done, Model, PageQuery
 from gitopsd.entrypoints.http.permissions import Access
 from gitopsd.entrypoints.http.problems import ProblemError
 from gitopsd.entrypoints.http.routes import Answer, Call, Route
@@ -38,6 +38,7 @@ class TokenList(Model):
     """Tokens, newest first."""
 
     items: list[TokenView]
+    next: str | None = Field(None, description="Cursor of the next page; null at the end.")
 
 
 class NewTokenView(TokenView):
@@ -59,7 +60,8 @@ class TokenBody(Model):
 async def list_tokens(call: Call) -> Answer:
     """List tokens."""
     rows = await call.service.services.store.read(lambda tx: tuple(tx.records.tokens()))
-    return TokenList(items=[_view(row) for row in rows])
+    kept, following = slice_page(rows, expect(PageQuery, call.query), lambda row: row.id)
+    return TokenList(items=[_view(row) for row in kept], next=following)
 
 
 async def create(call: Call) -> Answer:
@@ -104,13 +106,18 @@ async def revoke(call: Call) -> Answer:
     wanted = call.path["token"]
 
     def work(tx: Transaction) -> ActionResult:
+        earlier = recall(tx, call.actor)
+        if earlier is not None:
+            return earlier
         found = next((one for one in tx.records.tokens() if one.id == wanted), None)
         if found is None:
             return ActionRefused(404, f"there is no token {wanted}")
         if found.revoked_at is None:
             tx.records.save_token(replace(found, revoked_at=tx.now))
             _audit(tx, call, "revoke-token", wanted)
-        return ActionDone(f"token {wanted} of {found.subject} is revoked", made=wanted)
+        done = ActionDone(f"token {wanted} of {found.subject} is revoked", made=wanted)
+        remember(tx, call.actor, done)
+        return done
 
     return answer_result(await retry_conflicts(call.service.services.store, work))
 
@@ -141,6 +148,7 @@ ROUTES = (
         Access.ADMIN,
         "List tokens, without their secrets.",
         answer=TokenList,
+        query=PageQuery,
         everywhere=True,
     ),
     Route(
