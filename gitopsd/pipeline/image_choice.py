@@ -57,14 +57,12 @@ class ImageChoice:
 
 def may_want(policy: ImagePolicy, tag: str) -> bool:
     """Tell whether a policy could choose a tag."""
-    match policy:
-        case SemverPolicy():
-            version = parse_version(tag)
-            return version is not None and _range_of(policy).holds(version)
-        case NewestPolicy():
-            return matches(policy.tags, tag) and not _SIGNATURE.fullmatch(tag)
-        case DigestPolicy():
-            return policy.tag == tag
+    if isinstance(policy, SemverPolicy):
+        version = parse_version(tag)
+        return version is not None and _range_of(policy).holds(version)
+    if isinstance(policy, NewestPolicy):
+        return matches(policy.tags, tag) and not _SIGNATURE.fullmatch(tag)
+    return policy.tag == tag
 
 
 def select_tags(policy: ImagePolicy, tags: Iterable[str]) -> tuple[str, ...]:
@@ -96,14 +94,13 @@ def rank(
             to, so that there is something to fall back to.
     """
     now = list(found)
-    match policy:
-        case SemverPolicy():
-            now.sort(key=lambda one: (_version_of(one.tag), _natural(one.tag)), reverse=True)
-        case NewestPolicy():
-            now.sort(key=lambda one: (one.created or _NEVER, _natural(one.tag)), reverse=True)
-        case DigestPolicy():
-            known = {one.digest for one in now}
-            now += [one for one in before if one.digest not in known] if now else before
+    if isinstance(policy, SemverPolicy):
+        now.sort(key=lambda one: (_version_of(one.tag), _natural(one.tag)), reverse=True)
+    elif isinstance(policy, NewestPolicy):
+        now.sort(key=lambda one: (one.created or _NEVER, _natural(one.tag)), reverse=True)
+    else:
+        known = {one.digest for one in now}
+        now += [one for one in before if one.digest not in known] if now else before
     return tuple(now[:KEPT])
 
 

@@ -26,12 +26,12 @@ from gitopsd.domain.config import (
     ApplicationSpec,
     ChannelSpec,
     ClusterSpec,
-    People,
     ProjectSpec,
     ReceiverSpec,
     RegistrySpec,
     RepositorySpec,
 )
+from gitopsd.domain.people import People
 from gitopsd.errors import ConfigError
 
 MAX_FILE_BYTES = 1_048_576

@@ -13,12 +13,12 @@ from gitopsd.domain.config import (
     ChannelSpec,
     ClusterSpec,
     Configuration,
-    People,
     ProjectSpec,
     ReceiverSpec,
     RegistrySpec,
     RepositorySpec,
 )
+from gitopsd.domain.people import People
 from gitopsd.errors import ConfigError
 
 MASS_REMOVAL_FILES = 3

@@ -21,15 +21,13 @@ from gitopsd.domain.config import (
     ChannelSpec,
     ChannelType,
     ClusterSpec,
-    People,
-    Person,
     ProjectSpec,
     ReceiverSpec,
     ReceiverType,
     RepositorySpec,
-    RoleBinding,
     Subscription,
 )
+from gitopsd.domain.people import People, Person, RoleBinding
 from gitopsd.domain.sources import ReceiverName
 
 ApiVersion: TypeAlias = Literal["gitopsd.io/v1"]

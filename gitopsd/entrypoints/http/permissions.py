@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from enum import Enum
 
-from gitopsd.domain.config import People
+from gitopsd.domain.people import People
 from gitopsd.domain.work import Token
 
 

@@ -8,7 +8,7 @@ from datetime import timedelta
 import pytest
 from aiohttp import web
 
-from gitopsd.domain.config import People, Person, RoleBinding
+from gitopsd.domain.people import People, Person, RoleBinding
 from gitopsd.entrypoints.http.api.all_routes import ROUTES
 from gitopsd.entrypoints.http.permissions import Access
 from gitopsd.entrypoints.http.problems import ProblemError

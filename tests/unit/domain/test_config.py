@@ -29,3 +29,12 @@ def test_a_stage_follows_its_own_branch_or_the_files() -> None:
     """A branch of its own makes it an entry with a line of its own."""
     assert SHOP.ref_of(EUROPE) == EU
     assert SHOP.ref_of(STAGING) == MAIN
+
+
+def test_an_application_follows_the_branches_that_its_stages_take() -> None:
+    """The file's own branch counts where a stage takes it, and in its own repository."""
+    repo = SHOP.source.repo
+    alone = replace(SHOP, stages=(EUROPE,))
+    assert [SHOP.follows(repo, ref) for ref in (MAIN, EU)] == [True, True]
+    assert [alone.follows(repo, ref) for ref in (MAIN, EU)] == [False, True]
+    assert not SHOP.follows(RepoURL("https://git.example/another.git"), MAIN)

@@ -6,7 +6,7 @@ from datetime import UTC, datetime
 
 import pytest
 
-from gitopsd.domain.config import People, Person, RoleBinding
+from gitopsd.domain.people import People, Person, RoleBinding
 from gitopsd.domain.work import Token
 from gitopsd.entrypoints.http.permissions import Access, compute_principal
 
