@@ -132,6 +132,7 @@ class Run:
         approved: Gate: whether no approval is missing any more; its deadline is no longer theirs.
         restore_target: What a failure restores; stored when Prepare is commanded.
         no_restore: Why a failure restores nothing; stored with `restore_target`, one of both set.
+        watched: Rollback: whether it undoes what had succeeded, within its watch window.
         requested_by: Subject who asked for it; empty when gitopsd decided.
         attempt_number: Which attempt of this release in this stage it is, from 1.
         last_look: What the last look said.
@@ -170,6 +171,7 @@ class Run:
     approved: bool = False
     restore_target: RestoreTarget | None = None
     no_restore: StallReason | None = None
+    watched: bool = False
     requested_by: str = ""
     attempt_number: int = 1
     last_look: LastLook = LastLook.NONE

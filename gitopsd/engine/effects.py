@@ -201,21 +201,28 @@ def mark_stalled(
     run: Run | None = None,
     fence: int = 0,
 ) -> None:
-    """Call a person for a stage; a reason that closes gates is never replaced by a milder one.
+    """Call a person for a stage.
 
     Safe to repeat: the same reason keeps its first time and pages nobody twice.
     """
-    stage = tx.stages.get(key)
-    if stage is None:
-        return
-    held = stage.stall
-    if held is not None and held.reason.closes_gates and not reason.closes_gates:
-        return
-    if held is not None and held.reason is reason:
-        return
     stall = Stall(reason, message, tx.now, run.id if run else None, fence)
+    if put_stall(tx, key, stall):
+        notify(tx, run, Trigger.STALLED, message, config, stage=key)
+
+
+def put_stall(tx: Transaction, key: StageKey, stall: Stall) -> bool:
+    """Stall a stage without calling anybody; returns whether that is news.
+
+    A reason that closes gates is never replaced by a milder one. Safe to repeat: the same reason
+    keeps its first time.
+    """
+    stage = tx.stages.get(key)
+    held = stage.stall if stage is not None else None
+    milder = held is not None and held.reason.closes_gates and not stall.reason.closes_gates
+    if stage is None or milder or (held is not None and held.reason is stall.reason):
+        return False
     tx.stages.save(replace(stage, stall=stall))
-    notify(tx, run, Trigger.STALLED, message, config, stage=key)
+    return True
 
 
 def watch_for_loop(tx: Transaction, run: Run, config: Configuration) -> None:

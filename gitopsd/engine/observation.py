@@ -5,15 +5,21 @@ from __future__ import annotations
 from dataclasses import replace
 from datetime import datetime, timedelta
 
-from gitopsd.domain.config import Configuration
+from gitopsd.domain.config import Configuration, StageSpec
 from gitopsd.domain.manifests import Health
 from gitopsd.domain.releases import StageKey
 from gitopsd.domain.runs import CommandId, Run, RunId, RunKind, Step
-from gitopsd.domain.stages import Observation
-from gitopsd.domain.verifications import Quarantine, RestoreTarget
-from gitopsd.domain.work import WorkItem
+from gitopsd.domain.stages import Observation, Stage, Stall
+from gitopsd.domain.verifications import Quarantine, RestoreTarget, StallReason
+from gitopsd.domain.work import Page, WorkItem
 from gitopsd.engine.admission import admit, settle
-from gitopsd.engine.effects import LOOP_WINDOW, mark_stalled, stage_spec_of, watch_for_loop
+from gitopsd.engine.effects import (
+    LOOP_WINDOW,
+    mark_stalled,
+    put_stall,
+    stage_spec_of,
+    watch_for_loop,
+)
 from gitopsd.engine.facts import restore_facts
 from gitopsd.engine.looking import Sight, look_at
 from gitopsd.engine.notifications import notify
@@ -27,7 +33,8 @@ from gitopsd.pipeline.rollback import decide_watch_failure
 from gitopsd.store_ports import Transaction
 
 CLUSTER_WINDOW = timedelta(minutes=10)
-"""Three watch-window rollbacks that want to start on a cluster within this time stop them all."""
+"""From the third watch-window rollback that wants to start on a cluster within this time on, none
+does; those that have begun go on."""
 
 
 def load_applied(tx: Transaction, services: Services, key: StageKey) -> StepContext | None:
@@ -136,7 +143,9 @@ def _fail_in_watch(tx: Transaction, run: Run, sight: Sight, config: Configuratio
                 f"q-{run.id}", run.stage, run.rendered, (), run.release, sight.message, tx.now
             )
         )
-    if decision.stall is not None:
+    if decision.stall is StallReason.CLUSTER_TROUBLE:
+        _stall_for_cluster(tx, run, f"{decision.reason}: {sight.message}", config)
+    elif decision.stall is not None:
         mark_stalled(tx, run.stage, decision.stall, sight.message, config, run=run)
     notify(tx, run, Trigger.HEALTH_DEGRADED, sight.message, config)
     if decision.rollback is not None:
@@ -163,17 +172,52 @@ def _watch_facts(tx: Transaction, run: Run) -> WatchFacts | None:
         restore=restore,
         front_run=tx.runs.get(stage.front) if stage.front is not None else None,
         rollbacks_last_hour=tx.runs.rollbacks_since(run.stage, tx.now - LOOP_WINDOW),
-        cluster_rollbacks=1 + _cluster_rollbacks(tx, spec.cluster),
+        cluster_rollbacks=1 + sum(_wanted_rollback(tx, one) for one in _neighbours(tx, run, spec)),
     )
 
 
-def _cluster_rollbacks(tx: Transaction, cluster: str) -> int:
-    """Count automatic rollbacks of a cluster's stages within the last ten minutes."""
-    return sum(
-        tx.runs.rollbacks_since(stage.key, tx.now - CLUSTER_WINDOW)
+def _neighbours(tx: Transaction, run: Run, spec: StageSpec) -> list[Stage]:
+    """List the other stages that write to the same cluster."""
+    return [
+        stage
         for stage in tx.stages.page()
-        if stage.destination is not None and stage.destination.cluster == cluster
+        if stage.key != run.stage
+        and stage.destination is not None
+        and stage.destination.cluster == spec.cluster
+    ]
+
+
+def _wanted_rollback(tx: Transaction, stage: Stage) -> bool:
+    """Tell whether a stage's watch-window rollback began, or was held back, a moment ago."""
+    since = tx.now - CLUSTER_WINDOW
+    if _is_held_back(stage, since):
+        return True
+    if not tx.runs.rollbacks_since(stage.key, since):
+        return False
+    return any(
+        run.watched and run.created_at is not None and run.created_at >= since
+        for run in tx.runs.page(Page(20), stage=stage.key)
     )
+
+
+def _is_held_back(stage: Stage, since: datetime) -> bool:
+    stall = stage.stall
+    return stall is not None and stall.reason is StallReason.CLUSTER_TROUBLE and stall.at >= since
+
+
+def _stall_for_cluster(tx: Transaction, run: Run, what: str, config: Configuration) -> None:
+    """Hold a stage back whose cluster is in trouble; one page tells of all of them."""
+    spec = stage_spec_of(tx, run)
+    neighbours = _neighbours(tx, run, spec) if spec is not None else []
+    told = any(_is_held_back(stage, tx.now - CLUSTER_WINDOW) for stage in neighbours)
+    key = run.stage
+    message = (
+        f"{key}: {what}; the cluster is the likelier cause, so it is not rolled back. Look at the "
+        f"cluster, then: gitopsd resume {key.application} {key.stage}"
+    )
+    stall = Stall(StallReason.CLUSTER_TROUBLE, message, tx.now, run.id)
+    if put_stall(tx, key, stall) and not told:
+        notify(tx, run, Trigger.STALLED, message, config)
 
 
 def _roll_back(tx: Transaction, run: Run, target: RestoreTarget, config: Configuration) -> None:
@@ -186,6 +230,7 @@ def _roll_back(tx: Transaction, run: Run, target: RestoreTarget, config: Configu
         spec=target.spec,
         rendered=target.rendered,
         restore_target=target,
+        watched=True,
     )
     if tx.runs.get(rollback.id) is not None:
         return
