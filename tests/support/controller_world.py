@@ -11,16 +11,18 @@ from __future__ import annotations
 
 import copy
 from datetime import UTC, datetime, timedelta
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Self
 
 from gitopsd.sandbox.api.deletion import DeleteOptions
 from gitopsd.sandbox.api.keys import Key
-from gitopsd.sandbox.api.storage import ObjectStore
+from gitopsd.sandbox.api.storage import ObjectStore, Write
 from gitopsd.sandbox.clock import Clock
-from gitopsd.sandbox.controllers.desk import AdmissionRefusal, Desk
+from gitopsd.sandbox.controllers.admission import Admission, AdmissionRefusal
+from gitopsd.sandbox.controllers.desk import Desk
 from gitopsd.sandbox.controllers.event_journal import EventJournal
 from gitopsd.sandbox.controllers.facts import EVENT, NODE, POD, Kind
-from gitopsd.sandbox.controllers.roster import WORKLOADS
+from gitopsd.sandbox.controllers.facts import NAMESPACE as NAMESPACE_KIND
+from gitopsd.sandbox.controllers.roster import WORKLOADS, every_controller
 from gitopsd.sandbox.controllers.runner import ControllerRunner
 from gitopsd.sandbox.status import stamp
 
@@ -32,6 +34,9 @@ if TYPE_CHECKING:
 
 NAMESPACE = "shop"
 NOON = datetime(2026, 3, 1, 12, 0, tzinfo=UTC)
+
+
+CERTIFICATE = "-----BEGIN CERTIFICATE-----\n"
 
 
 class StillClock(Clock):
@@ -52,19 +57,37 @@ class World:
     def __init__(self, controllers: Sequence[Controller] = WORKLOADS) -> None:
         """Begin with nothing."""
         self.clock = StillClock()
-        self.store = ObjectStore(self.clock)
+        self.store = ObjectStore(self.clock, stamp=self._complete)
         self.forbidden = ""
         journal = EventJournal(self.store, self.clock)
         desk = Desk(self.store, journal, admit=self._admit, clock=self.clock)
         self.runner = ControllerRunner(self.store, desk, controllers, self.clock)
 
-    def _admit(self, key: Key, item: JsonObject) -> JsonObject:
-        """Refuse pods while `forbidden` says why."""
+    @classmethod
+    def whole(cls) -> Self:
+        """With every controller, a namespace and a node."""
+        world = cls(every_controller(CERTIFICATE))
+        world.make_namespace(NAMESPACE)
+        world.make_node()
+        world.settle()
+        return world
+
+    def make_namespace(self, name: str) -> None:
+        """A namespace as the API makes it."""
+        spec = {"finalizers": ["kubernetes"]}
+        self.make(NAMESPACE_KIND, name, namespace="", spec=spec, status={"phase": "Active"})
+
+    def _admit(self, key: Key, item: JsonObject) -> None:
+        """As the API does; pods are refused while `forbidden` says why."""
+        Admission(self.runner.facts)(key, item)
         if self.forbidden and key.kind == POD.resource:
             raise AdmissionRefusal(key, self.forbidden)
-        if key.kind == POD.resource:
-            return {**item, "status": {"phase": "Pending"}}
-        return item
+
+    def _complete(self, write: Write) -> JsonObject:
+        """As the API does to what controllers write: a new pod waits."""
+        if write.before is None and write.key.kind == POD.resource:
+            return {**write.after, "status": {"phase": "Pending"}}
+        return write.after
 
     def settle(self) -> int:
         """Let the controllers do all that is due."""

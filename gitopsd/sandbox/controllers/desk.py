@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import secrets
 from typing import TYPE_CHECKING, Protocol
 
 from gitopsd.sandbox.api.deletion import DeleteOptions
 from gitopsd.sandbox.api.keys import Key, NotFound, StoreRefusal, VersionConflict
+from gitopsd.sandbox.api.storage import GENERATED_LETTERS, LONGEST_GENERATED_BASE, NAME_LETTERS
+from gitopsd.sandbox.controllers.admission import AdmissionRefusal
 from gitopsd.sandbox.controllers.conditions import (
     TRUE,
     conditions_of,
@@ -31,6 +34,7 @@ from gitopsd.sandbox.controllers.reading import (
     with_status,
 )
 from gitopsd.sandbox.fields import object_at, text_at
+from gitopsd.sandbox.objects.status_errors import StatusError
 from gitopsd.sandbox.status import stamp
 
 if TYPE_CHECKING:
@@ -41,27 +45,11 @@ if TYPE_CHECKING:
     from gitopsd.sandbox.controllers.facts import Resource
 
 
-class AdmissionRefusal(StoreRefusal):
-    """An object may not be made.
-
-    Args:
-        key: The object.
-        message: Why, as the API says it.
-        namespace_ends: Whether it is because its namespace is being deleted.
-    """
-
-    reason = "Forbidden"
-
-    def __init__(self, key: Key, message: str, *, namespace_ends: bool = False) -> None:
-        super().__init__(key, message)
-        self.namespace_ends = namespace_ends
-
-
 class Admit(Protocol):
-    """What the API does to a new object before it is stored."""
+    """Asked before a new object is stored."""
 
-    def __call__(self, key: Key, item: JsonObject) -> JsonObject:
-        """The object with what admission adds to it.
+    def __call__(self, key: Key, item: JsonObject) -> None:
+        """Let it be made.
 
         Raises:
             AdmissionRefusal: It may not be made.
@@ -103,7 +91,7 @@ class Desk:
         except NotFound:
             # What should be deleted or changed is gone: the next look goes by what is there.
             return None
-        except StoreRefusal as refusal:
+        except (StoreRefusal, StatusError) as refusal:
             return self._refused(write, refusal, component)
         self._tell(_announcement(write), component, name=done)
         return None
@@ -139,8 +127,10 @@ class Desk:
         key = _key(write.kind.resource, write.manifest)
         kind = write.kind
         item: JsonObject = {"apiVersion": kind.api_version, "kind": kind.kind, **write.manifest}
-        made = self._store.create(key, self._admit(key, item), manager=manager)
-        return name_of(made)
+        if not key.name:
+            key = key._replace(name=generated_name(text_at(item, "metadata", "generateName")))
+        self._admit(key, item)
+        return name_of(self._store.create(key, item, manager=manager))
 
     def _bind(self, write: Bind) -> None:
         """As the API server's binding: only a pod that has no node yet, and its condition."""
@@ -162,7 +152,9 @@ class Desk:
         bound = with_status(with_spec(pod, {"nodeName": write.node}), status)
         self._store.update(key, bound)
 
-    def _refused(self, write: Write, refusal: StoreRefusal, component: str) -> Refusal:
+    def _refused(
+        self, write: Write, refusal: StoreRefusal | StatusError, component: str
+    ) -> Refusal:
         ends = isinstance(refusal, AdmissionRefusal) and refusal.namespace_ends
         message = str(refusal)
         news = write.refused if isinstance(write, Create | Delete) else None
@@ -176,6 +168,12 @@ class Desk:
         if news is not None:
             said = news.message.replace("{name}", name).replace("{problem}", problem)
             self._journal.note(news, said, component)
+
+
+def generated_name(base: str) -> str:
+    """A name that begins as wanted and ends by chance."""
+    letters = (secrets.choice(NAME_LETTERS) for _ in range(GENERATED_LETTERS))
+    return base[:LONGEST_GENERATED_BASE] + "".join(letters)
 
 
 def _key(resource: Resource, item: JsonObject) -> Key:

@@ -79,9 +79,12 @@ class EventJournal:
             return
         kind = "Warning" if news.warning else "Normal"
         like = (component, uid_of(news.about), kind, news.reason)
-        message = self._combined(like, message[:_MESSAGE_LIMIT], now)
-        series = self._series.get((*like, message))
-        if series is None or not self._counted(series, now):
+        message = message[:_MESSAGE_LIMIT]
+        one: tuple[str, ...] = (*like, message)
+        if self._is_one_of_many(like, message, now):
+            message, one = f"(combined from similar events): {message}", like
+        series = self._series.get(one)
+        if series is None or not self._counted(series, message, now):
             key = self._key(news.about, now)
             made = self._event(news, message, component, key, now)
             try:
@@ -89,10 +92,10 @@ class EventJournal:
             except StoreRefusal:
                 return
             self._made.append((now, key))
-            self._series[(*like, message)] = _Series(key, 1, now)
+            self._series[one] = _Series(key, 1, now)
             _trim(self._series)
 
-    def _counted(self, series: _Series, now: datetime) -> bool:
+    def _counted(self, series: _Series, message: str, now: datetime) -> bool:
         event = self._store.get(series.key)
         if event is None or now - series.last > KEPT_FOR:
             return False
@@ -103,20 +106,18 @@ class EventJournal:
                 "series": {"count": series.count, "lastObservedTime": _precise(now)}
             }
         else:
-            said = {"count": series.count, "lastTimestamp": stamp(now)}
+            said = {"count": series.count, "lastTimestamp": stamp(now), "message": message}
         self._store.update(series.key, {**event, **said})
         return True
 
-    def _combined(self, like: tuple[str, ...], message: str, now: datetime) -> str:
+    def _is_one_of_many(self, like: tuple[str, ...], message: str, now: datetime) -> bool:
         likes = self._likes.get(like)
         if likes is None or now - likes.last > _COMBINED_WITHIN:
             likes = self._likes[like] = _Likes(set(), now)
             _trim(self._likes)
         likes.messages.add(message)
         likes.last = now
-        if len(likes.messages) < _COMBINED_FROM:
-            return message
-        return f"(combined from similar events): {message}"
+        return len(likes.messages) >= _COMBINED_FROM
 
     def _may_tell(self, component: str, uid: str, now: datetime) -> bool:
         budget = self._budgets.get((component, uid))

@@ -87,9 +87,9 @@ class ControllerRunner:
         """Follow it no longer."""
         self._feed.close()
 
-    @property
     def facts(self) -> Facts:
-        """What there is, as of the last change that was taken in."""
+        """What there is now, all writes before included."""
+        self._take_in(self._feed.take())
         return self._mirror
 
     def next_due(self) -> datetime | None:
