@@ -106,13 +106,15 @@ def canonical_time(text: str, *, micro: bool = False) -> str:
     """
     match = _TIME.fullmatch(text)
     layout = "2006-01-02T15:04:05.000000Z07:00" if micro else "2006-01-02T15:04:05Z07:00"
-    complaint = f'parsing time "{text}" as "{layout}": cannot parse "{text}" as "2006"'
+    what = f'parsing time "{text}" as "{layout}": cannot parse'
     if match is None:
-        raise AmountError(complaint)
+        raise AmountError(f'{what} "{text}" as "2006"')
     whole, fraction, zone = match.groups()
+    if micro and (fraction is None or len(fraction) != len(".000000")):
+        raise AmountError(f'{what} "{fraction or ""}{zone}" as ".000000"')
     digits = ((fraction or ".")[1:] + "000000")[:6]
     try:
         moment = datetime.fromisoformat(f"{whole}.{digits}{zone}").astimezone(UTC)
     except ValueError as error:
-        raise AmountError(complaint) from error
+        raise AmountError(f'{what} "{text}" as "2006"') from error
     return moment.strftime("%Y-%m-%dT%H:%M:%S.%fZ" if micro else "%Y-%m-%dT%H:%M:%SZ")

@@ -18,6 +18,7 @@ from gitopsd.sandbox.objects.image_tags import has_latest_tag
 Struct: TypeAlias = "dict[str, Json]"
 Default: TypeAlias = Callable[[Struct], None]
 
+TEMPLATE_GENERATION = "deprecated.daemonset.template.generation"
 _DEFAULT_MODE = 0o644
 _SESSION_SECONDS = 10800
 _MOST_RETRIES = 2**31 - 1
@@ -161,6 +162,13 @@ def _stateful_set(spec: Struct) -> None:
     filled(whenDeleted="Retain", whenScaled="Retain")(
         part(spec, "persistentVolumeClaimRetentionPolicy")
     )
+
+    for claim in parts(spec, "volumeClaimTemplates"):
+        claim.update(apiVersion="v1", kind="PersistentVolumeClaim")
+
+
+def _daemon_set(daemon_set: Struct) -> None:
+    part(part(daemon_set, "metadata"), "annotations").setdefault(TEMPLATE_GENERATION, "0")
 
 
 def _job(job: Struct) -> None:
@@ -359,6 +367,7 @@ DEFAULTS: Mapping[str, Default] = {
         replicas=1, revisionHistoryLimit=10, progressDeadlineSeconds=600
     ),
     f"{_APPS}DeploymentStrategy": _rolling_deployment,
+    f"{_APPS}DaemonSet": _daemon_set,
     f"{_APPS}DaemonSetSpec": filled(revisionHistoryLimit=10),
     f"{_APPS}DaemonSetUpdateStrategy": _rolling_daemon_set,
     f"{_APPS}StatefulSetSpec": _stateful_set,

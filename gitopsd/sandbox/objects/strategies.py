@@ -12,14 +12,14 @@ from dataclasses import dataclass
 from typing import TypeAlias
 
 from gitopsd.domain.manifests import Json, JsonObject
-from gitopsd.sandbox.fields import object_at, text_at
+from gitopsd.sandbox.fields import object_at, objects_at, text_at
 from gitopsd.sandbox.objects.decoding import always_written
-from gitopsd.sandbox.objects.defaults import Struct, part, parts
+from gitopsd.sandbox.objects.defaults import TEMPLATE_GENERATION, Struct, part, parts
 from gitopsd.sandbox.objects.quality import quality_of_service
 from gitopsd.sandbox.objects.resources import Resource
 from gitopsd.sandbox.objects.schema_tree import Schema
+from gitopsd.sandbox.objects.service_addresses import ServiceAddresses
 
-TEMPLATE_GENERATION = "deprecated.daemonset.template.generation"
 _UNREACHABLE_SECONDS = 300
 _BATCH = "batch.kubernetes.io/"
 
@@ -31,12 +31,12 @@ class Circumstances:
     Attributes:
         uid: The object's.
         now: The time, as the API writes it.
-        cluster_ips: Gives a new Service its address.
+        addresses: Gives a Service its addresses and ports.
     """
 
     uid: str
     now: str
-    cluster_ips: Callable[[], str]
+    addresses: ServiceAddresses
 
 
 Prepare: TypeAlias = Callable[[Struct, Circumstances], None]
@@ -58,7 +58,13 @@ def prepare_create(
         prepare(obj, circumstances)
 
 
-def prepare_update(resource: Resource, obj: Struct, live: JsonObject, subresource: str) -> Struct:
+def prepare_update(
+    resource: Resource,
+    obj: Struct,
+    live: JsonObject,
+    subresource: str,
+    addresses: ServiceAddresses,
+) -> Struct:
     """The object as it may become: what this path cannot change is as it was."""
     if subresource == "status":
         return _with_status_only(resource, obj, live)
@@ -70,6 +76,8 @@ def prepare_update(resource: Resource, obj: Struct, live: JsonObject, subresourc
     prepare = _UPDATE.get((resource.group, resource.plural))
     if prepare:
         prepare(obj, live)
+    if (resource.group, resource.plural) == ("", "services"):
+        _update_service(obj, live, addresses)
     return obj
 
 
@@ -131,14 +139,39 @@ def _service(service: Struct, circumstances: Circumstances) -> None:
     if not address:
         listed = spec.get("clusterIPs")
         first = listed[0] if isinstance(listed, list) and listed else None
-        address = first if isinstance(first, str) and first else circumstances.cluster_ips()
+        address = (
+            first if isinstance(first, str) and first else circumstances.addresses.cluster_ip()
+        )
     spec["clusterIP"], spec["clusterIPs"] = address, [address]
-    spec.setdefault("ipFamilies", ["IPv6" if ":" in address else "IPv4"])
-    spec.setdefault("ipFamilyPolicy", "SingleStack")
+    # Nothing says of which families the endpoints of a Service are that nobody selects.
+    both = address == "None" and not spec.get("selector") and not spec.get("ipFamilyPolicy")
+    spec.setdefault("ipFamilyPolicy", "RequireDualStack" if both else "SingleStack")
+    family = "IPv6" if ":" in address else "IPv4"
+    spec.setdefault("ipFamilies", ["IPv4", "IPv6"] if both else [family])
+    _allocate_ports(spec, circumstances.addresses)
+
+
+def _allocate_ports(spec: Struct, addresses: ServiceAddresses) -> None:
+    type_ = spec.get("type")
+    balanced = type_ == "LoadBalancer" and spec.get("allocateLoadBalancerNodePorts") is not False
+    if type_ != "NodePort" and not balanced:
+        return
+    taken: set[int] = set()
+    for port in parts(spec, "ports"):
+        known = port.get("nodePort")
+        number = known if isinstance(known, int) and known else addresses.node_port(taken)
+        port["nodePort"] = number
+        taken.add(number)
 
 
 def _daemon_set(daemon_set: Struct, _: Circumstances) -> None:
-    part(part(daemon_set, "metadata"), "annotations")[TEMPLATE_GENERATION] = "1"
+    annotations = part(part(daemon_set, "metadata"), "annotations")
+    if annotations.get(TEMPLATE_GENERATION) == "0":
+        annotations[TEMPLATE_GENERATION] = "1"
+
+
+def _rules(role: Struct, _: Circumstances) -> None:
+    role["rules"] = role.get("rules") or None  # storage knows no empty list
 
 
 def _job(job: Struct, circumstances: Circumstances) -> None:
@@ -186,15 +219,29 @@ def _update_daemon_set(daemon_set: Struct, live: JsonObject) -> None:
     annotations[TEMPLATE_GENERATION] = str(number + 1 if changed else number)
 
 
-def _update_service(service: Struct, live: JsonObject) -> None:
-    """Keep what was allocated when an update does not name it."""
+def _update_service(service: Struct, live: JsonObject, addresses: ServiceAddresses) -> None:
+    """Keep what was allocated when an update does not name it, and allocate what is new."""
     spec, old = part(service, "spec"), object_at(live, "spec")
     if spec.get("type") == "ExternalName":
+        return
+    if old.get("type") == "ExternalName":
         return
     # Addresses belong to the Service while it has its type: a request may leave them out.
     for name in ("clusterIP", "clusterIPs", "ipFamilies", "ipFamilyPolicy"):
         if spec.get(name) in (None, "", []) and name in old:
             spec[name] = old[name]
+    known = {
+        (port.get("protocol"), port.get("port")): port.get("nodePort")
+        for port in objects_at(old, "ports")
+    }
+    wants = spec.get("type") in {"NodePort", "LoadBalancer"}
+    for port in parts(spec, "ports"):
+        before = known.get((port.get("protocol"), port.get("port")))
+        if wants and before and not port.get("nodePort"):
+            port["nodePort"] = before
+        elif not wants and spec.get("type") != old.get("type") and port.get("nodePort") == before:
+            port.pop("nodePort", None)
+    _allocate_ports(spec, addresses)
 
 
 _CREATE: Mapping[tuple[str, str], Prepare] = {
@@ -204,14 +251,23 @@ _CREATE: Mapping[tuple[str, str], Prepare] = {
     ("", "persistentvolumes"): _volume,
     ("", "services"): _service,
     ("apps", "daemonsets"): _daemon_set,
+    ("rbac.authorization.k8s.io", "clusterroles"): _rules,
+    ("rbac.authorization.k8s.io", "roles"): _rules,
     ("batch", "jobs"): _job,
     ("apiextensions.k8s.io", "customresourcedefinitions"): _definition,
 }
+
+
+def _update_rules(role: Struct, _: JsonObject) -> None:
+    role["rules"] = role.get("rules") or None
+
+
 _UPDATE: Mapping[tuple[str, str], Callable[[Struct, JsonObject], None]] = {
     ("", "namespaces"): _update_namespace,
     ("", "secrets"): _update_secret,
-    ("", "services"): _update_service,
     ("apps", "daemonsets"): _update_daemon_set,
+    ("rbac.authorization.k8s.io", "clusterroles"): _update_rules,
+    ("rbac.authorization.k8s.io", "roles"): _update_rules,
 }
 
 

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
+from typing import TypeAlias
 
 from gitopsd.domain.manifests import Json, JsonObject
 from gitopsd.sandbox.objects.managed_fields import (
@@ -166,7 +167,7 @@ class Comparison:
     added: FieldSet
 
 
-_Nodes = tuple[FieldSet | None, FieldSet | None, FieldSet | None]
+_Nodes: TypeAlias = "tuple[FieldSet | None, FieldSet | None, FieldSet | None]"
 _SAME: _Nodes = (None, None, None)
 _MODIFIED: _Nodes = (None, LEAF, None)
 

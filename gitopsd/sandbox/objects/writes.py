@@ -8,7 +8,7 @@ the stored one.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass
 
 from gitopsd.domain.manifests import Json, JsonObject
@@ -27,6 +27,7 @@ from gitopsd.sandbox.objects.reset_fields import reset_fields
 from gitopsd.sandbox.objects.resources import Resource
 from gitopsd.sandbox.objects.schema_tree import Schema
 from gitopsd.sandbox.objects.schemas import Schemas
+from gitopsd.sandbox.objects.service_addresses import ServiceAddresses
 from gitopsd.sandbox.objects.status_errors import (
     Cause,
     StatusError,
@@ -89,12 +90,12 @@ class ObjectWriter:
 
     Args:
         schemas: The kinds.
-        cluster_ips: Gives the next free address of a Service.
+        addresses: Gives Services their addresses and ports.
     """
 
-    def __init__(self, schemas: Schemas, cluster_ips: Callable[[], str]) -> None:
+    def __init__(self, schemas: Schemas, addresses: ServiceAddresses) -> None:
         self._schemas = schemas
-        self._cluster_ips = cluster_ips
+        self._addresses = addresses
 
     def create(self, write: Write, body: JsonObject) -> Written:
         """A new object from the body of a POST.
@@ -204,7 +205,7 @@ class ObjectWriter:
         if not write.resource.custom:
             strategies.admit_create(write.resource, made)
         made = new_metadata(made, write.uid, write.now)
-        circumstances = strategies.Circumstances(write.uid, write.now, self._cluster_ips)
+        circumstances = strategies.Circumstances(write.uid, write.now, self._addresses)
         strategies.prepare_create(write.resource, schema, made, circumstances)
         _check(write.resource, made, validate_create(write.resource, schema, made))
         return Written(made, warnings, created=True)
@@ -219,7 +220,9 @@ class ObjectWriter:
     ) -> Written:
         check_identity(write.resource, obj, live)
         made = kept_metadata(obj, live)
-        made = strategies.prepare_update(write.resource, made, live, write.subresource)
+        made = strategies.prepare_update(
+            write.resource, made, live, write.subresource, self._addresses
+        )
         causes = validate_update(write.resource, schema, made, live, write.subresource)
         _check(write.resource, made, causes)
         return Written(_with_old_times(made, live), warnings)
