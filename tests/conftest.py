@@ -41,7 +41,9 @@ _PLAIN_GIT = {
 set_hypothesis_home_dir(_TESTS.parent / "build" / "hypothesis")
 # Deadlines per example measure the machine, not the code: the test's own time limit stands.
 # A developer waits for these: fewer examples than in CI, and other ones each time.
-settings.register_profile("dev", deadline=None, max_examples=25)
+settings.register_profile(
+    "dev", deadline=None, max_examples=25, suppress_health_check=[HealthCheck.too_slow]
+)
 settings.register_profile(
     "ci",
     deadline=None,

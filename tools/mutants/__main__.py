@@ -190,6 +190,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         deadline=None,
         derandomize=True,
         phases=(hypothesis.Phase.explicit, hypothesis.Phase.generate),
+        suppress_health_check=[hypothesis.HealthCheck.too_slow],
     )
     plan = Plan(root, options.tests, mutants, options.jobs, options.slowest)
     outcomes = _try_all(plan)
