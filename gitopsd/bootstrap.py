@@ -20,6 +20,7 @@ from gitopsd.adapters.kustomize.discovery import locate_program
 from gitopsd.adapters.kustomize.renderer import KustomizeRenderer
 from gitopsd.adapters.notify.by_type import NotifierByType
 from gitopsd.adapters.queue.in_process import InProcessDoorbell
+from gitopsd.adapters.registry.client import HttpRegistry
 from gitopsd.adapters.secret_files import load_secret
 from gitopsd.adapters.telemetry.logs import start_logging
 from gitopsd.adapters.telemetry.metrics import PrometheusTelemetry
@@ -153,6 +154,8 @@ def _services(
     stack.push_async_callback(repositories.close)
     clusters = ConfiguredClusters(lambda: configuration().clusters, telemetry)
     stack.push_async_callback(clusters.close)
+    registry = HttpRegistry(lambda: configuration().registries, clock)
+    stack.push_async_callback(registry.close)
     verifier = HttpVerifier(clusters, clock, allow_loopback=settings.verify.allow_loopback)
     stack.push_async_callback(verifier.close)
     notifier = NotifierByType(clock)
@@ -165,6 +168,7 @@ def _services(
         clusters=clusters,
         repositories=repositories,
         renderer=renderer,
+        registry=registry,
         verifier=verifier,
         notifier=notifier,
         doorbell=doorbell,

@@ -16,6 +16,7 @@ class WorkKind(Enum):
     EXECUTE_STEP = "ExecuteStep"
     PROCESS_DELIVERY = "ProcessDelivery"
     LOOK = "Look"
+    LOOK_AT_IMAGE = "LookAtImage"
     RECONSIDER = "Reconsider"
     NOTIFY = "Notify"
     OBSERVE = "Observe"

@@ -9,6 +9,7 @@ from gitopsd.domain.releases import ApplicationName, StageKey
 from gitopsd.domain.stages import Stage
 from gitopsd.engine.admission import settle
 from gitopsd.engine.effects import destination_of
+from gitopsd.engine.image_looks import want_image_look
 from gitopsd.engine.looks import want_look
 from gitopsd.engine.services import Services
 from gitopsd.engine.transactions import retry_conflicts
@@ -54,6 +55,9 @@ def _take_application(tx: Transaction, spec: ApplicationSpec) -> list[StageKey]:
     for ref in {stored.ref_of(stage) for stage in stored.stages}:
         if changed or tx.refs.get(stored.source.repo, ref) is None:
             want_look(tx, stored.source.repo, ref)
+    for image in stored.images:
+        if changed or tx.images.get(image.name) is None:
+            want_image_look(tx, image.name)
     return touched
 
 

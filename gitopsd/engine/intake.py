@@ -9,6 +9,7 @@ from __future__ import annotations
 import hashlib
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
+from datetime import timedelta
 
 from gitopsd.domain.config import ApplicationSpec, ReceiverSpec
 from gitopsd.domain.sources import (
@@ -17,6 +18,7 @@ from gitopsd.domain.sources import (
     DeliveryState,
     GitPush,
     ImagePush,
+    ImagePushes,
     Ping,
     ReceiverName,
     RefName,
@@ -24,6 +26,7 @@ from gitopsd.domain.sources import (
     Unconcerned,
 )
 from gitopsd.domain.work import WorkItem, WorkKind
+from gitopsd.engine.image_hints import hint_images
 from gitopsd.engine.looks import want_look
 from gitopsd.engine.services import Services
 from gitopsd.engine.transactions import retry_conflicts
@@ -90,7 +93,7 @@ async def accept_delivery(
             "gitopsd_deliveries_total", receiver=name, event="", result="refused"
         )
         return Answer(401, "The signature is missing or wrong.")
-    match recognise(spec.type, headers):
+    match recognise(spec.type, headers, body):
         case Ping():
             return Answer(200, "Pong.", problem)
         case Unconcerned(reason=reason):
@@ -128,7 +131,7 @@ def _delivery(
     spec: ReceiverSpec, headers: Mapping[str, str], body: bytes, services: Services
 ) -> Delivery:
     digest = hashlib.sha256(body).hexdigest()
-    key = delivery_key(spec.type, headers)
+    key = delivery_key(spec.type, headers, body)
     identity = hashlib.sha256(f"{spec.name}\n{key}\n{digest}".encode()).hexdigest()
     return Delivery(
         id=DeliveryId(f"d-{identity[:24]}"),
@@ -168,7 +171,10 @@ async def process_delivery(services: Services, item: WorkItem) -> None:
         if delivery is None:
             return
         spec = configuration.receivers.get(delivery.receiver)
-        tx.deliveries.save(_processed(tx, delivery, spec, applications, item.attempts))
+        processed = _processed(
+            tx, delivery, spec, applications, item.attempts, services.pace.settle
+        )
+        tx.deliveries.save(processed)
 
     await retry_conflicts(services.store, work)
     await services.doorbell.ring()
@@ -180,6 +186,7 @@ def _processed(
     spec: ReceiverSpec | None,
     applications: tuple[ApplicationSpec, ...],
     attempts: int,
+    settle: timedelta,
 ) -> Delivery:
     delivery = replace(delivery, attempts=attempts)
     if attempts > TRIES:
@@ -196,7 +203,9 @@ def _processed(
     if isinstance(received, GitPush):
         reason = _hint(tx, received, spec, applications)
     elif isinstance(received, ImagePush):
-        reason = "image pushes start no release: no application has an image source"
+        reason = hint_images(tx, (received,), spec, applications, settle)
+    elif isinstance(received, ImagePushes):
+        reason = hint_images(tx, received.pushes, spec, applications, settle)
     return replace(delivery, state=DeliveryState.DONE, reason=reason)
 
 

@@ -7,25 +7,16 @@ from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from datetime import timedelta
 
-from gitopsd.domain.config import ApplicationSpec, Configuration
-from gitopsd.domain.releases import (
-    Line,
-    OfferKind,
-    Release,
-    SeenCommit,
-    StageKey,
-    StageName,
-)
+from gitopsd.domain.config import ApplicationSpec
+from gitopsd.domain.releases import OfferKind, StageKey, StageName
 from gitopsd.domain.sources import CommitSha, RefName, RefState, RepoURL
-from gitopsd.domain.work import Notification, WorkItem, WorkKind
+from gitopsd.domain.work import WorkItem, WorkKind
 from gitopsd.engine.admission import settle
-from gitopsd.engine.notifications import publish
+from gitopsd.engine.offering import Candidate, offer_release
 from gitopsd.engine.services import Services
 from gitopsd.engine.transactions import retry_conflicts
 from gitopsd.errors import GitopsdError
 from gitopsd.kube.redaction import redact_text
-from gitopsd.pipeline.commands import Trigger
-from gitopsd.pipeline.release_identity import compute_alias, compute_release_id
 from gitopsd.ports import Rejection, SourceHead
 from gitopsd.store_ports import Transaction
 
@@ -176,8 +167,10 @@ def _record(
     wait = _next_look(services, latest, late=late)
     changed: list[StageKey] = []
     if head is not None:
+        kind = OfferKind.REWOUND if head.to_ancestor else OfferKind.ADVANCED
         for item in found:
-            changed += _offer(tx, item, state.ref, head, services.configuration())
+            candidate = Candidate(item.application, state.ref, head.commit, item.inputs, kind)
+            changed += offer_release(tx, candidate, services.configuration())
     problem = "" if head is not None else f"the remote has no {state.ref}; what runs keeps running"
     tx.refs.save(
         replace(
@@ -208,51 +201,3 @@ def _spread(state: RefState, poll: timedelta) -> timedelta:
     """
     digest = hashlib.sha256(f"{state.repo} {state.ref}".encode()).digest()
     return poll * ((digest[0] + 51) / 2560)
-
-
-def _offer(
-    tx: Transaction, found: _Found, ref: RefName, head: SourceHead, config: Configuration
-) -> list[StageKey]:
-    """Make the commit a release of its line if it changes what any stage reads."""
-    application = found.application
-    line = Line(application.name, ref)
-    newest = tx.releases.head(line)
-    current = tx.releases.get(newest.release) if newest is not None else None
-    sha = head.commit.sha
-    if current is not None and current.commit.sha == sha:
-        return []
-    if current is not None and dict(current.inputs) == dict(found.inputs):
-        tx.releases.see(SeenCommit(line, sha, current.id, tx.now, concerned=False))
-        return []
-    identity = compute_release_id(application.name, sha, {})
-    release = Release(
-        id=identity,
-        application=application.name,
-        commit=head.commit,
-        alias=compute_alias(identity),
-        created_at=tx.now,
-        inputs=dict(found.inputs),
-    )
-    new = tx.releases.add(release)
-    tx.releases.see(SeenCommit(line, sha, identity, tx.now, concerned=True))
-    kind = OfferKind.REWOUND if head.to_ancestor else OfferKind.ADVANCED
-    tx.releases.offer(line, identity, tx.now, kind)
-    if new:
-        _announce(tx, release, config)
-    return [StageKey(application.name, name) for name in found.inputs]
-
-
-def _announce(tx: Transaction, release: Release, config: Configuration) -> None:
-    publish(
-        tx,
-        Notification(
-            id=f"{release.id}.{Trigger.RELEASE_CREATED.value}",
-            trigger=Trigger.RELEASE_CREATED.value,
-            application=release.application,
-            stage="",
-            message=f"{release.alias} ({release.commit.sha[:12]}): {release.commit.subject}",
-            at=tx.now,
-            details={"release": str(release.id), "commit": str(release.commit.sha)},
-        ),
-        config,
-    )

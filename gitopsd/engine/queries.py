@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping
 from dataclasses import replace
 from datetime import timedelta
 
@@ -89,7 +88,7 @@ class CommitQuestion:
             repo = spec.source.repo
             if repo not in self._commits:
                 self._commits[repo] = await _resolve(self._services, repo, self._wanted)
-            asked = _Asked(self._services, spec, self._commits[repo], _digest(self._wanted))
+            asked = _Asked(self._services, spec, self._commits[repo], self._wanted)
             statuses += await asked.fetch(self._stage)
         return tuple(statuses)
 
@@ -118,7 +117,8 @@ class _Asked:
         services: The ports.
         spec: The application.
         sha: The commit that is asked for; None for a digest, or when there is none.
-        digest: The image digest that is asked for; None for a commit.
+        wanted: What is asked for, as it was written: an image may carry it as its digest, its tag
+            or the commit it was built from.
     """
 
     def __init__(
@@ -126,12 +126,12 @@ class _Asked:
         services: Services,
         spec: ApplicationSpec,
         sha: CommitSha | None,
-        digest: Digest | None,
+        wanted: str,
     ) -> None:
         self._services = services
         self._spec = spec
         self._sha = sha
-        self._digest = digest
+        self._wanted = wanted
         self._found: dict[StageName, CommitStatus] = {}
 
     async def fetch(self, stage: str) -> list[CommitStatus]:
@@ -161,8 +161,9 @@ class _Asked:
             lambda tx: self._stored(tx, key, stage, through)
         )
         if self._sha is not None and running is not None and running.id != facts.release:
-            contained = await self._contains(running.commit.sha, self._sha)
-            facts = replace(facts, contained=contained)
+            same = running.commit.sha == self._sha
+            contained = same or await self._contains(running.commit.sha, self._sha)
+            facts = replace(facts, contained=contained, same_commit=same)
         status = compute_commit_status(facts)
         if self._wants_look(facts, status):
             seen = await observe(self._services, key)
@@ -237,33 +238,29 @@ class _Asked:
         self, tx: Transaction, key: StageKey, line: Line, running: Verification | None
     ) -> tuple[ReleaseId | None, bool]:
         """Find the release that carries what is asked for, and whether it concerns any stage."""
-        if self._digest is not None:
-            return self._release_with_image(tx, key, line, self._digest, running), True
-        if self._sha is None:
-            return None, True
-        for item in tx.releases.seen(self._sha):
+        for item in tx.releases.seen(self._sha) if self._sha is not None else ():
             if item.line == line:
                 return item.release, item.concerned
-        return None, True
+        return self._release_with_image(tx, key, line, running), True
 
     def _release_with_image(
-        self,
-        tx: Transaction,
-        key: StageKey,
-        line: Line,
-        digest: Digest,
-        running: Verification | None,
+        self, tx: Transaction, key: StageKey, line: Line, running: Verification | None
     ) -> ReleaseId | None:
         """Find what runs if it carries the image, else the newest release that does."""
-        rendered = tx.releases.renderings(key)
-        carrying = [release.id for release in tx.releases.find(self._spec.name, digest)]
-        carrying += [release for release, one in rendered.items() if digest in one.images]
+        digest = _digest(self._wanted)
+        carrying: list[ReleaseId] = []
+        if digest is not None:
+            rendered = tx.releases.renderings(key)
+            carrying = [release.id for release in tx.releases.find(self._spec.name, digest)]
+            carrying += [release for release, one in rendered.items() if digest in one.images]
+        else:
+            for mark in ("revision", "tag"):
+                carrying += tx.images.marked(self._spec.name, f"{mark}:{self._wanted}")
         if running is not None and running.release in carrying:
             return running.release
-        numbers: Mapping[ReleaseId, int] = {
-            offer.release: offer.number for offer in tx.releases.offers(line)
-        }
-        return max(carrying, key=lambda release: numbers.get(release, 0), default=None)
+        offers = (tx.releases.last_offer(line, release) for release in dict.fromkeys(carrying))
+        numbers = {offer.release: offer.number for offer in offers if offer is not None}
+        return max(numbers, key=lambda release: numbers[release], default=None)
 
 
 def _last_run(tx: Transaction, key: StageKey, release: ReleaseId | None) -> Run | None:

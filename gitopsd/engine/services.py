@@ -7,13 +7,14 @@ from dataclasses import dataclass, field
 from datetime import timedelta
 
 from gitopsd.domain.config import Configuration
-from gitopsd.domain.manifests import Inventory
+from gitopsd.domain.manifests import Digest, Inventory
 from gitopsd.domain.releases import StageKey
 from gitopsd.ports import (
     Clock,
     Clusters,
     Doorbell,
     Notifier,
+    Registry,
     Renderer,
     SourceRepository,
     Telemetry,
@@ -27,7 +28,8 @@ class Pace:
     """How this process spends its time.
 
     Attributes:
-        poll: How often a watched ref is read without any hint.
+        poll: How often a watched ref or image is read without any hint.
+        settle: How long a hint about an image waits for those that come with it.
         sweep: How often due work and deadlines are looked for without any ring.
         claim: How long a claimed work item stays claimed when its worker dies.
         lease: How long the right to write to a stage lasts unless renewed.
@@ -41,6 +43,7 @@ class Pace:
     """
 
     poll: timedelta = timedelta(seconds=60)
+    settle: timedelta = timedelta(seconds=1)
     sweep: timedelta = timedelta(seconds=1)
     claim: timedelta = timedelta(seconds=120)
     lease: timedelta = timedelta(seconds=30)
@@ -62,6 +65,7 @@ class Services:
         clusters: The configured clusters.
         repositories: Git.
         renderer: kustomize.
+        registry: Registries of images.
         verifier: HTTP checks.
         notifier: Channels.
         doorbell: Hints that there is work.
@@ -74,12 +78,15 @@ class Services:
         newest_fences: Highest fence that this process took for a stage; a permit of its own with
             an older one, left behind by a step whose time was over, is void at once.
         inventories: Inventories as this process wrote them last.
+        seen_tags: Image -> what its tags pointed to when this process asked last.
+        silent_registries: Host -> until when it is not asked again whether an image is there.
     """
 
     store: Store
     clusters: Clusters
     repositories: SourceRepository
     renderer: Renderer
+    registry: Registry
     verifier: Verifier
     notifier: Notifier
     doorbell: Doorbell
@@ -91,3 +98,5 @@ class Services:
     pace: Pace = field(default_factory=Pace)
     newest_fences: dict[StageKey, int] = field(default_factory=dict, compare=False)
     inventories: dict[str, Inventory] = field(default_factory=dict, compare=False, repr=False)
+    seen_tags: dict[str, dict[str, Digest]] = field(default_factory=dict, compare=False, repr=False)
+    silent_registries: dict[str, float] = field(default_factory=dict, compare=False)

@@ -14,6 +14,7 @@ from gitopsd.domain.runs import RunId
 from gitopsd.domain.work import WorkItem, WorkKind
 from gitopsd.engine.admission import settle
 from gitopsd.engine.execution import execute_step
+from gitopsd.engine.image_looks import run_image_look
 from gitopsd.engine.intake import process_delivery
 from gitopsd.engine.looks import run_look
 from gitopsd.engine.notifications import send_notification
@@ -142,6 +143,7 @@ class Worker:
             WorkKind.EXECUTE_STEP: self._execute_step,
             WorkKind.PROCESS_DELIVERY: self._process_delivery,
             WorkKind.LOOK: self._look,
+            WorkKind.LOOK_AT_IMAGE: self._look_at_image,
             WorkKind.RECONSIDER: self._reconsider,
             WorkKind.NOTIFY: self._notify,
             WorkKind.OBSERVE: self._observe,
@@ -156,6 +158,9 @@ class Worker:
 
     async def _look(self, item: WorkItem) -> None:
         await self._finish_or_wait(item, await run_look(self._services, item))
+
+    async def _look_at_image(self, item: WorkItem) -> None:
+        await self._finish_or_wait(item, await run_image_look(self._services, item))
 
     async def _reconsider(self, item: WorkItem) -> None:
         key = parse_stage_key(item.subject)

@@ -124,12 +124,13 @@ def _invalid(reference: str, problem: str) -> PermanentError:
     return PermanentError(f"image {shown!r}: {problem}", reason="InvalidImage")
 
 
-def pin(reference: str, digest: Digest) -> str:
-    """Write a reference with its digest; the tag stays for people to read.
+def pin(reference: str, digest: Digest, tag: str = "") -> str:
+    """Write a reference with its digest; a tag stands beside it for people to read.
 
     Args:
         reference: The reference as written; a digest in it is replaced.
         digest: Digest it was resolved to.
+        tag: Tag that the digest was found under; the one that is written stays when it is empty.
 
     Raises:
         PermanentError: ``InvalidImage``, when the reference or the digest is none.
@@ -137,8 +138,8 @@ def pin(reference: str, digest: Digest) -> str:
     if not _DIGEST.fullmatch(digest):
         raise _invalid(digest, "it is no digest to pin to")
     parsed = parse_image(reference)
-    tag = f":{parsed.tag}" if parsed.tag else ""
-    return f"{parsed.written}{tag}@{digest}"
+    shown = tag or parsed.tag
+    return f"{parsed.written}{f':{shown}' if shown else ''}@{digest}"
 
 
 def find_uses(obj: JsonObject) -> tuple[ImageUse, ...]:

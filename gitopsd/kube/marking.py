@@ -8,7 +8,7 @@ selectors they cannot change at all.
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, TypeVar
 
 from gitopsd.errors import PermanentError
 from gitopsd.kube.images import parse_image, pin
@@ -16,6 +16,8 @@ from gitopsd.kube.names import MANAGED_BY, MANAGED_BY_LABEL
 
 if TYPE_CHECKING:
     from gitopsd.domain.manifests import Digest, Json, JsonObject
+
+T = TypeVar("T")
 
 _CONTAINER_LISTS = frozenset({"initContainers", "containers", "ephemeralContainers"})
 _MAX_DEPTH = 64
@@ -35,22 +37,22 @@ def add_labels(obj: JsonObject, labels: Mapping[str, str]) -> JsonObject:
     return {**obj, "metadata": {**held, "labels": {MANAGED_BY_LABEL: MANAGED_BY, **mine, **labels}}}
 
 
-def find_pins(references: tuple[str, ...], digests: Mapping[str, Digest]) -> dict[str, Digest]:
-    """Find the digest of each image reference.
+def find_pins(references: tuple[str, ...], known: Mapping[str, T]) -> dict[str, T]:
+    """Find what is known of each image reference: its digest, or its tag.
 
     Args:
         references: References as the manifests write them.
-        digests: Digests by reference, by name as written (``nginx``), or by name in full
+        known: Values by reference, by name as written (``nginx``), or by name in full
             (``docker.io/library/nginx``); the first of these that is there counts.
 
     Returns:
-        Reference -> digest, without those that have none and those that are no image references.
+        Reference -> value, without those that have none and those that are no image references.
     """
-    found: dict[str, Digest] = {}
+    found: dict[str, T] = {}
     for reference in references:
         for name in _names_of(reference):
-            if name in digests:
-                found[reference] = digests[name]
+            if name in known:
+                found[reference] = known[name]
                 break
     return found
 
@@ -63,19 +65,27 @@ def _names_of(reference: str) -> tuple[str, ...]:
     return (reference, parsed.written, parsed.name)
 
 
-def pin_images(obj: JsonObject, pins: Mapping[str, Digest]) -> JsonObject:
+def pin_images(
+    obj: JsonObject, pins: Mapping[str, Digest], tags: Mapping[str, str] | None = None
+) -> JsonObject:
     """Copy an object with its images pinned, wherever it holds a pod spec.
 
     Args:
         obj: A rendered object.
         pins: Reference as written -> digest, as `find_pins` answers.
+        tags: Reference as written -> tag to write beside its digest, where it is another than the
+            one in Git.
 
     Raises:
         PermanentError: ``InvalidImage``, when a digest is none.
     """
     if not pins:
         return obj
-    pinned = {reference: pin(reference, digest) for reference, digest in pins.items()}
+    shown = tags or {}
+    pinned = {
+        reference: pin(reference, digest, shown.get(reference, ""))
+        for reference, digest in pins.items()
+    }
     return {key: _pin_value(value, key, pinned, 0) for key, value in obj.items()}
 
 

@@ -57,6 +57,7 @@ class CommitFacts:
         newest: Whether the release is the line's newest, or the line has none.
         through: Whether the release is a newer one that has the commit in its history.
         contained: Whether that release's commit has this one in its history.
+        same_commit: Whether that release is of this very commit, with whatever images.
         same_bytes: Whether both releases rendered to the same set here.
         run: The last run of the commit's release here; None when there was none.
         rollback: The Rollback that followed that run, the last one when it was tried again; None
@@ -77,6 +78,7 @@ class CommitFacts:
     newest: bool = True
     through: bool = False
     contained: bool = False
+    same_commit: bool = False
     same_bytes: bool = False
     run: Run | None = None
     rollback: Run | None = None
@@ -188,7 +190,7 @@ def _live(facts: CommitFacts) -> CommitStatus:
     if seen.health is not Health.HEALTHY or seen.synced is False:
         reason = f"it is verified, but the last look disagrees: {seen.message or seen.health.value}"
         return _answer(facts, CommitState.RUNNING, reason, "healthy objects")
-    own = facts.running == facts.release
+    own = facts.running == facts.release or facts.same_commit
     exact = own and not facts.reads_nothing and not facts.through
     reason = ""
     if facts.reads_nothing and own:

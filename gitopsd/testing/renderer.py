@@ -67,8 +67,10 @@ class MemoryRenderer:
             return _missing(request.path)
         if isinstance(overlay, Rejection):
             return overlay
-        pins = find_pins(find_images(overlay), request.images)
-        marked = [pin_images(add_labels(obj, request.labels), pins) for obj in overlay]
+        references = find_images(overlay)
+        pins = find_pins(references, request.images)
+        tags = find_pins(references, request.tags)
+        marked = [pin_images(add_labels(obj, request.labels), pins, tags) for obj in overlay]
         return RenderedSet(
             digest=digest_of_set(marked),
             objects=sort_for_apply(marked),

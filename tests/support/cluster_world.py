@@ -46,6 +46,7 @@ from gitopsd.store_ports import Transaction
 from gitopsd.testing.doorbell import MemoryDoorbell
 from gitopsd.testing.memory_store import MemoryStore
 from gitopsd.testing.notifier import MemoryNotifier
+from gitopsd.testing.registry import MemoryRegistry
 from gitopsd.testing.renderer import MemoryRenderer
 from gitopsd.testing.source_repository import MemoryRepositories
 from gitopsd.testing.telemetry import MemoryTelemetry
@@ -463,6 +464,7 @@ def make_cluster_world(site: Site, change: Callable[[StageSpec], StageSpec]) -> 
         clusters=clusters,
         repositories=repositories,
         renderer=renderer,
+        registry=MemoryRegistry(),
         verifier=HttpVerifier(clusters),
         notifier=notifier,
         doorbell=MemoryDoorbell(clock),

@@ -28,7 +28,7 @@ from gitopsd.domain.config import (
     StageSpec,
 )
 from gitopsd.domain.manifests import JsonObject
-from gitopsd.domain.releases import ApplicationName, StageKey, StageName
+from gitopsd.domain.releases import ApplicationName, Release, StageKey, StageName
 from gitopsd.domain.runs import Phase, Run, RunId, RunKind, Step
 from gitopsd.domain.sources import CommitSha, ReceiverName, RefName, RepoURL
 from gitopsd.domain.stages import Stage
@@ -45,6 +45,7 @@ from gitopsd.testing.cluster import MemoryCluster, MemoryClusters
 from gitopsd.testing.doorbell import MemoryDoorbell
 from gitopsd.testing.memory_store import MemoryStore
 from gitopsd.testing.notifier import MemoryNotifier
+from gitopsd.testing.registry import MemoryRegistry
 from gitopsd.testing.renderer import MemoryRenderer
 from gitopsd.testing.source_repository import MemoryRepositories
 from gitopsd.testing.telemetry import MemoryTelemetry
@@ -150,6 +151,7 @@ class World:
     cluster: MemoryCluster
     repositories: MemoryRepositories
     renderer: MemoryRenderer
+    registry: MemoryRegistry
     verifier: MemoryVerifier
     notifier: MemoryNotifier
     telemetry: MemoryTelemetry
@@ -193,6 +195,31 @@ class World:
         }
         answer = await accept_delivery(self.services, ReceiverName("github"), headers, body)
         return answer.status
+
+    async def notify(self, image: str, tag: str, digest: str = "") -> int:
+        """Send the registry's notification of a pushed tag; returns the status of the answer."""
+        host, _, path = image.partition("/")
+        target = {
+            "mediaType": "application/vnd.oci.image.manifest.v1+json",
+            "repository": path,
+            "tag": tag,
+            "digest": digest,
+        }
+        event = {
+            "id": f"{image}:{tag} {self.clock.monotonic()}",
+            "action": "push",
+            "target": target,
+            "request": {"host": host},
+        }
+        headers = {"authorization": f"Bearer {SECRET.decode()}"}
+        body = json.dumps({"events": [event]}).encode()
+        answer = await accept_delivery(self.services, ReceiverName("registry"), headers, body)
+        return answer.status
+
+    async def releases(self) -> list[Release]:
+        """Read the releases of the shop, oldest first."""
+        found = await self.store.read(lambda tx: tx.releases.page(SHOP, Page(100)))
+        return list(reversed(found))
 
     async def configure(self, configuration: Configuration) -> None:
         """Put another configuration in force."""
@@ -300,6 +327,7 @@ def make_world(*specs: ApplicationSpec) -> World:
     cluster = MemoryCluster(clock)
     repositories = MemoryRepositories(clock)
     renderer = MemoryRenderer(repositories.overlay, clock)
+    registry = MemoryRegistry(clock)
     verifier = MemoryVerifier()
     verifier.serve("api", MemoryAnswer(), path="/health")
     notifier = MemoryNotifier()
@@ -314,7 +342,10 @@ def make_world(*specs: ApplicationSpec) -> World:
             receivers={
                 ReceiverName("github"): ReceiverSpec(
                     ReceiverName("github"), ReceiverType.GITHUB, ("secret",)
-                )
+                ),
+                ReceiverName("registry"): ReceiverSpec(
+                    ReceiverName("registry"), ReceiverType.DISTRIBUTION, ("secret",)
+                ),
             },
             channels={"ops": ChannelSpec("ops", ChannelType.WEBHOOK, "http://ops.example")},
         )
@@ -324,6 +355,7 @@ def make_world(*specs: ApplicationSpec) -> World:
         clusters=MemoryClusters({"one": cluster}),
         repositories=repositories,
         renderer=renderer,
+        registry=registry,
         verifier=verifier,
         notifier=notifier,
         doorbell=MemoryDoorbell(clock),
@@ -338,6 +370,7 @@ def make_world(*specs: ApplicationSpec) -> World:
         cluster,
         repositories,
         renderer,
+        registry,
         verifier,
         notifier,
         telemetry,

@@ -222,8 +222,10 @@ class KustomizeRenderer:
             _write(lambda: export(tree, inputs, overlay_file, place / "files"))
 
     def _mark(self, request: RenderRequest, objects: Objects) -> RenderedSet:
-        pins = find_pins(find_images(objects), request.images)
-        marked = [pin_images(add_labels(obj, request.labels), pins) for obj in objects]
+        references = find_images(objects)
+        pins = find_pins(references, request.images)
+        tags = find_pins(references, request.tags)
+        marked = [pin_images(add_labels(obj, request.labels), pins, tags) for obj in objects]
         identity = self._ready.program.identity if self._ready is not None else ""
         return RenderedSet(
             digest=digest_of_set(marked),

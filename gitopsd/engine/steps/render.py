@@ -2,10 +2,14 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
+from gitopsd.domain.images import PinImages
 from gitopsd.domain.manifests import Digest, Json, RenderedSet
 from gitopsd.domain.stages import StageRendering
 from gitopsd.domain.work import EvidenceKind
-from gitopsd.engine.outcomes import Done, Outcome, Quarantined, Verdict
+from gitopsd.engine.outcomes import Done, Outcome, Quarantined, Verdict, Waiting
+from gitopsd.engine.pinning import resolve_pins
 from gitopsd.engine.step_context import StepContext
 from gitopsd.errors import PermanentError
 from gitopsd.kube.images import find_images, parse_image
@@ -20,7 +24,8 @@ async def run_render(context: StepContext) -> Outcome:
     Safe to repeat: the same inputs render to the same digest, and a set is stored once.
 
     Raises:
-        TemporaryError: Git or the renderer could not be asked.
+        TemporaryError: Git, the renderer, or a registry that never said anything about an image
+            which is to be pinned, could not be asked.
         PermanentError: The set holds Secrets and there is no encryption key.
     """
     request = RenderRequest(
@@ -29,8 +34,11 @@ async def run_render(context: StepContext) -> Outcome:
         path=context.spec.path,
         labels=context.labels,
         images=context.release.images,
+        tags={name: origin.tag for name, origin in context.release.origins.items() if origin.tag},
     )
-    rendered = await context.services.renderer.run_render(request)
+    rendered = await _render(context, request)
+    if isinstance(rendered, Waiting | Verdict):
+        return rendered
     if isinstance(rendered, Rejection):
         return Verdict(rendered.reason, rendered.message)
     if not rendered.objects:
@@ -41,10 +49,33 @@ async def run_render(context: StepContext) -> Outcome:
     return await context.services.store.transact(lambda tx: _store(tx, context, rendered))
 
 
+async def _render(
+    context: StepContext, request: RenderRequest
+) -> RenderedSet | Rejection | Waiting | Verdict:
+    """Render, and where all images are pinned, once more with what they were resolved to.
+
+    The second time, only the pins differ: kustomize does not run again for them.
+    """
+    renderer = context.services.renderer
+    rendered = await renderer.run_render(request)
+    if isinstance(rendered, Rejection) or context.application.pin_images is not PinImages.ALL:
+        return rendered
+    pins = await resolve_pins(context, rendered)
+    if isinstance(pins, Waiting | Verdict):
+        return pins
+    if not pins.digests:
+        return rendered
+    pinned = await renderer.run_render(replace(request, images={**pins.digests, **request.images}))
+    if isinstance(pinned, Rejection):
+        return pinned
+    return replace(pinned, notes=(*pinned.notes, *pins.notes))
+
+
 def _store(tx: Transaction, context: StepContext, rendered: RenderedSet) -> Outcome:
     key = context.run.stage
     images = image_digests(rendered)
     tx.rendered.put(rendered)
+    tx.images.mark(key.application, context.release.id, _tag_marks(rendered))
     tx.releases.put_rendering(
         StageRendering(
             stage=key,
@@ -62,6 +93,18 @@ def _store(tx: Transaction, context: StepContext, rendered: RenderedSet) -> Outc
         )
         return Quarantined(message)
     return Done(rendered=rendered.digest)
+
+
+def _tag_marks(rendered: RenderedSet) -> list[str]:
+    """List the tags of the set's images: a release can be asked for by each of them."""
+    marks = []
+    for image in find_images(rendered.objects):
+        try:
+            tag = parse_image(image).tag
+        except PermanentError:
+            continue
+        marks += [f"tag:{tag}"] if tag else []
+    return marks
 
 
 def image_digests(rendered: RenderedSet) -> tuple[Digest, ...]:

@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import asyncio
+
 from gitopsd.domain.manifests import Json
 from gitopsd.domain.work import EvidenceKind
 from gitopsd.engine.assessment import assess_objects, describe_assessed
+from gitopsd.engine.image_checks import check_images, judge_missing
 from gitopsd.engine.outcomes import Done, Outcome, Verdict
 from gitopsd.engine.placing import list_hooks, place_objects
 from gitopsd.engine.step_context import StepContext
@@ -31,14 +34,36 @@ async def run_validate(context: StepContext) -> Outcome:
         message = f"{parse_ref(obj).key} is a {phases[0].value} hook; hooks are not run yet"
         return Verdict("HooksNotSupported", message)
     cluster = context.cluster()
-    placed = await place_objects(cluster, rendered.objects, context.spec.namespace)
-    at = context.services.clock.now().isoformat()
-    assessed = await assess_objects(context, cluster, placed)
+    asking = asyncio.create_task(check_images(context, rendered), name="images")
+    try:
+        placed = await place_objects(cluster, rendered.objects, context.spec.namespace)
+        at = context.services.clock.now().isoformat()
+        assessed = await assess_objects(context, cluster, placed)
+        images = await asking
+    finally:
+        asking.cancel()
+        await asyncio.gather(asking, return_exceptions=True)
     objects: list[Json] = [describe_assessed(item) for item in assessed]
-    await context.keep(EvidenceKind.CHANGE_SET, {"at": at, "objects": objects}, key="assessed")
+    notes: list[Json] = [*images.notes]
+    kept: dict[str, Json] = {"at": at, "objects": objects}
+    await context.keep(
+        EvidenceKind.CHANGE_SET, {**kept, "images": notes} if notes else kept, key="assessed"
+    )
     refused = [item.refusal for item in assessed if item.refusal is not None]
+    if not refused and images.missing:
+        return judge_missing(context, images.missing)
     if not refused:
+        await _mark(context, images.marks)
         return Done()
     shown = "; ".join(message for _, message in refused[:SHOWN])
     more = f"; and {len(refused) - SHOWN} more" if len(refused) > SHOWN else ""
     return Verdict(refused[0][0], f"{shown}{more}")
+
+
+async def _mark(context: StepContext, marks: tuple[str, ...]) -> None:
+    """Let the release be found by the commits that its images were built from."""
+    if marks:
+        application, release = context.run.stage.application, context.release.id
+        await context.services.store.transact(
+            lambda tx: tx.images.mark(application, release, marks)
+        )

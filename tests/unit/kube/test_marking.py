@@ -63,6 +63,17 @@ def test_pins_are_found_by_reference_then_name_then_full_name() -> None:
     }
 
 
+def test_the_tag_of_a_digest_is_written_beside_it() -> None:
+    """A digest that was found under another tag than Git writes is shown with that tag."""
+    images: list[Json] = [{"image": "nginx:1"}, {"image": "redis"}, {"image": "busybox:1"}]
+    obj: JsonObject = {"spec": {"containers": images}}
+    pins = {"nginx:1": ONE, "redis": TWO, "busybox:1": ONE}
+
+    pinned = pin_images(obj, pins, find_pins(tuple(pins), {"nginx": "1.27", "redis": "7"}))
+
+    assert find_images([pinned]) == (f"busybox:1@{ONE}", f"nginx:1.27@{ONE}", f"redis:7@{TWO}")
+
+
 def test_what_is_no_reference_has_no_pin() -> None:
     """A value that is no image reference is left to validation."""
     assert find_pins(("Not An Image",), {"Not An Image": ONE}) == {}
