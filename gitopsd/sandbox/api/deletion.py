@@ -7,7 +7,14 @@ from datetime import timedelta
 from typing import TYPE_CHECKING
 
 from gitopsd.sandbox.api.keys import Key, Kind
-from gitopsd.sandbox.fields import field_at, number_at, object_at, text_at, texts_at
+from gitopsd.sandbox.fields import (
+    field_at,
+    number_at,
+    object_at,
+    objects_at,
+    text_at,
+    texts_at,
+)
 from gitopsd.sandbox.status import stamp
 
 if TYPE_CHECKING:
@@ -17,6 +24,8 @@ if TYPE_CHECKING:
 
 PODS = Kind("", "pods")
 NAMESPACES = Kind("", "namespaces")
+DEFINITIONS = Kind("apiextensions.k8s.io", "customresourcedefinitions")
+CLEANUP_FINALIZER = "customresourcecleanup.apiextensions.k8s.io"
 ORPHAN_FINALIZER = "orphan"
 FOREGROUND_FINALIZER = "foregroundDeletion"
 DEFAULT_GRACE_SECONDS = 30
@@ -65,7 +74,10 @@ def mark_deleted(key: Key, obj: JsonObject, options: DeleteOptions, now: datetim
             meta["deletionGracePeriodSeconds"] = grace
             meta["deletionTimestamp"] = stamp(now + timedelta(seconds=grace))
         return {**obj, "metadata": meta}
-    meta["finalizers"] = list(_finalizers(texts_at(meta, "finalizers"), options.propagation))
+    finalizers = _finalizers(texts_at(meta, "finalizers"), options.propagation)
+    if key.kind == DEFINITIONS and CLEANUP_FINALIZER not in finalizers:
+        finalizers = (*finalizers, CLEANUP_FINALIZER)
+    meta["finalizers"] = list(finalizers)
     if not meta["finalizers"]:
         del meta["finalizers"]
     meta["deletionTimestamp"] = stamp(now + timedelta(seconds=grace))
@@ -76,7 +88,21 @@ def mark_deleted(key: Key, obj: JsonObject, options: DeleteOptions, now: datetim
     marked: dict[str, Json] = {**obj, "metadata": meta}
     if key.kind == NAMESPACES:
         marked["status"] = {**object_at(obj, "status"), "phase": "Terminating"}
+    if key.kind == DEFINITIONS:
+        conditions = (*objects_at(obj, "status", "conditions"), _ending(stamp(now)))
+        marked["status"] = {**object_at(obj, "status"), "conditions": list(conditions)}
     return marked
+
+
+def _ending(now: str) -> JsonObject:
+    said = "CustomResourceDefinition marked for deletion; CustomResource deletion will begin soon"
+    return {
+        "type": "Terminating",
+        "status": "True",
+        "lastTransitionTime": now,
+        "reason": "InstanceDeletionPending",
+        "message": said,
+    }
 
 
 def _grace_seconds(kind: Kind, obj: JsonObject, options: DeleteOptions) -> int:

@@ -105,8 +105,12 @@ class Feed:
         Raises:
             HistoryLost: The subscriber was too slow; it must list again.
         """
-        await self._wake.wait()
+        await self.ready()
         return self.take()
+
+    async def ready(self) -> None:
+        """Wait until there is something to take, or the feed was broken off."""
+        await self._wake.wait()
 
     def tell(self, change: Change) -> None:
         """Called by the store for each write."""
@@ -123,10 +127,10 @@ class Feed:
 class History:
     """The newest changes of a store."""
 
-    def __init__(self, keep: int = KEPT_CHANGES) -> None:
+    def __init__(self, keep: int = KEPT_CHANGES, version: int = 0) -> None:
         self._changes: deque[Change] = deque(maxlen=keep)
         self._feeds: list[Feed] = []
-        self._lost_up_to = 0
+        self._lost_up_to = version
 
     @property
     def oldest(self) -> int:

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 from gitopsd.errors import PermanentError
 from gitopsd.sandbox.api.keys import Kind
-from gitopsd.sandbox.fields import field_at, text_at, text_map_at
+from gitopsd.sandbox.fields import field_at, objects_at, text_at, text_map_at, texts_at
 
 if TYPE_CHECKING:
     from gitopsd.domain.manifests import Json, JsonObject
@@ -172,7 +172,10 @@ def _field_requirement(text: str, kind: Kind, extra: tuple[str, ...]) -> tuple[s
         if not found:
             continue
         if name not in (*_ALWAYS, *_FIELDS.get(kind, ()), *extra):
-            raise SelectorError(f"field label not supported: {name}")
+            if kind in _FIELDS:
+                raise SelectorError(f"field label not supported: {name}")
+            known = '"metadata.name", "metadata.namespace"'
+            raise SelectorError(f'"{name}" is not a known field selector: only {known}')
         return (name, _unescape(value), equal)
     raise SelectorError(f"invalid selector: '{text}'; can't understand '{text}'")
 
@@ -191,3 +194,22 @@ def _said(obj: JsonObject, name: str) -> str:
     if isinstance(value, bool):
         return str(value).lower()
     return str(value)
+
+
+def matches_selector(selector: JsonObject, obj: JsonObject) -> bool:
+    """Whether an object's labels fit a LabelSelector object; an empty one fits all."""
+    labels = text_map_at(obj, "metadata", "labels")
+    wanted = text_map_at(selector, "matchLabels")
+    if any(labels.get(name) != value for name, value in wanted.items()):
+        return False
+    for item in objects_at(selector, "matchExpressions"):
+        name, values = text_at(item, "key"), texts_at(item, "values")
+        holds = {
+            "In": name in labels and labels[name] in values,
+            "NotIn": labels.get(name) not in values,
+            "Exists": name in labels,
+            "DoesNotExist": name not in labels,
+        }
+        if not holds.get(text_at(item, "operator"), False):
+            return False
+    return True

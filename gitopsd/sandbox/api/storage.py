@@ -81,15 +81,22 @@ class ObjectStore:
         clock: Time.
         keep: How many changes are kept for watches that come back.
         stamp: Completes writes that name a manager; None stores them as they are.
+        version: The version to begin after. A server that begins anew begins above where it ended,
+            so that clients which saw more than there is now are told to list again.
     """
 
     def __init__(
-        self, clock: Clock, *, keep: int = KEPT_CHANGES, stamp: Stamp | None = None
+        self,
+        clock: Clock,
+        *,
+        keep: int = KEPT_CHANGES,
+        stamp: Stamp | None = None,
+        version: int = 0,
     ) -> None:
         self._clock = clock
         self._stamp = stamp
-        self._history = History(keep)
-        self._version = 0
+        self._history = History(keep, version)
+        self._version = version
         self._objects: dict[Kind, dict[tuple[str, str], JsonObject]] = {}
 
     @property
@@ -158,6 +165,8 @@ class ObjectStore:
     ) -> JsonObject:
         """Store a new object, with uid, creation time and version; a name may be generated.
 
+        A uid and a creation time that the object has already are kept: requests lose theirs before.
+
         Args:
             key: Where; an empty name is made from ``metadata.generateName``.
             obj: What, with ``apiVersion`` and ``kind``.
@@ -165,25 +174,24 @@ class ObjectStore:
             dry_run: Return what would be stored, and store nothing.
 
         Raises:
+            StoreRefusal: The stamp refuses it.
             AlreadyExists: An object of this name is there.
         """
         meta: dict[str, Json] = dict(object_at(obj, "metadata"))
         if not key.name:
-            key = key._replace(name=_generate_name(text_at(meta, "generateName")))
+            key = key._replace(name=generate_name(text_at(meta, "generateName")))
         if self.get(key) is not None:
             raise AlreadyExists(key)
         meta["name"] = key.name
         if key.namespace:
             meta["namespace"] = key.namespace
-        meta["uid"] = str(uuid.uuid4())
-        meta["creationTimestamp"] = stamp(self._clock.now())
+        meta.setdefault("uid", str(uuid.uuid4()))
+        meta.setdefault("creationTimestamp", stamp(self._clock.now()))
         meta.pop("resourceVersion", None)
-        meta.pop("generation", None)
-        if starts_generation(key.kind):
-            meta["generation"] = 1
         new: JsonObject = {**obj, "metadata": meta}
         if manager and self._stamp is not None:
             new = self._stamp(Write(key, None, new, manager, ""))
+        new = _at_generation(new, 1 if starts_generation(key.kind) else 0)
         return new if dry_run else self._write(Action.ADDED, key, new, None)
 
     def update(
@@ -198,9 +206,9 @@ class ObjectStore:
     ) -> JsonObject:
         """Replace an object; one that is marked deleted and held no longer goes.
 
-        An update that changes nothing writes nothing. With subresource ``status`` the spec and the
-        labels stay; without one, the status stays where the kind has that subresource only if the
-        caller leaves it: isolating it is the caller's part.
+        An update that changes nothing writes nothing. With a manager, the store's stamp sees to it
+        that only the part which the subresource means is written; without a stamp, the store itself
+        keeps spec and labels where the status is written.
 
         Args:
             key: Which.
@@ -225,13 +233,11 @@ class ObjectStore:
             if name in object_at(before, "metadata"):
                 meta[name] = object_at(before, "metadata")[name]
         new: JsonObject = {**obj, "metadata": meta}
-        if subresource == "status":
-            new = _with_status_only(before, new)
-        generation = next_generation(key.kind, before, new, subresource)
-        if generation:
-            new = {**new, "metadata": {**object_at(new, "metadata"), "generation": generation}}
         if manager and self._stamp is not None:
             new = self._stamp(Write(key, before, new, manager, subresource))
+        elif subresource == "status" and self._stamp is None:
+            new = _with_status_only(before, new)
+        new = _at_generation(new, next_generation(key.kind, before, new, subresource))
         return self._replace(key, before, new, dry_run=dry_run)
 
     def modify(
@@ -325,12 +331,21 @@ class ObjectStore:
         return stored
 
 
+def _at_generation(obj: JsonObject, generation: int) -> JsonObject:
+    meta: dict[str, Json] = dict(object_at(obj, "metadata"))
+    meta.pop("generation", None)
+    if generation:
+        meta["generation"] = generation
+    return {**obj, "metadata": meta}
+
+
 def _carries(obj: JsonObject, labels: Mapping[str, str]) -> bool:
     carried = object_at(obj, "metadata", "labels")
     return all(carried.get(name) == value for name, value in labels.items())
 
 
-def _generate_name(base: str) -> str:
+def generate_name(base: str) -> str:
+    """A name that begins with `base` and that nobody has, as far as chance goes."""
     letters = (secrets.choice(NAME_LETTERS) for _ in range(GENERATED_LETTERS))
     return base[:LONGEST_GENERATED_BASE] + "".join(letters)
 

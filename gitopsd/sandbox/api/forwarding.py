@@ -1,0 +1,136 @@
+"""Passes requests on to pods, services and nodes, and their answers back, as they come."""
+
+from __future__ import annotations
+
+from http import HTTPStatus
+from typing import TYPE_CHECKING, Self
+
+import aiohttp
+from aiohttp import web
+from multidict import CIMultiDict
+
+from gitopsd.errors import PermanentError
+from gitopsd.sandbox.api.backends import unavailable
+from gitopsd.sandbox.dialing import say_dial
+from gitopsd.sandbox.front import CHUNK_BYTES, HOP_BY_HOP
+from gitopsd.sandbox.objects.status_errors import StatusError, bad_request
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+    from types import TracebackType
+
+    from gitopsd.sandbox.api.backends import Backend
+
+# These speak to the API server; a pod must not see who asked, nor with which credential.
+_OURS = ("authorization", "impersonate-", "host")
+_TIMEOUT = aiohttp.ClientTimeout(total=None, sock_connect=30)
+
+
+class Forwarder:
+    """Talks to pods and nodes; an async context manager."""
+
+    def __init__(self) -> None:
+        self._session: aiohttp.ClientSession | None = None
+
+    async def __aenter__(self) -> Self:
+        """Open the connection pool."""
+        # A node's certificate is its own: as a real API server does unless it is given the
+        # nodes' authority, any is taken. Nodes and pods are on this machine's loopback.
+        connector = aiohttp.TCPConnector(limit=0, ssl=False)
+        self._session = aiohttp.ClientSession(
+            connector=connector, auto_decompress=False, timeout=_TIMEOUT
+        )
+        return self
+
+    async def __aexit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        """Close every connection."""
+        if self._session is not None:
+            await self._session.close()
+            self._session = None
+
+    async def forward(
+        self, request: web.BaseRequest, body: bytes, backend: Backend, path: str
+    ) -> web.StreamResponse:
+        """Pass a request on, with its method, query, headers and body.
+
+        Raises:
+            StatusError: Nobody answers there.
+        """
+        query = request.query_string
+        url = f"{backend.url}/{path.removeprefix('/')}{f'?{query}' if query else ''}"
+        headers = _passed_on(request.headers)
+        try:
+            async with self._client.request(
+                request.method, url, headers=headers, data=body or None, allow_redirects=False
+            ) as answer:
+                response = web.StreamResponse(
+                    status=answer.status, headers=_passed_on(answer.headers)
+                )
+                await self._copy(request, response, answer)
+                return response
+        except (aiohttp.ClientConnectorError, ConnectionError) as error:
+            why = say_dial(error, backend.address, backend.port)
+            raise unavailable(f"error trying to reach service: {why}") from error
+        except (aiohttp.ClientError, TimeoutError) as error:
+            raise unavailable(f"error trying to reach service: {str(error) or 'EOF'}") from error
+
+    async def fetch_log(
+        self, request: web.BaseRequest, backend: Backend, path: str
+    ) -> web.StreamResponse:
+        """A container's log from its node, for as long as the node sends.
+
+        Raises:
+            StatusError: The node has none, or is not there.
+        """
+        try:
+            async with self._client.get(f"{backend.url}{path}") as answer:
+                if answer.status >= HTTPStatus.BAD_REQUEST:
+                    raise _log_refusal(answer.status, (await answer.text()).strip())
+                response = web.StreamResponse(headers={"Content-Type": "text/plain"})
+                await self._copy(request, response, answer)
+                return response
+        except (aiohttp.ClientConnectorError, ConnectionError) as error:
+            why = f'Get "{backend.url}{path}": '
+            why += say_dial(error, backend.address, backend.port)
+            raise StatusError(500, "InternalError", why) from error
+
+    @property
+    def _client(self) -> aiohttp.ClientSession:
+        if self._session is None:
+            message = "the forwarder is used outside of its context"
+            raise PermanentError(message)
+        return self._session
+
+    async def _copy(
+        self,
+        request: web.BaseRequest,
+        response: web.StreamResponse,
+        answer: aiohttp.ClientResponse,
+    ) -> None:
+        await response.prepare(request)
+        async for chunk in answer.content.iter_any():
+            for start in range(0, len(chunk), CHUNK_BYTES):
+                await response.write(chunk[start : start + CHUNK_BYTES])
+        await response.write_eof()
+
+
+def _passed_on(headers: Mapping[str, str]) -> CIMultiDict[str]:
+    passed: CIMultiDict[str] = CIMultiDict()
+    for name, value in headers.items():
+        lowered = name.lower()
+        if lowered not in HOP_BY_HOP and not lowered.startswith(_OURS):
+            passed.add(name, value)
+    return passed
+
+
+def _log_refusal(status: int, text: str) -> StatusError:
+    if status == HTTPStatus.NOT_FOUND:
+        details = {"causes": [{"reason": "UnexpectedServerResponse", "message": text}]}
+        message = f"the server could not find the requested resource: {text}"
+        return StatusError(status, "NotFound", message, details)
+    return bad_request(text)
