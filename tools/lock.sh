@@ -2,10 +2,11 @@
 # Writes the lock files from pyproject.toml: every version exact, every file by its hash, and no
 # address of a package index, so that each machine uses its own.
 #
-#   requirements/dev.txt  everything: the service, its tests, linters and build
-#   requirements/run.txt  the service alone, for the image
+#   requirements/dev.txt    everything: the service, its tests, linters and build
+#   requirements/run.txt    the service alone, for the image
+#   requirements/build.txt  what makes the service's wheel, for the image
 #
-#   sh tools/lock.sh          write both; a locked version stays unless pyproject.toml excludes it
+#   sh tools/lock.sh          write them; a locked version stays unless pyproject.toml excludes it
 #   UPGRADE=1 sh tools/lock.sh  take the newest versions
 #   sh tools/lock.sh --check  only compare; exit 1 when a file is out of date
 set -eu
@@ -25,8 +26,7 @@ lock() {
     fi
     .venv/bin/uv pip compile --quiet --universal --python-version 3.11 --generate-hashes \
         --no-emit-index-url --no-emit-find-links --no-header --no-annotate \
-        --no-emit-package gitopsd ${UPGRADE:+--upgrade} --output-file "$work/$name" \
-        pyproject.toml "$@"
+        --no-emit-package gitopsd ${UPGRADE:+--upgrade} --output-file "$work/$name" "$@"
     # The header is ours: the tool's own would quote the command line of this machine.
     {
         echo "# Locked with hashes. Written by make lock; edit pyproject.toml instead."
@@ -35,11 +35,12 @@ lock() {
     mv "$work/new" "$work/$name"
 }
 
-lock dev.txt --group dev
-lock run.txt
+lock dev.txt pyproject.toml --group dev
+lock run.txt pyproject.toml
+lock build.txt --group build
 
 if [ "${1:-}" = --check ]; then
-    for name in dev.txt run.txt; do
+    for name in dev.txt run.txt build.txt; do
         cmp -s "$work/$name" "requirements/$name" || {
             echo "requirements/$name does not match pyproject.toml: run make lock" >&2
             exit 1
@@ -48,4 +49,4 @@ if [ "${1:-}" = --check ]; then
     exit 0
 fi
 mkdir -p requirements
-cp "$work/dev.txt" "$work/run.txt" requirements/
+cp "$work/dev.txt" "$work/run.txt" "$work/build.txt" requirements/

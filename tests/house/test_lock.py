@@ -55,7 +55,7 @@ def _wanted_everywhere() -> list[str]:
     ]
 
 
-@pytest.mark.parametrize("name", ["dev.txt", "run.txt"])
+@pytest.mark.parametrize("name", ["dev.txt", "run.txt", "build.txt"])
 def test_no_lock_file_names_a_place(name: str) -> None:
     """Each machine takes the files from its own index; the hashes say which they are."""
     text = (REPOSITORY / "requirements" / name).read_text()
@@ -65,7 +65,11 @@ def test_no_lock_file_names_a_place(name: str) -> None:
 
 @pytest.mark.parametrize(
     "name,wanted",
-    [("dev.txt", _wanted_everywhere()), ("run.txt", _project()["project"]["dependencies"])],
+    [
+        ("dev.txt", _wanted_everywhere()),
+        ("run.txt", _project()["project"]["dependencies"]),
+        ("build.txt", _project()["dependency-groups"]["build"]),
+    ],
 )
 def test_everything_is_locked_by_hash(name: str, wanted: list[str]) -> None:
     """Every group and extra is there, in a version that pyproject.toml allows."""
@@ -78,8 +82,8 @@ def test_everything_is_locked_by_hash(name: str, wanted: list[str]) -> None:
 
 
 def test_the_image_gets_what_was_tested() -> None:
-    """The service's own lock file holds the versions of the developers' one."""
+    """The lock files of the image hold the versions of the developers' one."""
     tested = _read_pins("dev.txt")
-    shipped = _read_pins("run.txt")
+    shipped = _read_pins("run.txt") | _read_pins("build.txt")
 
     assert {name: tested.get(name) for name in shipped} == shipped
