@@ -14,7 +14,7 @@ from itertools import pairwise
 import pytest
 
 from gitopsd.domain.runs import Phase, RunKind
-from gitopsd.domain.sources import DeliveryState, RefName
+from gitopsd.domain.sources import DeliveryState, ReceiverName, RefName
 from gitopsd.domain.work import Page, WorkKind
 from gitopsd.engine.looks import NOT_SERVED_YET
 from gitopsd.store_ports import Transaction
@@ -170,9 +170,10 @@ async def test_a_delivery_that_meets_a_bug_is_given_up() -> None:
     """An error that nobody expected ends no worker, is reported, and is met three times."""
     world = make_world(shop_spec())
     assert await world.ring(None, await world.push("one", deployment(ONE), hint=False)) == 202
-    (receiver,) = world.configuration[0].receivers.values()
+    github = ReceiverName("github")
+    receiver = world.configuration[0].receivers[github]
     odd = replace(receiver, type="acme")  # type: ignore[arg-type] # which nobody knows: a bug
-    world.configuration[0] = replace(world.configuration[0], receivers={receiver.name: odd})
+    world.configuration[0] = replace(world.configuration[0], receivers={github: odd})
     async with started(world):
         await world.until(lambda: _is_worked_on(world), "the delivery is worked on")
 
