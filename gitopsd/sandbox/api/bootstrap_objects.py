@@ -48,13 +48,26 @@ _WORKLOADS: dict[str, tuple[str, ...]] = {
     "networking.k8s.io": ("ingresses", "networkpolicies"),
     "policy": ("poddisruptionbudgets",),
 }
-_CLASSES = (("system-cluster-critical", 2000000000), ("system-node-critical", 2000001000))
+_CRITICAL = "Used for system critical pods that must"
+_CLASSES = (
+    (
+        "system-cluster-critical",
+        2000000000,
+        f"{_CRITICAL} run in the cluster, but can be moved to another node if necessary.",
+    ),
+    (
+        "system-node-critical",
+        2000001000,
+        f"{_CRITICAL} not be moved from their current node.",
+    ),
+)
 
 
 def create_bootstrap_objects(store: ObjectStore) -> None:
     """Create them in an empty store."""
     for key, obj in _objects():
-        store.create(key, obj, manager=MANAGER)
+        # The classes' names are kept from everybody, whoever asks for them.
+        store.create(key, obj, manager="" if key.resource == "priorityclasses" else MANAGER)
 
 
 def _objects() -> Iterator[tuple[Key, JsonObject]]:
@@ -64,7 +77,7 @@ def _objects() -> Iterator[tuple[Key, JsonObject]]:
     for name, rules in _roles().items():
         yield Key(*CLUSTER_ROLES, "", name), _role(name, rules)
     yield Key(*CLUSTER_ROLE_BINDINGS, "", "cluster-admin"), _binding()
-    for name, value in _CLASSES:
+    for name, value, description in _CLASSES:
         group = "scheduling.k8s.io"
         yield (
             Key(group, "priorityclasses", "", name),
@@ -73,6 +86,7 @@ def _objects() -> Iterator[tuple[Key, JsonObject]]:
                 "kind": "PriorityClass",
                 "metadata": {"name": name},
                 "value": value,
+                "description": description,
                 "preemptionPolicy": "PreemptLowerPriority",
             },
         )

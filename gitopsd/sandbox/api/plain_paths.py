@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from gitopsd.sandbox.api import discovery
+from gitopsd.sandbox.api import discovery, openapi
 from gitopsd.sandbox.api.calls import Answer
 from gitopsd.sandbox.api.served import NEVER_SERVED
 from gitopsd.sandbox.objects.status_errors import not_implemented
@@ -68,6 +68,19 @@ class PlainPaths:
                 return _found(discovery.describe_group(self._served, group))
             case ["apis", group, version]:
                 return _found(discovery.describe_version(self._served, group, version))
+            case ["openapi", "v3", *rest]:
+                return self._describe(rest)
+            case _:
+                raise PageNotFound
+
+    def _describe(self, parts: list[str]) -> Answer:
+        match parts:
+            case []:
+                return Answer(OK, openapi.describe_versions(self._served))
+            case ["api", version]:
+                return _found(openapi.describe_version(self._served, "", version))
+            case ["apis", group, version]:
+                return _found(openapi.describe_version(self._served, group, version))
             case _:
                 raise PageNotFound
 
