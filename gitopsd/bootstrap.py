@@ -27,13 +27,14 @@ from gitopsd.adapters.telemetry.metrics import PrometheusTelemetry
 from gitopsd.adapters.telemetry.sentry import start_sentry, stop_sentry
 from gitopsd.adapters.telemetry.story import TellingStore
 from gitopsd.adapters.verify.http import HttpVerifier
-from gitopsd.domain.config import Configuration
+from gitopsd.domain.config import Configuration, HeldRemoval
 from gitopsd.domain.manifests import JsonObject
 from gitopsd.domain.sources import RepoURL
 from gitopsd.engine.actions import Actions
 from gitopsd.engine.changes import AnnouncingDoorbell, AnnouncingStore, Changes
 from gitopsd.engine.daemon import ConfigurationChange, Daemon
 from gitopsd.engine.measuring import MeasuringStore
+from gitopsd.engine.removals import fetch_confirmed
 from gitopsd.engine.services import Pace, Services
 from gitopsd.errors import ConfigError, PermanentError
 from gitopsd.kube.redaction import redact_object
@@ -59,6 +60,7 @@ class Process:
         problems: What is wrong in the configuration folder now.
         telemetry: Metrics and reports of bugs.
         sole: Whether no other process can be working for this installation.
+        removals: Files that vanished at once and whose removal waits for a person.
     """
 
     settings: Settings
@@ -69,6 +71,7 @@ class Process:
     problems: Callable[[], tuple[ConfigError, ...]]
     telemetry: PrometheusTelemetry
     sole: bool
+    removals: Callable[[], tuple[HeldRemoval, ...]]
 
 
 def database_url(settings: Settings) -> str:
@@ -120,7 +123,7 @@ async def build(
         stack.push_async_callback(doorbell.close)
         services = wrap(_services(settings, store, files, telemetry, clock, doorbell, stack))
         sole = url.startswith("sqlite")
-        daemon = Daemon(services, _changes(files, clock), sole=sole, work=work)
+        daemon = Daemon(services, _changes(files, services), sole=sole, work=work)
         yield Process(
             settings=settings,
             services=services,
@@ -130,6 +133,7 @@ async def build(
             problems=lambda: files.current.errors,
             telemetry=telemetry,
             sole=sole,
+            removals=lambda: files.held,
         )
 
 
@@ -194,8 +198,10 @@ def _doorbell(settings: Settings, clock: Clock) -> Doorbell:
     return ArqDoorbell(url, clock)
 
 
-async def _changes(files: ConfigurationFiles, clock: Clock) -> AsyncIterator[ConfigurationChange]:
-    async for result in files.watch(clock):
+async def _changes(
+    files: ConfigurationFiles, services: Services
+) -> AsyncIterator[ConfigurationChange]:
+    async for result in files.watch(services.clock, confirmed=lambda: fetch_confirmed(services)):
         _log_problems(result.errors)
         if not result.errors:
             _LOG.info("the configuration changed, and all of it is in force")

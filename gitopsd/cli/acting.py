@@ -8,7 +8,16 @@ from typing import Annotated
 import typer
 
 from gitopsd.cli.client import make_client, path_of
-from gitopsd.cli.printing import Form, Output, Server, TokenFile, say, show_document, show_rows
+from gitopsd.cli.printing import (
+    Column,
+    Form,
+    Output,
+    Server,
+    TokenFile,
+    say,
+    show_document,
+    show_rows,
+)
 from gitopsd.cli.reading import QUARANTINES, RunOrStage, find_run
 from gitopsd.cli.spans import parse_seconds
 
@@ -25,6 +34,7 @@ def add_to(app: typer.Typer) -> None:
         app.command()(verb)
     app.command()(freeze)
     app.command()(thaw)
+    app.command()(confirm_removals)
     app.add_typer(quarantine, name="quarantine", no_args_is_help=True)
 
 
@@ -169,6 +179,35 @@ def thaw(
 ) -> None:
     """End a freeze."""
     _post(path_of("freezes", freeze_id, "thaw"), {}, output, server, token_file)
+
+
+_REMOVALS = (
+    Column("file", lambda row: row["file"]),
+    Column("kind", lambda row: row["kind"]),
+    Column("name", lambda row: row["name"]),
+    Column("retires", lambda row: ", ".join(row["stages"])),
+)
+
+
+def confirm_removals(
+    yes: Annotated[bool, typer.Option("--yes", help="Confirm what is shown.")] = False,
+    output: Output = Form.TABLE,
+    server: Server = "",
+    token_file: TokenFile = "",
+) -> None:
+    """Show the configuration files that vanished at once; with --yes their stages are retired."""
+    rows = make_client(server, token_file).get("/configuration")["heldRemovals"]
+    for_people = output in (Form.TABLE, Form.WIDE)
+    if not rows and for_people:
+        say("No removal of files waits to be confirmed.")
+        return
+    if for_people or not yes:
+        show_rows(rows, _REMOVALS, output)
+    if yes and rows:
+        files = [row["file"] for row in rows]
+        _post("/configuration/confirm-removals", {"files": files}, output, server, token_file)
+    elif for_people:
+        say("What they said still counts. Put them back, or: gitopsd confirm-removals --yes")
 
 
 @quarantine.command("list")

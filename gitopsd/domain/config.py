@@ -378,6 +378,23 @@ class ProjectSpec:
 
 
 @dataclass(frozen=True, slots=True)
+class HeldRemoval:
+    """A file that vanished in a way that looks like an accident; what it said still counts.
+
+    Attributes:
+        file: Path relative to the configuration folder.
+        kind: Kind of what it defines.
+        name: Its name.
+        stages: Stages that are retired when the removal is confirmed.
+    """
+
+    file: str
+    kind: str
+    name: str
+    stages: tuple[StageName, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
 class Configuration:
     """Everything that the configuration folder says, valid as a whole."""
 

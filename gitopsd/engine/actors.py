@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 
-from gitopsd.domain.manifests import Json
+from gitopsd.domain.manifests import Json, JsonObject
 from gitopsd.domain.runs import RunId
 from gitopsd.domain.work import AuditEntry
 from gitopsd.engine.services import Services
@@ -78,8 +78,9 @@ async def do_audited(
     action: str,
     target: object,
     work: Callable[[Transaction], ActionResult],
+    details: JsonObject | None = None,
 ) -> ActionResult:
-    """Do one action with its audit entry, in one transaction.
+    """Do one action with its audit entry, in one transaction; ``details`` are kept with that.
 
     Safe to repeat: with a request key, what was done before is answered again and not done twice.
 
@@ -93,7 +94,8 @@ async def do_audited(
             return earlier
         done = work(tx)
         outcome = "done" if isinstance(done, ActionDone) else f"refused: {done.message}"
-        tx.records.append_audit(AuditEntry(0, tx.now, actor.subject, action, str(target), outcome))
+        entry = AuditEntry(0, tx.now, actor.subject, action, str(target), outcome, details or {})
+        tx.records.append_audit(entry)
         if isinstance(done, ActionDone):
             remember(tx, actor, done)
         return done

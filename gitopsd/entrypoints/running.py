@@ -151,6 +151,7 @@ async def _open(
             problems=process.problems,
             buckets=TokenBuckets(process.services.clock),
             sole=process.sole,
+            removals=process.removals,
         )
         listeners.append(await listen(build_app(service), settings.listen))
         api = listeners[-1].url

@@ -12,7 +12,7 @@ from typing import Any, TypeAlias, TypeVar
 
 import aiohttp
 
-from gitopsd.domain.config import ApplicationSpec
+from gitopsd.domain.config import ApplicationSpec, HeldRemoval
 from gitopsd.domain.manifests import Digest, Json
 from gitopsd.domain.runs import Phase, RunId, RunKind, Step
 from gitopsd.domain.stages import Freeze
@@ -93,6 +93,7 @@ class HttpWorld:
     session: aiohttp.ClientSession
     problems: list[ConfigError]
     troubled: TroubledStore
+    removals: list[HeldRemoval]
     tokens: dict[str, str] = field(default_factory=dict)
 
     async def token(
@@ -197,6 +198,8 @@ async def serving_world(
         bounds: What the listener bears.
     """
     world, service, problems, troubled = make_http_world(*specs, rate=rate)
+    removals: list[HeldRemoval] = []
+    service = replace(service, removals=lambda: tuple(removals))
     listener = await listen(
         build_app(service),
         "127.0.0.1:0",
@@ -204,7 +207,7 @@ async def serving_world(
     )
     try:
         async with aiohttp.ClientSession() as session:
-            made = HttpWorld(world, service, listener.url, session, problems, troubled)
+            made = HttpWorld(world, service, listener.url, session, problems, troubled, removals)
             for role in ROLES:
                 groups = ("release-managers",) if role in ("approver", "admin") else ()
                 made.tokens[role] = await made.token(f"{role}-person", role, groups=groups)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncGenerator, Iterable, Mapping
+from collections.abc import AsyncGenerator, Awaitable, Callable, Iterable, Mapping
 from dataclasses import dataclass, replace
 from datetime import timedelta
 from pathlib import Path
@@ -28,6 +28,7 @@ from gitopsd.domain.config import (
     ChannelSpec,
     ClusterSpec,
     Configuration,
+    HeldRemoval,
     ReceiverSpec,
     RegistrySpec,
     RepositorySpec,
@@ -111,15 +112,26 @@ class ConfigurationFiles:
         """The last result; reads the folder if that did not happen yet."""
         return self._result or self.load()
 
-    def confirm_removals(self) -> tuple[str, ...]:
-        """Believe that the held files are meant to be gone; counts at the next look.
+    @property
+    def held(self) -> tuple[HeldRemoval, ...]:
+        """Files that are held, with what goes when their removal is confirmed."""
+        files = sorted(self._held & self._accepted.keys())
+        return tuple(_describe_removal(self._accepted[file]) for file in files)
+
+    def confirm_removals(self, files: Iterable[str] | None = None) -> tuple[str, ...]:
+        """Believe that held files are meant to be gone; counts at the next look.
+
+        Args:
+            files: Those of them that are meant; None for all. Others are left alone.
 
         Returns:
             The files.
         """
-        self._confirmed |= self._held
-        self._signature = None
-        return tuple(sorted(self._held))
+        believed = self._held if files is None else self._held & frozenset(files)
+        if believed - self._confirmed:
+            self._confirmed |= believed
+            self._signature = None
+        return tuple(sorted(believed))
 
     def load(self) -> LoadResult:
         """Read the folder now. Safe to repeat: reads, and remembers what is valid."""
@@ -136,7 +148,9 @@ class ConfigurationFiles:
         )
         return self._result
 
-    async def watch(self, clock: Clock) -> AsyncGenerator[LoadResult]:
+    async def watch(
+        self, clock: Clock, *, confirmed: Callable[[], Awaitable[Iterable[str]]] | None = None
+    ) -> AsyncGenerator[LoadResult]:
         """Follow the folder; yields each result that says something else than the one before.
 
         A change counts once two looks in a row saw the same, so that a half-written file is not
@@ -144,11 +158,14 @@ class ConfigurationFiles:
 
         Args:
             clock: Paces the looks.
+            confirmed: Tells the files whose removal was confirmed; asked while any are held.
         """
         seen: Signature | None = None
         restless = 0
         while True:
             before = self._result
+            if confirmed is not None and self._held:
+                self.confirm_removals(await confirmed())
             signature = await asyncio.to_thread(self._sign)
             restless = restless + 1 if signature != self._signature else 0
             if restless and (signature == seen or restless > _RESTLESS_LOOKS or before is None):
@@ -221,10 +238,16 @@ class ConfigurationFiles:
                     path="",
                     problem=f"{len(self._held)} of {len(self._accepted)} files vanished at once"
                     f" ({named}{more})",
-                    remedy="What they said still counts. Put them back, or confirm the removal",
+                    remedy="What they said still counts. Put them back, or confirm their removal:"
+                    " gitopsd confirm-removals",
                 )
             )
         return errors
+
+
+def _describe_removal(one: Parsed) -> HeldRemoval:
+    stages = one.value.stages if isinstance(one.value, ApplicationSpec) else ()
+    return HeldRemoval(one.file, one.kind, one.name, tuple(stage.name for stage in stages))
 
 
 def _lies_in(file: str, folders: Iterable[str]) -> bool:

@@ -40,6 +40,7 @@ async def tell_health(request: web.Request) -> web.Response:
             "status": "warn" if service.problems() else "pass",
             # Everybody may read this: what is wrong is told by the API and the log.
             "problems": len(service.problems()),
+            "heldRemovals": len(service.removals()),
         },
         "receivers": {
             "status": "warn" if unreadable else "pass",

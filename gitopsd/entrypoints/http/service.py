@@ -8,6 +8,7 @@ from datetime import datetime, timedelta
 
 from aiohttp import web
 
+from gitopsd.domain.config import HeldRemoval
 from gitopsd.domain.sources import ReceiverName
 from gitopsd.engine.actions import Actions
 from gitopsd.engine.changes import Changes
@@ -46,6 +47,7 @@ class Service:
         problems: What is wrong in the configuration folder now.
         buckets: How often one source may send deliveries.
         sole: Whether the database's clock is this process's own.
+        removals: Files that vanished at once and whose removal waits for a person.
     """
 
     services: Services
@@ -55,6 +57,7 @@ class Service:
     problems: Callable[[], tuple[ConfigError, ...]]
     buckets: TokenBuckets
     sole: bool = field(default=True)
+    removals: Callable[[], tuple[HeldRemoval, ...]] = field(default=tuple)
 
     def find_clock_problem(self, stored: datetime) -> str:
         """Say how far this machine's clock is off the database's, when that is too far."""

@@ -404,6 +404,11 @@ def test_a_mass_removal_is_not_believed(tmp_path: Path) -> None:
         " (applications/a.yaml, applications/b.yaml, applications/c.yaml)"
     )
     assert files.load().held == result.held
+    assert [one.file for one in files.held] == list(result.held)
+    assert [(one.kind, one.name) for one in files.held] == [
+        ("Application", name) for name in ("a", "b", "c")
+    ]
+    assert {stage for one in files.held for stage in one.stages} == {"staging", "production"}
     assert files.confirm_removals() == result.held
     confirmed = files.load()
     assert _names(confirmed) == ["d", "e"]

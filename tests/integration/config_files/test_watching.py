@@ -244,3 +244,48 @@ async def test_a_large_folder_is_looked_at_quickly(tmp_path: Path, count: int) -
     async with _watching(files) as watch:
         write_files(tmp_path, {"applications/a7.yaml": _changed("a7", "next")})
         assert "refs/heads/next" in _branches(await watch.next())
+
+
+async def test_a_removal_confirmed_elsewhere_counts_here(tmp_path: Path) -> None:
+    """While files are held it is asked what was confirmed; only what is held is believed."""
+    files = ConfigurationFiles(write_files(tmp_path, applications("a", "b", "c", "d")))
+    files.load()
+    asked: list[int] = []
+    said: set[str] = set()
+
+    async def confirmed() -> set[str]:
+        asked.append(1)
+        return said
+
+    results: list[LoadResult] = []
+    clock = ManualClock()
+
+    async def follow() -> None:
+        async with aclosing(files.watch(clock, confirmed=confirmed)) as changes:
+            async for result in changes:
+                results.append(result)  # noqa: PERF401 - the list is read while the watch runs
+
+    task = asyncio.create_task(follow())
+    await clock.until_sleeping(1)
+    try:
+        assert asked == []
+        for name in "abc":
+            (tmp_path / "applications" / f"{name}.yaml").unlink()
+        for _ in range(4):
+            await _look(clock)
+        assert len(results[-1].held) == 3
+        assert asked
+        said |= {"applications/a.yaml", "applications/d.yaml"}
+        for _ in range(3):
+            await _look(clock)
+        assert _names(results[-1]) == ["b", "c", "d"]
+        said |= {"applications/b.yaml", "applications/c.yaml"}
+        for _ in range(3):
+            await _look(clock)
+        assert _names(results[-1]) == ["d"]
+        count = len(asked)
+        await _look(clock)
+        assert len(asked) == count
+    finally:
+        task.cancel()
+        await asyncio.gather(task, return_exceptions=True)

@@ -6,6 +6,7 @@ from dataclasses import replace
 from functools import partial
 from typing import TYPE_CHECKING
 
+from gitopsd.domain.config import HeldRemoval
 from gitopsd.domain.gates import Decision, Vote
 from gitopsd.domain.manifests import Digest
 from gitopsd.domain.releases import ApplicationName
@@ -106,7 +107,12 @@ async def test_cursors_lead_through_every_list_once() -> None:
 
 def body_of(route: Route) -> dict[str, Json]:
     """A body that the route takes."""
-    given: dict[str, Json] = {"release": "r-1", "subject": "someone", "scope": "*"}
+    given: dict[str, Json] = {
+        "release": "r-1",
+        "subject": "someone",
+        "scope": "*",
+        "files": ["applications/shop.yaml"],
+    }
     needed = {
         field.alias or name
         for name, field in route.body.model_fields.items()
@@ -137,7 +143,7 @@ async def test_no_write_lets_its_body_say_who_acts() -> None:
                 assert reply.document["problems"][0]["field"] == field
         after = (await http.get("/audit"))["items"]
 
-    assert len(WRITES) == 14
+    assert len(WRITES) == 15
     assert after == before
 
 
@@ -200,6 +206,9 @@ async def test_every_write_sent_twice_under_one_key_is_done_once() -> None:
         await sender.send("/quarantines/{quarantine}/lift", quarantine=busy.quarantine)
         frozen = await sender.send("/freezes", {"scope": "application:shop"})
         await sender.send("/freezes/{freeze}/thaw", freeze=frozen.document["id"])
+        http.removals.append(HeldRemoval("applications/shop.yaml", "Application", "shop"))
+        gone: Json = {"files": ["applications/shop.yaml"]}
+        await sender.send("/configuration/confirm-removals", gone)
         made = await sender.send("/tokens", {"subject": "ci"})
         await sender.send("/tokens/{token}/revoke", token=made.document["id"])
 

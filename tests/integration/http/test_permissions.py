@@ -49,6 +49,7 @@ WHO_MAY = {
     "GET /deliveries": ALL,
     "GET /audit": ALL,
     "GET /configuration": ALL,
+    "POST /configuration/confirm-removals": ADMIN,
     "GET /events": ALL,
     "GET /tokens": ADMIN,
     "POST /tokens": ADMIN,
@@ -60,6 +61,7 @@ WHO_MAY = {
 BODIES = {
     "POST /applications/{app}/stages/{stage}/promote": {"release": "r-none"},
     "POST /freezes": {"scope": "application:shop"},
+    "POST /configuration/confirm-removals": {"files": ["applications/none.yaml"]},
     "POST /tokens": {"subject": "someone"},
 }
 EVERYWHERE = ("GET /deliveries", "GET /audit")
@@ -174,6 +176,7 @@ async def test_a_token_of_another_application_sees_and_does_nothing_here() -> No
     about_all = {
         *EVERYWHERE,
         "GET /configuration",
+        "POST /configuration/confirm-removals",
         "GET /tokens",
         "POST /tokens",
         "POST /tokens/{token}/revoke",

@@ -232,7 +232,11 @@ async def test_a_broken_file_is_a_warning() -> None:
 
     assert health.status == 200
     assert health.document["status"] == "warn"
-    assert health.document["components"]["configuration"] == {"status": "warn", "problems": 1}
+    assert health.document["components"]["configuration"] == {
+        "status": "warn",
+        "problems": 1,
+        "heldRemovals": 0,
+    }
 
 
 async def test_metrics_have_an_address_of_their_own() -> None:
