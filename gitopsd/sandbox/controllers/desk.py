@@ -116,7 +116,11 @@ class Desk:
                 return name_of(item)
             case Delete():
                 item = write.target
-                options = DeleteOptions(uid=uid_of(item), propagation=write.propagation)
+                options = DeleteOptions(
+                    uid=uid_of(item),
+                    propagation=write.propagation,
+                    grace_seconds=0 if write.at_once else None,
+                )
                 self._store.delete(_key(write.resource, item), options)
                 return name_of(item)
             case Bind():

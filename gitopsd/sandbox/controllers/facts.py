@@ -47,6 +47,7 @@ ENDPOINTS = _kind("", "v1", "endpoints", "Endpoints")
 ENDPOINT_SLICE = _kind("discovery.k8s.io", "v1", "endpointslices", "EndpointSlice")
 EVENT = _kind("", "v1", "events", "Event")
 JOB = _kind("batch", "v1", "jobs", "Job")
+LEASE = _kind("coordination.k8s.io", "v1", "leases", "Lease")
 NAMESPACE = _kind("", "v1", "namespaces", "Namespace")
 NODE = _kind("", "v1", "nodes", "Node")
 POD = _kind("", "v1", "pods", "Pod")
@@ -158,6 +159,8 @@ class Delete:
         target: The object as it was read.
         propagation: ``Background``, ``Foreground``, ``Orphan`` or empty for the kind's default.
         done: Announced when it was deleted.
+        refused: Announced when it was refused.
+        at_once: Whether a pod gets no time to end: its node is gone.
     """
 
     resource: Resource
@@ -165,6 +168,7 @@ class Delete:
     propagation: str = ""
     done: Announcement | None = None
     refused: Announcement | None = None
+    at_once: bool = False
 
 
 @dataclass(frozen=True, slots=True)

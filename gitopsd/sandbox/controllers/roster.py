@@ -1,199 +1,54 @@
-"""Which controllers there are, and what each follows. Pure."""
+"""Which controllers there are, and what each follows."""
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
-
-from gitopsd.sandbox.api.history import Action
 from gitopsd.sandbox.controllers import (
+    autoscaling,
+    claims,
+    cron_job,
     daemon_set,
     deployment,
+    disruption,
     endpoint_slices,
     endpoints,
     garbage,
     job,
     namespaces,
+    nodes,
+    quota,
     replica_set,
     scheduling,
     stateful_set,
 )
-from gitopsd.sandbox.controllers.deployment_numbers import is_rolling
+from gitopsd.sandbox.controllers import interests as on
 from gitopsd.sandbox.controllers.facts import (
     CLAIM,
     CONFIG_MAP,
     CONTROLLER_REVISION,
+    CRON_JOB,
     DAEMON_SET,
     DEPLOYMENT,
+    DISRUPTION_BUDGET,
     ENDPOINT_SLICE,
     ENDPOINTS,
     EVENT,
     JOB,
+    LEASE,
     NAMESPACE,
     NODE,
     POD,
+    POD_AUTOSCALER,
     REPLICA_SET,
+    RESOURCE_QUOTA,
     SERVICE,
     SERVICE_ACCOUNT,
     STATEFUL_SET,
-    Facts,
-    Key,
-    Kind,
+    STORAGE_CLASS,
+    VOLUME,
 )
-from gitopsd.sandbox.controllers.job_tally import is_tracked
-from gitopsd.sandbox.controllers.ownership import controller_of, owner_keys, suitor_keys
-from gitopsd.sandbox.controllers.pods import is_finished
-from gitopsd.sandbox.controllers.reading import is_deleted, key_of, name_of, namespace_of
 from gitopsd.sandbox.controllers.runner import Controller
-from gitopsd.sandbox.fields import field_at, text_at
-
-if TYPE_CHECKING:
-    from gitopsd.sandbox.api.history import Change
-    from gitopsd.sandbox.controllers.runner import Interest
 
 SCHEDULER_MANAGER = "kube-scheduler"
-
-
-def itself(change: Change, facts: Facts) -> set[Key]:
-    """The object that changed."""
-    del facts
-    return {key_of(change.object)}
-
-
-def owner(kind: Kind) -> Interest:
-    """Who manages the object that changed, did before, or would like to."""
-
-    def interested(change: Change, facts: Facts) -> set[Key]:
-        return (
-            owner_keys(change.object, kind)
-            | owner_keys(change.before, kind)
-            | suitor_keys(facts, change.object, kind)
-        )
-
-    return interested
-
-
-def recreated(change: Change, facts: Facts) -> set[Key]:
-    """The Deployment of a pod that ended, if it waits for old pods to be gone."""
-    pod = change.object
-    if change.action is not Action.DELETED and not is_finished(pod):
-        return set()
-    return {
-        key
-        for place in owner_keys(pod, REPLICA_SET)
-        for key in owner_keys(facts.find(REPLICA_SET.resource, *place), DEPLOYMENT)
-        if not is_rolling(facts.find(DEPLOYMENT.resource, *key) or {})
-    }
-
-
-def all_of(kind: Kind) -> Interest:
-    """Every object of a kind, when a node changes in more than its heartbeat."""
-
-    def interested(change: Change, facts: Facts) -> set[Key]:
-        if not _node_moved(change):
-            return set()
-        return {key_of(item) for item in facts.among(kind.resource)}
-
-    return interested
-
-
-def schedulable(change: Change, facts: Facts) -> set[Key]:
-    """The pod that changed; every pod that waits, when one made room."""
-    pod = change.object
-    keys = {key_of(pod)} if scheduling.is_waiting(pod) else set[Key]()
-    before = change.before
-    made_room = change.action is Action.DELETED or (
-        is_finished(pod) and before is not None and not is_finished(before)
-    )
-    if made_room and text_at(pod, "spec", "nodeName"):
-        keys.update(scheduling.waiting(facts))
-    return keys
-
-
-def all_waiting(change: Change, facts: Facts) -> set[Key]:
-    """Every pod that waits for a node."""
-    if change.key.kind == NODE.resource and not _node_moved(change):
-        return set()
-    return set(scheduling.waiting(facts))
-
-
-def served(change: Change, facts: Facts) -> set[Key]:
-    """The Services that a pod's change concerns."""
-    return endpoints.concerned(change.object, change.before, facts)
-
-
-def same_name(change: Change, facts: Facts) -> set[Key]:
-    """What is kept under the name of the object that changed."""
-    return itself(change, facts)
-
-
-def namespace_itself(change: Change, facts: Facts) -> set[Key]:
-    """The namespace that changed."""
-    del facts
-    return {Key("", name_of(change.object))}
-
-
-def namespace_of_named(name: str) -> Interest:
-    """The namespace of an object that every namespace has, when that one changed."""
-
-    def interested(change: Change, facts: Facts) -> set[Key]:
-        del facts
-        return {Key("", change.key.namespace)} if change.key.name == name else set()
-
-    return interested
-
-
-def ending_namespace(change: Change, facts: Facts) -> set[Key]:
-    """The namespace of an object that went or was made, if that namespace is being deleted."""
-    namespace = facts.find(NAMESPACE.resource, "", change.key.namespace)
-    if namespace is None or not is_deleted(namespace):
-        return set()
-    return {Key("", change.key.namespace)}
-
-
-def relatives(change: Change, facts: Facts) -> set[Key]:
-    """The objects whose garbage a change may be, or make."""
-    gone = change.action is Action.DELETED
-    return garbage.concerned(change.object, change.before, facts, gone=gone)
-
-
-def nothing(change: Change, facts: Facts) -> set[Key]:
-    """Changes that concern nobody."""
-    del change, facts
-    return set()
-
-
-def jobs_pods(change: Change, facts: Facts) -> set[Key]:
-    """The pods of a Job that ended or is gone."""
-    finished = job.is_finished(change.object)
-    if change.action is not Action.DELETED and not finished:
-        return set()
-    uid = text_at(change.object, "metadata", "uid")
-    return {
-        Key(namespace_of(item), name_of(item))
-        for resource, item in facts.dependents(uid)
-        if resource == POD.resource
-    }
-
-
-def orphaned_pod(change: Change, facts: Facts) -> set[Key]:
-    """A pod of a Job; most of them are left alone."""
-    del facts
-    reference = controller_of(change.object)
-    is_jobs = reference is None or text_at(reference, "kind") == JOB.kind
-    return {key_of(change.object)} if is_jobs and is_tracked(change.object) else set()
-
-
-def _node_moved(change: Change) -> bool:
-    """Whether more of a node changed than that it reported again."""
-    if change.before is None or change.action is Action.DELETED:
-        return True
-    fields = (
-        ("spec",),
-        ("metadata", "labels"),
-        ("status", "allocatable"),
-        ("metadata", "deletionTimestamp"),
-    )
-    return any(field_at(change.before, *path) != field_at(change.object, *path) for path in fields)
 
 
 WORKLOADS = (
@@ -201,52 +56,57 @@ WORKLOADS = (
         "deployment-controller",
         deployment.reconcile,
         {
-            DEPLOYMENT.resource: itself,
-            REPLICA_SET.resource: owner(DEPLOYMENT),
-            POD.resource: recreated,
+            DEPLOYMENT.resource: on.itself,
+            REPLICA_SET.resource: on.owner(DEPLOYMENT),
+            POD.resource: on.recreated,
         },
     ),
     Controller(
         "replicaset-controller",
         replica_set.reconcile,
-        {REPLICA_SET.resource: itself, POD.resource: owner(REPLICA_SET)},
+        {REPLICA_SET.resource: on.itself, POD.resource: on.owner(REPLICA_SET)},
     ),
     Controller(
         "statefulset-controller",
         stateful_set.reconcile,
         {
-            STATEFUL_SET.resource: itself,
-            POD.resource: owner(STATEFUL_SET),
-            CONTROLLER_REVISION.resource: owner(STATEFUL_SET),
+            STATEFUL_SET.resource: on.itself,
+            POD.resource: on.owner(STATEFUL_SET),
+            CONTROLLER_REVISION.resource: on.owner(STATEFUL_SET),
         },
     ),
     Controller(
         "daemonset-controller",
         daemon_set.reconcile,
         {
-            DAEMON_SET.resource: itself,
-            POD.resource: owner(DAEMON_SET),
-            CONTROLLER_REVISION.resource: owner(DAEMON_SET),
-            NODE.resource: all_of(DAEMON_SET),
+            DAEMON_SET.resource: on.itself,
+            POD.resource: on.owner(DAEMON_SET),
+            CONTROLLER_REVISION.resource: on.owner(DAEMON_SET),
+            NODE.resource: on.all_of(DAEMON_SET),
         },
     ),
     Controller(
         "job-controller",
         job.reconcile,
-        {JOB.resource: itself, POD.resource: owner(JOB)},
+        {JOB.resource: on.itself, POD.resource: on.owner(JOB)},
     ),
     Controller(
         "job-controller",
         job.release,
-        {JOB.resource: jobs_pods, POD.resource: orphaned_pod},
+        {JOB.resource: on.jobs_pods, POD.resource: on.orphaned_pod},
     ),
-    Controller("ttl-after-finished-controller", job.expire, {JOB.resource: itself}),
+    Controller("ttl-after-finished-controller", job.expire, {JOB.resource: on.itself}),
+    Controller(
+        "cronjob-controller",
+        cron_job.reconcile,
+        {CRON_JOB.resource: on.itself, JOB.resource: on.owner(CRON_JOB)},
+    ),
 )
 
 SCHEDULER = Controller(
     scheduling.NAME,
     scheduling.reconcile,
-    {POD.resource: schedulable, NODE.resource: all_waiting, CLAIM.resource: all_waiting},
+    {POD.resource: on.schedulable, NODE.resource: on.all_waiting, CLAIM.resource: on.all_waiting},
     manager=SCHEDULER_MANAGER,
 )
 
@@ -254,17 +114,82 @@ NETWORK = (
     Controller(
         "endpoint-controller",
         endpoints.reconcile,
-        {SERVICE.resource: itself, POD.resource: served, ENDPOINTS.resource: same_name},
+        {SERVICE.resource: on.itself, POD.resource: on.served, ENDPOINTS.resource: on.same_name},
     ),
     Controller(
         "endpoint-slice-controller",
         endpoint_slices.reconcile,
-        {SERVICE.resource: itself, POD.resource: served, ENDPOINT_SLICE.resource: owner(SERVICE)},
+        {
+            SERVICE.resource: on.itself,
+            POD.resource: on.served,
+            ENDPOINT_SLICE.resource: on.owner(SERVICE),
+        },
+    ),
+)
+
+POLICIES = (
+    Controller(
+        "disruption-controller",
+        disruption.reconcile,
+        {
+            DISRUPTION_BUDGET.resource: on.itself,
+            POD.resource: on.budgets,
+            DEPLOYMENT.resource: on.budgets_nearby,
+            REPLICA_SET.resource: on.budgets_nearby,
+            STATEFUL_SET.resource: on.budgets_nearby,
+        },
+    ),
+    Controller(
+        "horizontal-pod-autoscaler",
+        autoscaling.reconcile,
+        {
+            POD_AUTOSCALER.resource: on.itself,
+            DEPLOYMENT.resource: on.scalers,
+            REPLICA_SET.resource: on.scalers,
+            STATEFUL_SET.resource: on.scalers,
+        },
+    ),
+    Controller(
+        "resourcequota-controller",
+        quota.reconcile,
+        {RESOURCE_QUOTA.resource: on.itself, EVENT.resource: on.nothing},
+        rest=on.quotas,
+    ),
+)
+
+STORAGE = (
+    Controller(
+        "persistentvolume-controller",
+        claims.bind,
+        {
+            CLAIM.resource: on.itself,
+            VOLUME.resource: on.claim_of_volume,
+            STORAGE_CLASS.resource: on.waiting_claims,
+            POD.resource: on.mounted,
+        },
+    ),
+    Controller(
+        "persistentvolume-controller",
+        claims.reclaim,
+        {VOLUME.resource: on.itself, CLAIM.resource: on.volume_of_claim},
+    ),
+)
+
+NODES = (
+    Controller(
+        "node-controller",
+        nodes.watch,
+        {NODE.resource: on.itself, LEASE.resource: on.node_named},
+    ),
+    Controller(
+        "taint-eviction-controller",
+        nodes.evict,
+        {NODE.resource: on.pods_of_node, POD.resource: on.itself},
     ),
 )
 
 GARBAGE = Controller(
-    "garbage-collector", garbage.reconcile, {EVENT.resource: nothing}, rest=relatives
+    "garbage-collector", garbage.reconcile, {EVENT.resource: on.nothing}, rest=on.relatives
 )
 
 
@@ -278,23 +203,23 @@ def keepers(certificate: str) -> tuple[Controller, ...]:
         Controller(
             "namespace-controller",
             namespaces.end,
-            {NAMESPACE.resource: namespace_itself},
-            rest=ending_namespace,
+            {NAMESPACE.resource: on.namespace_itself},
+            rest=on.ending_namespace,
         ),
         Controller(
             "service-account-controller",
             namespaces.give_account,
             {
-                NAMESPACE.resource: namespace_itself,
-                SERVICE_ACCOUNT.resource: namespace_of_named("default"),
+                NAMESPACE.resource: on.namespace_itself,
+                SERVICE_ACCOUNT.resource: on.namespace_of_named("default"),
             },
         ),
         Controller(
             "root-ca-certificate-publisher-controller",
             namespaces.publish_root_ca(certificate),
             {
-                NAMESPACE.resource: namespace_itself,
-                CONFIG_MAP.resource: namespace_of_named(namespaces.ROOT_CA),
+                NAMESPACE.resource: on.namespace_itself,
+                CONFIG_MAP.resource: on.namespace_of_named(namespaces.ROOT_CA),
             },
         ),
     )
@@ -306,4 +231,13 @@ def every_controller(certificate: str) -> tuple[Controller, ...]:
     Args:
         certificate: The authority's certificate (PEM).
     """
-    return (*WORKLOADS, SCHEDULER, *NETWORK, GARBAGE, *keepers(certificate))
+    return (
+        *WORKLOADS,
+        SCHEDULER,
+        *NETWORK,
+        *POLICIES,
+        *STORAGE,
+        *NODES,
+        GARBAGE,
+        *keepers(certificate),
+    )

@@ -199,6 +199,7 @@ def _replace_old(look: _Round) -> None:
         place
         for place in reversed(look.places)
         if place >= partition
+        and place in look.pods
         and revision_label(look.pods[place]) != name_of(look.update)
         and not is_deleted(look.pods[place])
     ]
