@@ -20,6 +20,7 @@ from gitopsd.domain.verifications import RestoreTarget, StallReason
 from gitopsd.engine.actors import ActionDone, ActionRefused, ActionResult, Actor, do_audited
 from gitopsd.engine.admission import admit, apply_event, settle
 from gitopsd.engine.facts import freezes_of, restore_facts
+from gitopsd.engine.image_hints import want_images_of
 from gitopsd.engine.services import Services
 from gitopsd.engine.voting import cast_vote
 from gitopsd.pipeline.events import AbortRequested, GateRefused, RollbackRequested
@@ -204,6 +205,8 @@ class Actions:
             if found is None:
                 return ActionRefused(404, f"there is no quarantine {quarantine}")
             tx.quarantines.lift(quarantine, actor.subject, tx.now)
+            if found.images:
+                want_images_of(tx, tx.specs.current(found.stage.application))
             settle(tx, (found.stage,), self._config)
             return ActionDone(f"quarantine {quarantine} of {found.stage} is lifted")
 

@@ -9,7 +9,7 @@ from gitopsd.domain.releases import ApplicationName, StageKey
 from gitopsd.domain.stages import Stage
 from gitopsd.engine.admission import settle
 from gitopsd.engine.effects import destination_of
-from gitopsd.engine.image_looks import want_image_look
+from gitopsd.engine.image_hints import want_image_look
 from gitopsd.engine.looks import want_look
 from gitopsd.engine.services import Services
 from gitopsd.engine.transactions import retry_conflicts

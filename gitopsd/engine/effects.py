@@ -18,6 +18,7 @@ from gitopsd.domain.verifications import (
     VerificationId,
 )
 from gitopsd.domain.work import WorkItem, WorkKind
+from gitopsd.engine.image_hints import want_images_of
 from gitopsd.engine.notifications import notify
 from gitopsd.engine.slots import schedule_reconsider
 from gitopsd.errors import PermanentError
@@ -140,6 +141,8 @@ def _store_quarantine(tx: Transaction, run: Run, reason: str) -> None:
             at=tx.now,
         )
     )
+    if images:
+        want_images_of(tx, tx.specs.current(run.stage.application))
 
 
 def readable_set(tx: Transaction, digest: Digest) -> RenderedSet | None:

@@ -1,4 +1,4 @@
-"""From what a sender says about images to looks at those that somebody follows."""
+"""Asks for looks at images that somebody follows: by what a sender says, and by ourselves."""
 
 from __future__ import annotations
 
@@ -6,8 +6,9 @@ from collections.abc import Iterable, Sequence
 from datetime import timedelta
 
 from gitopsd.domain.config import ApplicationSpec, ReceiverSpec
+from gitopsd.domain.images import ImagePolicy
 from gitopsd.domain.sources import ImagePush
-from gitopsd.engine.image_looks import followers_of, want_image_look
+from gitopsd.domain.work import WorkItem, WorkKind
 from gitopsd.errors import PermanentError
 from gitopsd.kube.images import parse_image
 from gitopsd.pipeline.image_choice import may_want
@@ -15,6 +16,36 @@ from gitopsd.store_ports import Transaction
 
 NAMED = 3
 """Images that the sentence about a delivery names."""
+
+
+def want_image_look(tx: Transaction, name: str, *, delay: timedelta = timedelta(0)) -> None:
+    """Ask for a look at an image. Safe to repeat: one look may answer many hints."""
+    tx.work.add(
+        WorkItem(
+            key=f"look:image {name}",
+            kind=WorkKind.LOOK_AT_IMAGE,
+            subject=name,
+            due_at=tx.now + delay,
+        )
+    )
+
+
+def followers_of(
+    applications: Iterable[ApplicationSpec], name: str
+) -> dict[ImagePolicy, list[ApplicationSpec]]:
+    """List who follows an image, by policy."""
+    found: dict[ImagePolicy, list[ApplicationSpec]] = {}
+    for application in applications:
+        for source in application.images:
+            if source.name == name:
+                found.setdefault(source.policy, []).append(application)
+    return found
+
+
+def want_images_of(tx: Transaction, application: ApplicationSpec | None) -> None:
+    """Ask for a look at every image of an application: what a quarantine allows has changed."""
+    for source in application.images if application is not None else ():
+        want_image_look(tx, source.name)
 
 
 def hint_images(

@@ -7,7 +7,7 @@ images of one build that come one after the other, end in one release.
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from datetime import timedelta
 
@@ -22,9 +22,10 @@ from gitopsd.domain.images import (
 from gitopsd.domain.manifests import Digest
 from gitopsd.domain.releases import Line
 from gitopsd.domain.sources import Commit, CommitSha, RefName
-from gitopsd.domain.work import WorkItem, WorkKind
+from gitopsd.domain.work import WorkItem
 from gitopsd.engine.admission import settle
 from gitopsd.engine.fan_out import run_all
+from gitopsd.engine.image_hints import followers_of
 from gitopsd.engine.looks import want_look
 from gitopsd.engine.offering import Candidate, find_current, offer_release, plan_release
 from gitopsd.engine.services import Services
@@ -45,30 +46,6 @@ RECHECKED = 2 * KEPT
 """Tags of a policy that are asked about at each poll, and as many of the others in turn."""
 
 
-def want_image_look(tx: Transaction, name: str, *, delay: timedelta = timedelta(0)) -> None:
-    """Ask for a look at an image. Safe to repeat: one look may answer many hints."""
-    tx.work.add(
-        WorkItem(
-            key=f"look:image {name}",
-            kind=WorkKind.LOOK_AT_IMAGE,
-            subject=name,
-            due_at=tx.now + delay,
-        )
-    )
-
-
-def followers_of(
-    applications: Iterable[ApplicationSpec], name: str
-) -> dict[ImagePolicy, list[ApplicationSpec]]:
-    """List who follows an image, by policy."""
-    found: dict[ImagePolicy, list[ApplicationSpec]] = {}
-    for application in applications:
-        for source in application.images:
-            if source.name == name:
-                found.setdefault(source.policy, []).append(application)
-    return found
-
-
 async def run_image_look(services: Services, item: WorkItem) -> timedelta | None:
     """Read what policies could choose of one image, and offer what follows.
 
@@ -80,12 +57,12 @@ async def run_image_look(services: Services, item: WorkItem) -> timedelta | None
     if not followers:
         return None
     state = await services.store.read(lambda tx: tx.images.get(name)) or ImageState(name)
+    wait = services.pace.poll - _spread(name, services.pace.poll)
     try:
         found = await _Look(services, state).find(tuple(followers))
+        await retry_conflicts(services.store, lambda tx: _record(tx, state, found, wait))
     except GitopsdError as error:
-        return await _look_failed(services, state, error)
-    wait = services.pace.poll - _spread(name, services.pace.poll)
-    await retry_conflicts(services.store, lambda tx: _record(tx, state, found, wait))
+        wait = await _look_failed(services, state, error)
     applications = {spec.name: spec for specs in followers.values() for spec in specs}
     for application in applications.values():
         await offer_images(services, application)

@@ -11,7 +11,7 @@ from datetime import timedelta
 
 import pytest
 
-from gitopsd.domain.config import ApplicationSpec, Configuration
+from gitopsd.domain.config import ApplicationSpec, Configuration, RegistrySpec
 from gitopsd.domain.images import (
     DigestPolicy,
     ImagePolicy,
@@ -29,6 +29,7 @@ from gitopsd.pipeline.commit_status import CommitState
 from gitopsd.testing.clock import LoopClock
 from gitopsd.testing.workloads import Workload
 from tests.support.engine_world import (
+    APPROVER,
     PRODUCTION,
     SHOP,
     STAGING,
@@ -343,9 +344,11 @@ async def test_the_next_best_image_is_tried_when_it_never_was() -> None:
         )
         await world.notify(API, "1.2.0", bad)
         await world.until_run(STAGING, RunKind.ROLLBACK, Phase.SUCCEEDED)
+        restored = world.clock.now()
         await _until_staged(world, 2)
 
         assert _image_in(world) == f"{API}:1.1.0@{better}"
+        assert world.clock.now() - restored < timedelta(seconds=20)
 
 
 async def test_a_lifted_quarantine_brings_the_image_back() -> None:
@@ -364,9 +367,10 @@ async def test_a_lifted_quarantine_brings_the_image_back() -> None:
 
         del world.cluster.workloads[name]
         [quarantine] = await world.store.read(lambda tx: tx.quarantines.in_force(STAGING))
-        now = world.clock.now()
-        await world.store.transact(lambda tx: tx.quarantines.lift(quarantine.id, "alex", now))
+        began = world.clock.now()
+        await world.actions.lift_quarantine(APPROVER, quarantine.id)
         await _until_staged(world, 3)
+        assert world.clock.now() - began < timedelta(seconds=20)
 
         assert _image_in(world) == name
         assert "ConfigMap shop-staging/settings" in world.cluster.live()
@@ -562,8 +566,6 @@ async def test_a_registry_that_hangs_holds_nothing_up_for_long() -> None:
 
 async def test_a_revision_is_found_without_an_image_source() -> None:
     """Digests that CI writes into Git are asked about too, where the registry is configured."""
-    from gitopsd.domain.config import RegistrySpec  # noqa: PLC0415 - one test needs it
-
     built = "e" * 40
     async with running_world() as world:
         await world.configure(

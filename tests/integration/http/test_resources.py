@@ -64,7 +64,7 @@ async def test_the_configuration_tells_what_is_wrong_in_it() -> None:
 
     assert found["applications"] == ["shop"]
     assert found["clusters"] == ["one"]
-    assert found["receivers"] == ["github"]
+    assert found["receivers"] == ["github", "registry"]
     assert found["problems"] == [
         {
             "file": "clusters/two.yaml",

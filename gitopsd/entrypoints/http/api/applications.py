@@ -5,7 +5,8 @@ from __future__ import annotations
 from pydantic import Field
 
 from gitopsd.domain.config import ApplicationSpec
-from gitopsd.domain.releases import ApplicationName
+from gitopsd.domain.releases import ApplicationName, Line
+from gitopsd.engine.offering import find_current, load_image_choice
 from gitopsd.entrypoints.http.api.release_views import ReleaseList, view_release
 from gitopsd.entrypoints.http.api.results import cut_page, expect, not_found, visible_application
 from gitopsd.entrypoints.http.api.run_views import RunList, view_run
@@ -27,6 +28,17 @@ class SourceView(Model):
     )
 
 
+class ImageView(Model):
+    """An image that makes releases."""
+
+    name: str
+    policy: str = Field(description="Which image is wanted, e.g. `semver >=1.4 <2`.")
+    group: str = Field(description="Images of one group move together; empty for none.")
+    tag: str = Field(description="Of the newest release; empty when there is none.")
+    digest: str = Field(description="Of the newest release; empty when there is none.")
+    problem: str = Field(description="Why the registry could not be asked last; empty when it was.")
+
+
 class ApplicationView(Model):
     """One application."""
 
@@ -37,6 +49,11 @@ class ApplicationView(Model):
     revision: int = Field(description="Number of the file's content among its revisions.")
     problems: list[str] = Field(description="Why the file as it is now is not used.")
     stages: list[StageView]
+    images: list[ImageView] = Field(description="Images that make releases, in file order.")
+    waiting: list[str] = Field(
+        description="Images that are not released yet, and what they wait for; images that are "
+        "passed over because they are quarantined."
+    )
 
 
 class ApplicationList(Model):
@@ -136,6 +153,7 @@ def _names(tx: Transaction) -> list[ApplicationName]:
 def _view(tx: Transaction, call: Call, name: ApplicationName) -> ApplicationView:
     spec = tx.specs.current(name)
     stages = [view_stage(tx, stage, spec) for stage in tx.stages.page(name)]
+    images, waiting = _images(tx, spec) if spec is not None else ([], [])
     file = spec.file if spec is not None else ""
     return ApplicationView(
         name=name,
@@ -149,7 +167,32 @@ def _view(tx: Transaction, call: Call, name: ApplicationName) -> ApplicationView
             if file and error.file == file
         ],
         stages=order_stages(stages, spec),
+        images=images,
+        waiting=waiting,
     )
+
+
+def _images(tx: Transaction, spec: ApplicationSpec) -> tuple[list[ImageView], list[str]]:
+    """Describe the images of an application's own line, and say what waits."""
+    current = find_current(tx, Line(spec.name, spec.source.ref))
+    stages = [one.name for one in spec.stages if spec.ref_of(one) == spec.source.ref]
+    choice = load_image_choice(tx, spec, stages, current)
+    views = []
+    for source in spec.images:
+        state = tx.images.get(source.name)
+        origin = current.origins.get(source.name) if current is not None else None
+        views.append(
+            ImageView(
+                name=source.name,
+                policy=str(source.policy),
+                group=source.group,
+                tag=origin.tag if origin is not None else "",
+                digest=current.images.get(source.name, "") if current is not None else "",
+                problem=redact_text(state.problem) if state is not None else "",
+            )
+        )
+    passed = [f"{image} is passed over: it is quarantined" for image in choice.skipped]
+    return views, [*choice.missing, *choice.waiting, *passed]
 
 
 def _source(tx: Transaction, spec: ApplicationSpec) -> SourceView:

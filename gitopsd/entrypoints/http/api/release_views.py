@@ -29,6 +29,10 @@ class ReleaseView(Model):
     application: str
     commit: CommitView
     images: dict[str, str] = Field(description="Image name to digest.")
+    tags: dict[str, str] = Field(description="Image name to the tag its digest was found under.")
+    revisions: dict[str, str] = Field(
+        description="Image name to the commit it was built from, as its label says."
+    )
     created_at: datetime | None
 
 
@@ -54,5 +58,7 @@ def view_release(release: Release) -> ReleaseView:
             committed_at=commit.committed_at,
         ),
         images=dict(release.images),
+        tags={name: one.tag for name, one in release.origins.items() if one.tag},
+        revisions={name: one.revision for name, one in release.origins.items() if one.revision},
         created_at=release.created_at,
     )
