@@ -400,12 +400,14 @@ class CheckAttempt:
         message: One clause.
         evidence: What was sent and what came back, redacted.
         latency: Duration of the whole attempt, body included.
+        retry_after: How long the API server asked to be left alone; None when it did not.
     """
 
     passed: bool | None
     message: str
     evidence: Json = None
     latency: timedelta = timedelta(0)
+    retry_after: timedelta | None = None
 
 
 class Verifier(Protocol):

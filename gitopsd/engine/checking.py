@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import json
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 
@@ -43,12 +43,16 @@ class CheckProgress:
     """How all checks of a stage stand.
 
     Attributes:
-        began: When the step began.
+        began: When the step began, and later by as long as nothing could be seen.
         states: Check name -> state.
+        blind: Since when nothing can be seen; None while something can.
+        unseen: Rounds in a row in which nothing could be seen.
     """
 
     began: datetime
     states: Mapping[str, CheckState]
+    blind: datetime | None = None
+    unseen: int = 0
 
     @classmethod
     def parse(cls, cursor: str, checks: tuple[Check, ...], now: datetime) -> CheckProgress:
@@ -58,9 +62,11 @@ class CheckProgress:
             stored = json.loads(cursor) if cursor else {}
             began = datetime.fromisoformat(stored["began"])
             states = {name: CheckState(**stored["states"].get(name, {})) for name in fresh}
+            since, unseen = stored.get("blind"), int(stored.get("unseen", 0))
+            blind = datetime.fromisoformat(since) if since else None
         except (ValueError, KeyError, TypeError):
             return cls(now, fresh)
-        return cls(began, states)
+        return cls(began, states, blind, unseen)
 
     def spell(self) -> str:
         """Write the progress as a cursor."""
@@ -74,11 +80,26 @@ class CheckProgress:
             }
             for name, state in self.states.items()
         }
-        return json.dumps({"began": self.began.isoformat(), "states": states})
+        blind = self.blind.isoformat() if self.blind is not None else None
+        return json.dumps(
+            {
+                "began": self.began.isoformat(),
+                "states": states,
+                "blind": blind,
+                "unseen": self.unseen,
+            }
+        )
 
     def all_passed(self, checks: tuple[Check, ...]) -> bool:
         """Whether every check has its successes in a row."""
         return all(self.states[check.name].streak >= check.successes for check in checks)
+
+    def after_round(self, began_at: datetime, ended_at: datetime) -> CheckProgress:
+        """Note whether a round saw anything; time without sight is not the application's."""
+        if self.look() is LastLook.UNKNOWN:
+            return replace(self, blind=self.blind or began_at, unseen=self.unseen + 1)
+        lost = ended_at - self.blind if self.blind is not None else timedelta(0)
+        return replace(self, began=self.began + lost, blind=None, unseen=0)
 
     def look(self) -> LastLook:
         """Say what the last attempts mean together."""
@@ -126,8 +147,15 @@ def judge_checks(progress: CheckProgress, checks: tuple[Check, ...], now: dateti
     return None
 
 
-async def run_round(context: StepContext, progress: CheckProgress) -> CheckProgress:
-    """Make one attempt of every check that still needs successes, all at once."""
+async def run_round(
+    context: StepContext, progress: CheckProgress
+) -> tuple[CheckProgress, timedelta | None]:
+    """Make one attempt of every check that still needs successes, all at once.
+
+    Returns:
+        How the checks stand now, and how long the API server asked to be left alone, if it did.
+    """
+    began_at = context.services.clock.now()
     pending = [
         check
         for check in context.spec.verify
@@ -137,7 +165,14 @@ async def run_round(context: StepContext, progress: CheckProgress) -> CheckProgr
     for check, attempt in zip(pending, attempts, strict=True):
         progress = progress.after(check, attempt)
         await _keep(context, check, attempt, progress.states[check.name].attempts)
-    return progress
+    asked = asked_patience(attempts)
+    return progress.after_round(began_at, context.services.clock.now()), asked
+
+
+def asked_patience(attempts: Iterable[CheckAttempt]) -> timedelta | None:
+    """Tell the longest time that an API server asked to be left alone."""
+    asked = [one.retry_after for one in attempts if one.retry_after is not None]
+    return max(asked, default=None)
 
 
 async def attempt_checks(

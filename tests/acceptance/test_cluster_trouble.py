@@ -1,136 +1,310 @@
 """An API server in trouble is never a verdict: in no step, and not in a Rollback.
 
-Faults are given by the cluster in memory, at the moment a run enters a step.
+Faked: the cluster in memory, which fails as `gitopsd.adapters.cluster` does when the server is in
+that trouble (tests/integration/cluster/test_trouble.py), from the moment a run enters a step.
+Checks are the real ones, through this cluster. Time is virtual.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from dataclasses import replace
+from dataclasses import dataclass, field, replace
 from datetime import timedelta
+from itertools import pairwise
 
 import pytest
 
-from gitopsd.domain.manifests import ObjectRef
-from gitopsd.domain.runs import Phase, RunKind, Step
+from gitopsd.adapters.verify.http import HttpVerifier
+from gitopsd.domain.manifests import JsonObject, ObjectRef
+from gitopsd.domain.runs import Phase, Run, RunKind, Step
+from gitopsd.domain.verifications import StallReason
 from gitopsd.errors import GitopsdError, TemporaryError
-from gitopsd.ports import CheckAttempt
+from gitopsd.ports import HttpAnswer
 from gitopsd.store_ports import Transaction
+from gitopsd.testing.cluster import MemoryClusters
 from gitopsd.testing.workloads import Workload
 from tests.support.engine_world import (
     STAGING,
     World,
     config_map,
     deployment,
-    running_world,
+    make_world,
     shop_spec,
+    started,
 )
 
 pytestmark = pytest.mark.looptime
 
 GOOD, NEXT, BAD = "registry.example/api:1", "registry.example/api:2", "registry.example/api:3"
+CERTIFY = timedelta(seconds=20)
+REQUEST = timedelta(seconds=10)
+PATIENCE = timedelta(seconds=7)
 
-CLUSTER_STEPS = (Step.VALIDATE, Step.DIFF, Step.APPLY, Step.WAIT_HEALTHY)
-TROUBLES: dict[str, TemporaryError] = {
-    "no answer": TemporaryError("GET one:/api: no answer within 10 s"),
-    "500": TemporaryError("PATCH one:/apis/apps/v1: internal error"),
-    "429": TemporaryError("too many requests", retry_after=timedelta(seconds=7)),
+CLUSTER_STEPS = (
+    Step.VALIDATE,
+    Step.DIFF,
+    Step.APPLY,
+    Step.WAIT_HEALTHY,
+    Step.VERIFY,
+    Step.PRUNE,
+    Step.CERTIFY,
+)
+ROLLBACK_STEPS = (Step.APPLY, Step.WAIT_HEALTHY, Step.VERIFY, Step.PRUNE, Step.CERTIFY)
+
+
+@dataclass(frozen=True, slots=True)
+class Trouble:
+    """What the API server does.
+
+    Attributes:
+        error: What its client raises.
+        hangs: How long that takes.
+        broken: Whether the connection is what broke, rather than an answer that came.
+        watches: Whether only watches are in trouble.
+    """
+
+    error: TemporaryError
+    hangs: timedelta = timedelta(0)
+    broken: bool = False
+    watches: bool = False
+
+
+TROUBLES = {
+    "refuses connections": Trouble(TemporaryError("one: connection refused"), broken=True),
+    "hangs": Trouble(TemporaryError("one: no answer within 10 s"), hangs=REQUEST, broken=True),
+    "answers 500": Trouble(TemporaryError("one: etcdserver: leader changed")),
+    "answers 429": Trouble(TemporaryError("one: too many requests", retry_after=PATIENCE)),
 }
+CUT_WATCHES = Trouble(TemporaryError("one: connection reset"), broken=True, watches=True)
 
 
-def _staging_only(stage_change: timedelta = timedelta(0)) -> Callable[[World], None]:
-    """Give staging a Certify of that length."""
+@dataclass
+class Ailing:
+    """The server's trouble, while the newest run of a kind is in a step.
 
-    def change(world: World) -> None:
-        spec = shop_spec()
-        first, second = spec.stages
-        stages = (replace(first, certify=stage_change), second)
-        configuration = world.configuration[0]
-        world.configuration[0] = replace(
-            configuration, applications={spec.name: replace(spec, stages=stages, digest="2")}
-        )
+    Attributes:
+        world: The world.
+        kind: Kind of the runs.
+        step: The step.
+        trouble: What it does.
+        failed: When each request that failed was sent, in virtual seconds.
+    """
 
-    return change
+    world: World
+    kind: RunKind
+    step: Step
+    trouble: Trouble
+    failed: list[float] = field(default_factory=list)
+    _current: Step | None = None
+
+    def begin(self) -> None:
+        """Begin with it."""
+        self.world.store.observe = self._note
+        self.world.cluster.before = self._hold
+        self.world.cluster.fault = self._fail
+
+    def end(self) -> None:
+        """Be well again."""
+        self.world.cluster.before = self.world.cluster.fault = None
+
+    def pauses(self) -> list[float]:
+        """Tell how long each burst of requests was followed by none, in seconds."""
+        least = max(self.trouble.hangs.total_seconds(), 0.0) + 0.75
+        gaps = [later - sooner for sooner, later in pairwise(self.failed)]
+        return [gap for gap in gaps if gap > least]
+
+    def _note(self, tx: Transaction) -> None:
+        live = [run for run in tx.runs.live() if (run.kind, run.stage) == (self.kind, STAGING)]
+        self._current = live[-1].step if live else None
+
+    def _concerns(self, method: str) -> bool:
+        return self._current is self.step and (method == "watch") >= self.trouble.watches
+
+    async def _hold(self, method: str, _: ObjectRef | None) -> None:
+        if self._concerns(method) and self.trouble.hangs:
+            await self.world.clock.sleep(self.trouble.hangs)
+
+    def _fail(self, method: str, _: ObjectRef | None) -> GitopsdError | None:
+        if not self._concerns(method):
+            return None
+        hung = self.trouble.hangs.total_seconds()
+        self.failed.append(self.world.clock.monotonic() - hung)
+        error = self.trouble.error
+        made = TemporaryError(error.message, retry_after=error.retry_after)
+        made.__cause__ = OSError(error.message) if self.trouble.broken else None
+        return made
 
 
-def _trouble_in(world: World, kind: RunKind, step: Step, error: GitopsdError) -> list[str]:
-    """Fail every request while the newest run of a kind is in a step; tell which failed."""
-    failed: list[str] = []
-    current: list[Step | None] = [None]
+def checked_world() -> World:
+    """A world whose checks go through its cluster, and whose staging is certified."""
+    spec = shop_spec()
+    staging, production = spec.stages
+    stages = (replace(staging, certify=CERTIFY), production)
+    world = make_world(replace(spec, stages=stages))
+    clusters = MemoryClusters({"one": world.cluster})
+    world.services = replace(world.services, verifier=HttpVerifier(clusters, world.clock))
+    world.cluster.proxied["api", "/health"] = HttpAnswer(200, {}, b"{}", from_proxy=False)
+    return world
 
-    def fault(method: str, _: ObjectRef | None) -> GitopsdError | None:
-        if current[0] is step:
-            failed.append(method)
-            return error
-        return None
 
-    def note(tx: Transaction) -> None:
-        live = [run for run in tx.runs.live() if run.kind is kind and run.stage == STAGING]
-        current[0] = live[-1].step if live else None
+def objects(image: str, *more: JsonObject) -> tuple[JsonObject, ...]:
+    """What a release holds."""
+    return (deployment(image), config_map("kept"), *more)
 
-    world.store.observe = note
-    world.cluster.fault = fault
-    return failed
+
+async def first_release(world: World) -> None:
+    """Bring a good release to staging, with an object that the next one leaves out."""
+    await world.push("good", *objects(GOOD, config_map("leaving")))
+    await world.until_run(STAGING, RunKind.ROLLOUT, Phase.SUCCEEDED)
+
+
+async def no_verdict(world: World) -> None:
+    """Nothing was rolled back or quarantined."""
+    assert not await world.store.read(lambda tx: tx.quarantines.in_force(STAGING))
+    assert not [run for run in await world.runs(STAGING) if run.kind is RunKind.ROLLBACK]
+
+
+def backed_off(ailing: Ailing) -> None:
+    """Requests came in bursts with longer and longer pauses, never less than was asked for."""
+    pauses = ailing.pauses()
+    assert len(pauses) >= 5, pauses
+    assert max(pauses[-3:]) > pauses[0]
+    asked = ailing.trouble.error.retry_after
+    if asked is not None:
+        assert min(pauses) >= asked.total_seconds() - 0.01, pauses
 
 
 @pytest.mark.parametrize("trouble", TROUBLES)
 @pytest.mark.parametrize("step", CLUSTER_STEPS)
 async def test_trouble_in_a_step_ends_errored_and_is_tried_again(step: Step, trouble: str) -> None:
     """Every step retries with back-off until its deadline, then Errored; no verdict follows."""
-    async with running_world() as world:
-        leaving = config_map("leaving")  # Diff looks at what leaves
-        await world.push("good", deployment(GOOD), config_map("kept"), leaving)
-        await world.until_run(STAGING, RunKind.ROLLOUT, Phase.SUCCEEDED)
+    world = checked_world()
+    async with started(world):
+        await first_release(world)
         if step is Step.WAIT_HEALTHY:
             world.cluster.workloads[NEXT] = Workload(timedelta(seconds=20))
-        failed = _trouble_in(world, RunKind.ROLLOUT, step, TROUBLES[trouble])
-        await world.push("next", deployment(NEXT), config_map("kept"))
+        ailing = Ailing(world, RunKind.ROLLOUT, step, TROUBLES[trouble])
+        ailing.begin()
+        await world.push("next", *objects(NEXT))
         run = await world.until_run(STAGING, RunKind.ROLLOUT, Phase.ERRORED)
 
         assert run.step is step
-        assert len(failed) >= 5
         assert run.failure is not None
-        world.cluster.fault = None
+        assert TROUBLES[trouble].error.message in run.failure.message
+        backed_off(ailing)
+        await no_verdict(world)
+        ailing.end()
         await world.until_run(STAGING, RunKind.ROLLOUT, Phase.SUCCEEDED, count=2)
-        assert not await world.store.read(lambda tx: tx.quarantines.in_force(STAGING))
-        assert not [found for found in await world.runs(STAGING) if found.kind is RunKind.ROLLBACK]
+        await no_verdict(world)
+        assert NEXT in str(world.cluster.live()["Deployment shop-staging/api"])
 
 
-@pytest.mark.parametrize("step", [Step.APPLY, Step.WAIT_HEALTHY])
-async def test_trouble_in_a_rollback_is_tried_again_until_it_restores(step: Step) -> None:
+@pytest.mark.parametrize("trouble", TROUBLES)
+@pytest.mark.parametrize("step", CLUSTER_STEPS)
+async def test_trouble_that_passes_costs_only_its_time(step: Step, trouble: str) -> None:
+    """A minute of it is waited out within the same run."""
+    world = checked_world()
+    async with started(world):
+        await first_release(world)
+        ailing = Ailing(world, RunKind.ROLLOUT, step, TROUBLES[trouble])
+        ailing.begin()
+        await world.push("next", *objects(NEXT))
+        await world.until(lambda: ailing.failed, "the trouble")
+        await world.clock.sleep(timedelta(minutes=1))
+        ailing.end()
+        await world.until_run(STAGING, RunKind.ROLLOUT, Phase.SUCCEEDED, count=2)
+
+        assert len(await world.runs(STAGING)) == 2
+        await no_verdict(world)
+
+
+@pytest.mark.parametrize("trouble", TROUBLES)
+@pytest.mark.parametrize("step", ROLLBACK_STEPS)
+async def test_trouble_in_a_rollback_is_tried_again_until_it_restores(
+    step: Step, trouble: str
+) -> None:
     """A Rollback that cannot be done now ends Errored, a person is called, and it goes on."""
-    async with running_world() as world:
+    world = checked_world()
+    async with started(world):
         world.cluster.workloads[BAD] = Workload(None, "CrashLoopBackOff", "x", restarts=3)
-        await world.push("good", deployment(GOOD))
-        await world.until_run(STAGING, RunKind.ROLLOUT, Phase.SUCCEEDED)
-        _trouble_in(world, RunKind.ROLLBACK, step, TemporaryError("no answer"))
-        await world.push("bad", deployment(BAD))
-        await world.until_run(STAGING, RunKind.ROLLBACK, Phase.ERRORED)
+        await first_release(world)
+        ailing = Ailing(world, RunKind.ROLLBACK, step, TROUBLES[trouble])
+        ailing.begin()
+        await world.push("bad", *objects(BAD, config_map("added")))
+        errored = await world.until_run(STAGING, RunKind.ROLLBACK, Phase.ERRORED)
         stalled = (await world.stage(STAGING)).stall
-        world.cluster.fault = None
+        ailing.end()
         await world.until_run(STAGING, RunKind.ROLLBACK, Phase.SUCCEEDED)
 
+        assert errored.step is step
+        backed_off(ailing)
         assert stalled is not None
+        assert stalled.reason is StallReason.UNREACHABLE
         assert GOOD in str(world.cluster.live()["Deployment shop-staging/api"])
+        assert "ConfigMap shop-staging/leaving" in world.cluster.live()
+        assert "ConfigMap shop-staging/added" not in world.cluster.live()
         assert len(await world.store.read(lambda tx: tx.quarantines.in_force(STAGING))) == 1
 
 
-@pytest.mark.parametrize("certify", [timedelta(0), timedelta(seconds=20)])
-async def test_checks_that_see_nothing_are_no_verdict(certify: timedelta) -> None:
-    """In Verify and Certify an API server that does not answer leads to Errored, not to Failed."""
-    async with running_world() as world:
-        _staging_only(certify)(world)
-        await world.configure(world.configuration[0])
-        await world.push("good", deployment(GOOD))
-        await world.until_run(STAGING, RunKind.ROLLOUT, Phase.SUCCEEDED)
-        unseen = CheckAttempt(passed=None, message="the API server did not answer")
-        seen = CheckAttempt(passed=True, message="200")
-        world.verifier.answer("api /health", *([seen] if certify else []), unseen)
-        await world.push("next", deployment(NEXT))
-        run = await world.until_run(STAGING, RunKind.ROLLOUT, Phase.ERRORED)
-        world.verifier.answer("api /health", seen)
+@pytest.mark.parametrize("step", CLUSTER_STEPS)
+async def test_cut_watches_delay_nothing_but_a_look(step: Step) -> None:
+    """Whatever becomes of watches, looks go on; the release is as good as with them."""
+    world = checked_world()
+    async with started(world):
+        await first_release(world)
+        world.cluster.workloads[NEXT] = Workload(timedelta(seconds=20))
+        ailing = Ailing(world, RunKind.ROLLOUT, step, CUT_WATCHES)
+        ailing.begin()
+        await world.push("next", *objects(NEXT))
         await world.until_run(STAGING, RunKind.ROLLOUT, Phase.SUCCEEDED, count=2)
 
-        assert run.step is (Step.CERTIFY if certify else Step.VERIFY)
-        assert not await world.store.read(lambda tx: tx.quarantines.in_force(STAGING))
-        assert not [found for found in await world.runs(STAGING) if found.kind is RunKind.ROLLBACK]
+        assert bool(ailing.failed) is (step is Step.WAIT_HEALTHY), "only waiting watches"
+        assert len(await world.runs(STAGING)) == 2
+        await no_verdict(world)
+
+
+async def test_cut_watches_do_not_disturb_a_rollback() -> None:
+    """It restores at the pace of its looks."""
+    world = checked_world()
+    async with started(world):
+        world.cluster.workloads[BAD] = Workload(None, "CrashLoopBackOff", "x", restarts=3)
+        world.cluster.workloads[GOOD] = Workload(timedelta(seconds=10))
+        await first_release(world)
+        Ailing(world, RunKind.ROLLBACK, Step.WAIT_HEALTHY, CUT_WATCHES).begin()
+        await world.push("bad", *objects(BAD))
+        restored = await world.until_run(STAGING, RunKind.ROLLBACK, Phase.SUCCEEDED)
+
+        assert _took(restored) < timedelta(minutes=1)
+
+
+def _took(run: Run) -> timedelta:
+    assert run.ended_at is not None
+    assert run.created_at is not None
+    return run.ended_at - run.created_at
+
+
+async def test_time_without_sight_is_not_the_applications() -> None:
+    """A check that may take five seconds has them after an outage, not before its end."""
+    world = checked_world()
+    configuration = world.configuration[0]
+    (spec,) = configuration.applications.values()
+    staging, production = spec.stages
+    check = replace(staging.verify[0], within=timedelta(seconds=5))
+    changed = replace(spec, stages=(replace(staging, verify=(check,)), production))
+    world.configuration[0] = replace(configuration, applications={spec.name: changed})
+    async with started(world):
+        await first_release(world)
+        ailing = Ailing(world, RunKind.ROLLOUT, Step.VERIFY, TROUBLES["refuses connections"])
+        ailing.begin()
+        await world.push("next", *objects(NEXT))
+        await world.until(lambda: ailing.failed, "the trouble")
+        starting = HttpAnswer(503, {}, b"{}", from_proxy=False)
+        world.cluster.proxied["api", "/health"] = starting
+        await world.clock.sleep(timedelta(seconds=30))
+        ailing.end()
+        asked = len(world.cluster.requests)
+        await world.until(
+            lambda: ("send", "", False) in world.cluster.requests[asked:], "an attempt"
+        )
+        world.cluster.proxied["api", "/health"] = replace(starting, status=200)
+        await world.until_run(STAGING, RunKind.ROLLOUT, Phase.SUCCEEDED, count=2)
+        await no_verdict(world)

@@ -31,7 +31,7 @@ _CORE: Json = {
 _SERVICE: Json = {"apiVersion": "v1", "kind": "Service", "metadata": {"name": "api"}}
 
 
-def kubernetes_status(code: int, message: str, reason: str = "") -> Answering:
+def kubernetes_status(code: int, message: str, reason: str = "", **headers: str) -> Answering:
     """Answer with a Status object, as the API server itself does."""
     return reply_json(
         {
@@ -44,6 +44,7 @@ def kubernetes_status(code: int, message: str, reason: str = "") -> Answering:
             "code": code,
         },
         code,
+        **headers,
     )
 
 

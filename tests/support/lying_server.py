@@ -137,9 +137,10 @@ def reply(status: int = 200, body: bytes = b"", **headers: str) -> Answering:
     return answering
 
 
-def reply_json(document: Json, status: int = 200) -> Answering:
+def reply_json(document: Json, status: int = 200, **headers: str) -> Answering:
     """Answer with JSON."""
-    return reply(status, json.dumps(document).encode(), Content_Type="application/json")
+    body = json.dumps(document).encode()
+    return reply(status, body, Content_Type="application/json", **headers)
 
 
 def hang() -> Answering:

@@ -34,6 +34,17 @@ _CREATED = 201
 _NOT_FOUND = 404
 _UNAUTHORIZED = 401
 _TOO_MANY = 429
+_PLAIN_WORDS = frozenset(
+    {
+        b"Too many requests, please try again later.",
+        b"The apiserver is shutting down, please try again later.",
+        b"This request caused apiserver to panic. Look in the logs for details.",
+    }
+)
+"""What an API server says without a ``Status``, also in the place of a service behind its proxy.
+
+Source: k8s.io/apiserver, pkg/server/filters (priority-and-fairness, with_retry_after, wrap).
+"""
 _EXPIRED = 410
 _ERRORS = 400
 PAGE = 500
@@ -216,7 +227,7 @@ class KubernetesCluster:
         )
         body = parse_json(content) if status >= _ERRORS else None
         own = isinstance(body, Mapping) and body.get("kind") == "Status"
-        if own and status in (_UNAUTHORIZED, _TOO_MANY):
+        if (own and status in (_UNAUTHORIZED, _TOO_MANY)) or content.strip() in _PLAIN_WORDS:
             return self._server.refusal(request.method, full, status, body, headers)
         return HttpAnswer(
             status=status,

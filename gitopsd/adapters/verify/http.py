@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+from dataclasses import replace
 from datetime import timedelta
 
 from gitopsd.adapters.clock import SystemClock
@@ -55,7 +56,8 @@ class HttpVerifier:
             answer = await self._fetch(check, target)
         except GitopsdError as error:
             passed = False if isinstance(error, PermanentError) else None
-            return self._attempt(check, begin, passed=passed, message=error.message)
+            failed = self._attempt(check, begin, passed=passed, message=error.message)
+            return replace(failed, retry_after=getattr(error, "retry_after", None))
         latency = self._since(begin)
         mismatch = find_mismatch(check, answer, latency)
         message = mismatch or f"answered {answer.status}"

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import re
 from dataclasses import dataclass
 from datetime import timedelta
 from urllib.parse import urlsplit
@@ -29,6 +30,8 @@ _API_SERVER = "ApiServer"
 _NOT_THE_SERVICE = (_API_SERVER, "Credential")
 _REDIRECTS = (301, 302, 303, 307, 308)
 _NOT_FOUND = 404
+_SUSPICIOUS = (429, 502, 503, 504)
+_SECONDS = re.compile(r"[0-9]{1,4}")
 _UNAVAILABLE = 503
 # What the API server's service proxy answers, as 503, when it works and the service does not:
 # no ready endpoint, no such port, or a pod that refuses or drops the connection.
@@ -139,7 +142,11 @@ class ProxiedClient:
         finally:
             watch.cancel()
             await asyncio.gather(watch, return_exceptions=True)
-        return _judge_answer(answer)
+        judged = _judge_answer(answer)
+        if judged.status in _SUSPICIOUS:
+            # A load balancer before the API server says the same as a service that is busy.
+            await _look(route)
+        return judged
 
     async def _look_after(self, route: _Route, delay: timedelta) -> None:
         await self._clock.sleep(delay)
@@ -177,7 +184,8 @@ async def _look(route: _Route) -> None:
     try:
         await route.cluster.get(route.service)
     except GitopsdError as error:
-        raise TemporaryError(error.message, reason=_API_SERVER) from error
+        asked = getattr(error, "retry_after", None)
+        raise TemporaryError(error.message, reason=_API_SERVER, retry_after=asked) from error
 
 
 def _is_told(error: TemporaryError) -> bool:
@@ -198,7 +206,12 @@ def _judge_answer(answer: HttpAnswer | ApiRefusal) -> HttpAnswer:
     served = answer.status == _UNAVAILABLE and any(one in message for one in _SERVICE_TROUBLE)
     if served or answer.status == _NOT_FOUND:
         raise PermanentError(message)
-    raise TemporaryError(f"the API server answered {answer.status}: {message}", reason=_API_SERVER)
+    seconds = answer.headers.get("retry-after", "")
+    raise TemporaryError(
+        f"the API server answered {answer.status}: {message}",
+        reason=_API_SERVER,
+        retry_after=timedelta(seconds=int(seconds)) if _SECONDS.fullmatch(seconds) else None,
+    )
 
 
 def _find_message(answer: HttpAnswer) -> str:

@@ -3,15 +3,16 @@
 from __future__ import annotations
 
 import json
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 
 from gitopsd.domain.runs import LastLook
-from gitopsd.engine.checking import attempt_checks
+from gitopsd.engine.checking import asked_patience, attempt_checks
 from gitopsd.engine.looking import Sight, keep_evidence, look_at
 from gitopsd.engine.outcomes import Done, Outcome, Verdict, Waiting
 from gitopsd.engine.step_context import StepContext
 from gitopsd.errors import TemporaryError
+from gitopsd.pipeline.steps import compute_backoff
 
 LOOK_EVERY = timedelta(seconds=1)
 CHECK_EVERY = timedelta(seconds=5)
@@ -25,11 +26,13 @@ class _Watch:
         began: When Certify began.
         restarts: Restarts seen when it began, by pod uid and container.
         checked: When the checks were last repeated.
+        unseen: Looks in a row that saw nothing.
     """
 
     began: datetime
     restarts: dict[str, int] | None
     checked: datetime
+    unseen: int = 0
 
     @classmethod
     def parse(cls, cursor: str, now: datetime) -> _Watch:
@@ -38,9 +41,10 @@ class _Watch:
             began = datetime.fromisoformat(stored["began"])
             checked = datetime.fromisoformat(stored["checked"])
             restarts = stored["restarts"]
+            unseen = int(stored.get("unseen", 0))
         except (ValueError, KeyError, TypeError):
             return cls(now, None, now)
-        return cls(began, restarts, checked)
+        return cls(began, restarts, checked, unseen)
 
     def spell(self) -> str:
         return json.dumps(
@@ -48,6 +52,7 @@ class _Watch:
                 "began": self.began.isoformat(),
                 "checked": self.checked.isoformat(),
                 "restarts": self.restarts,
+                "unseen": self.unseen,
             }
         )
 
@@ -67,9 +72,9 @@ async def run_certify(context: StepContext) -> Outcome:
         try:
             sight = await look_at(context)
         except TemporaryError as error:
-            return Waiting(LOOK_EVERY, LastLook.UNKNOWN, watch.spell(), error.message)
+            return _wait_unseen(watch, error.message, error.retry_after)
         if watch.restarts is None:
-            watch = _Watch(watch.began, dict(sight.restarts), watch.checked)
+            watch = replace(watch, restarts=dict(sight.restarts))
         failed = await _judge_look(context, watch, sight)
         if failed is not None:
             return failed
@@ -77,7 +82,8 @@ async def run_certify(context: StepContext) -> Outcome:
             answer = await _repeat_checks(context, watch)
             if answer is not None:
                 return answer
-            watch = _Watch(watch.began, watch.restarts, clock.now())
+            watch = replace(watch, checked=clock.now())
+        watch = replace(watch, unseen=0)
         if over and sight.healthy:
             return Done()
         if clock.now() - context.began_at >= pace.slice:
@@ -111,6 +117,12 @@ async def _repeat_checks(context: StepContext, watch: _Watch) -> Outcome | None:
         if attempt.passed is False:
             message = f"check {check.name} failed when repeated: {attempt.message}"
             return Verdict("VerificationFailed", message)
-        if attempt.passed is None:
-            return Waiting(LOOK_EVERY, LastLook.UNKNOWN, watch.spell(), attempt.message)
-    return None
+    unseen = [attempt for attempt in attempts if attempt.passed is None]
+    return _wait_unseen(watch, unseen[0].message, asked_patience(unseen)) if unseen else None
+
+
+def _wait_unseen(watch: _Watch, message: str, asked: timedelta | None) -> Waiting:
+    """Look again more and more rarely while nothing can be seen."""
+    watch = replace(watch, unseen=watch.unseen + 1)
+    rest = compute_backoff(watch.unseen, asked)
+    return Waiting(rest, LastLook.UNKNOWN, watch.spell(), message)

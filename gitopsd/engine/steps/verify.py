@@ -6,10 +6,13 @@ from gitopsd.domain.runs import LastLook
 from gitopsd.engine.checking import CheckProgress, judge_checks, run_round
 from gitopsd.engine.outcomes import Done, Outcome, Verdict, Waiting
 from gitopsd.engine.step_context import StepContext
+from gitopsd.pipeline.steps import compute_backoff
 
 
 async def run_verify(context: StepContext) -> Outcome:
     """Make the stage's checks until all succeeded or one ran out of time.
+
+    While nothing can be seen it looks more and more rarely, and no check's time runs.
 
     Safe to repeat: checks only read; what succeeded already is kept in the cursor.
 
@@ -27,6 +30,9 @@ async def run_verify(context: StepContext) -> Outcome:
             return Done()
         if now - context.began_at > pace.slice:
             return Waiting(pace.look, progress.look(), progress.spell(), progress.summary())
-        progress = await run_round(context, progress)
+        progress, asked = await run_round(context, progress)
+        if progress.unseen:
+            rest = compute_backoff(progress.unseen, asked)
+            return Waiting(rest, LastLook.UNKNOWN, progress.spell(), progress.summary())
         if progress.look() is not LastLook.HEALTHY:
             await context.services.clock.sleep(pace.look)

@@ -40,7 +40,8 @@ async def run_wait_healthy(context: StepContext) -> Outcome:
                 sight = await looker.look()
             except TemporaryError as error:
                 if last is not LastLook.UNKNOWN:
-                    return Waiting(pace.look, LastLook.UNKNOWN, message=error.message)
+                    rest = max(pace.look, error.retry_after or pace.look)
+                    return Waiting(rest, LastLook.UNKNOWN, message=error.message)
                 raise
             ended = await _conclude(context, sight)
             if ended is not None:

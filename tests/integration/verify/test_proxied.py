@@ -129,6 +129,9 @@ API_SERVER_TROUBLE = {
     "401": kubernetes_status(401, "Unauthorized", "Unauthorized"),
     "403": kubernetes_status(403, "cannot get services/proxy", "Forbidden"),
     "without message": reply_json({"kind": "Status"}, 500),
+    "429 in plain words": reply(429, b"Too many requests, please try again later.\n"),
+    "shutting down": reply(429, b"The apiserver is shutting down, please try again later.\n"),
+    "panic": reply(500, b"This request caused apiserver to panic. Look in the logs for details.\n"),
 }
 
 
@@ -141,6 +144,35 @@ async def test_what_the_api_server_does_is_no_verdict(
     attempt = await verifier.run_check(CHECK, TARGET)
     assert attempt.passed is None
     assert attempt.message
+
+
+@pytest.mark.parametrize(
+    "answer",
+    [
+        kubernetes_status(429, "too many requests", "TooManyRequests", Retry_After="7"),
+        kubernetes_status(503, "starting", "ServiceUnavailable", Retry_After="7"),
+        reply(429, b"Too many requests, please try again later.\n", Retry_After="7"),
+    ],
+    ids=["429", "503", "429 in plain words"],
+)
+async def test_being_asked_for_patience_comes_with_the_attempt(
+    server: LyingServer, verifier: HttpVerifier, answer: Answering
+) -> None:
+    """The step that repeats the check leaves the API server alone for as long as it asked."""
+    server.answer(answer)
+    attempt = await verifier.run_check(CHECK, TARGET)
+    assert (attempt.passed, attempt.retry_after) == (None, timedelta(seconds=7))
+
+
+@pytest.mark.parametrize("status", [429, 502, 503, 504])
+async def test_a_load_balancer_before_the_api_server_is_no_verdict(
+    server: LyingServer, verifier: HttpVerifier, status: int
+) -> None:
+    """It answers for the service what it answers for everything else: nothing is known."""
+    page = reply(status, b"<html>no server is available</html>", Content_Type="text/html")
+    server.answer(page)
+    break_api_server(server, page)
+    assert (await verifier.run_check(CHECK, TARGET)).passed is None
 
 
 @pytest.mark.parametrize(
