@@ -162,7 +162,9 @@ def _services(
     stack.push_async_callback(registry.close)
     verifier = HttpVerifier(clusters, clock, allow_loopback=settings.verify.allow_loopback)
     stack.push_async_callback(verifier.close)
-    notifier = NotifierByType(clock)
+    notifier = NotifierByType(
+        clock, slack_url=settings.slack.base_url, github_url=settings.github.base_url
+    )
     stack.push_async_callback(notifier.close)
     renderer = KustomizeRenderer(repositories, binary=_renderer_binary(settings))
     stack.push_async_callback(renderer.close)
@@ -182,6 +184,7 @@ def _services(
         read_secret=load_secret,
         replica=f"{socket.gethostname()}-{os.getpid()}-{secrets.token_hex(3)}",
         pace=Pace(poll=settings.poll_interval, sweep=settings.sweep_interval),
+        public_url=settings.public_url,
     )
 
 

@@ -6,13 +6,14 @@ that it could not be found out. The store's protocols live in `gitopsd.store_por
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Mapping, Sequence
+from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
-from typing import Protocol
+from typing import Protocol, TypeAlias
 
 from gitopsd.domain.config import ChannelSpec, Check
 from gitopsd.domain.manifests import Digest, Json, JsonObject, ObjectRef, RenderedSet
+from gitopsd.domain.reports import Report
 from gitopsd.domain.sources import Commit, CommitSha, RefName, RepoURL
 from gitopsd.domain.work import Notification
 
@@ -417,8 +418,16 @@ class Verifier(Protocol):
         """Make one attempt; counting successes is the step's business. Never raises."""
 
 
+Remember: TypeAlias = Callable[[JsonObject], Awaitable[None]]
+"""Stores what a channel's adapter must know to find again what it shows."""
+
+MISCONFIGURED = "Misconfigured"
+"""Reason of a PermanentError that is about the channel, not about one message: a person must
+change something there, then everything that waits goes through."""
+
+
 class Notifier(Protocol):
-    """Sends notifications to channels."""
+    """Sends notifications to channels, and shows reports in those that can be updated."""
 
     async def send(self, channel: ChannelSpec, notification: Notification) -> None:
         """Send one notification. Safe to repeat: the receiver sees the same message id.
@@ -426,6 +435,34 @@ class Notifier(Protocol):
         Raises:
             TemporaryError: The channel did not take it; try again later.
             PermanentError: The channel will never take it.
+        """
+
+    async def show(
+        self,
+        channel: ChannelSpec,
+        report: Report,
+        known: JsonObject,
+        remember: Remember,
+        *,
+        under: JsonObject | None = None,
+    ) -> None:
+        """Bring what the channel shows of a report to how the report stands.
+
+        Safe to repeat: what is shown already is found by ``known``, and after a crash between
+        showing and remembering by the report's id in the channel itself.
+
+        Args:
+            channel: Where.
+            report: How things stand.
+            known: What was remembered last; empty the first time.
+            remember: Stores what must be known the next time; called before something new is made
+                and after each change that the channel took.
+            under: What is remembered of the report that this one belongs below; None for none.
+
+        Raises:
+            TemporaryError: The channel did not take all of it; try again later.
+            PermanentError: The channel will never take it; with the reason `MISCONFIGURED`, not
+                before a person changes something.
         """
 
 

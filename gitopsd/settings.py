@@ -11,8 +11,16 @@ from collections.abc import Mapping
 from datetime import timedelta
 from pathlib import Path
 from typing import Annotated, Literal
+from urllib.parse import urlsplit
 
-from pydantic import BaseModel, BeforeValidator, ConfigDict, SecretStr, ValidationError
+from pydantic import (
+    AfterValidator,
+    BaseModel,
+    BeforeValidator,
+    ConfigDict,
+    SecretStr,
+    ValidationError,
+)
 from pydantic_settings import (
     BaseSettings,
     EnvSettingsSource,
@@ -45,6 +53,25 @@ def _parse_duration(value: object) -> object:
     raise ValueError(message)
 
 
+def _check_url(value: str) -> str:
+    """Take an address of HTTP, or nothing.
+
+    Raises:
+        ValueError: It is something else.
+    """
+    try:
+        parts = urlsplit(value)
+        usable = parts.scheme in ("http", "https") and bool(parts.hostname) and parts.port != 0
+    except ValueError:
+        usable = False
+        parts = urlsplit("")
+    if value and not usable:
+        raise ValueError("it is no http or https address; write for example https://host/path")
+    if parts.username is not None or parts.password is not None or parts.query or parts.fragment:
+        raise ValueError("write the address alone, without a user, password, ? or #")
+    return value.rstrip("/")
+
+
 Duration = Annotated[timedelta, BeforeValidator(_parse_duration)]
 
 _SECTION = ConfigDict(frozen=True, extra="forbid")
@@ -55,7 +82,7 @@ class Address(BaseModel):
 
     model_config = _SECTION
 
-    base_url: str = ""
+    base_url: Annotated[str, AfterValidator(_check_url)] = ""
     """Base URL; empty for the service's public one."""
 
 
@@ -132,11 +159,14 @@ class Settings(BaseSettings):
     renderer: str = ""
     """Path of kustomize or kubectl; empty takes the one in PATH or beside the interpreter."""
 
+    public_url: Annotated[str, AfterValidator(_check_url)] = ""
+    """Address under which people reach the API; links in messages begin with it."""
+
     log_format: Literal["json", "text"] = "json"
     """`json` or `text`."""
 
     github: Address = Address()
-    """GitHub's API."""
+    """GitHub's REST API."""
 
     slack: Address = Address()
     """Slack's API."""

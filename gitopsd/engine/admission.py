@@ -22,6 +22,7 @@ from gitopsd.engine.effects import watch_for_loop
 from gitopsd.engine.facts import load_gate_facts, load_restore_facts, load_selection_facts
 from gitopsd.engine.gate_evidence import put_gates
 from gitopsd.engine.notifications import ask_for_approval
+from gitopsd.engine.showing import refresh_reports
 from gitopsd.engine.slots import schedule_reconsider
 from gitopsd.pipeline.events import (
     AbortRequested,
@@ -233,7 +234,8 @@ def _pass_gate(
     if not is_plan_current(run, facts.stage):
         return advance(tx, run.id, AppliedChanged(tx.now), config).reconsider
     states = evaluate_gates(facts)
-    put_gates(tx, run, states)
+    if put_gates(tx, run, states):
+        refresh_reports(tx, run, config)
     ask_for_approval(tx, run, states, config)
     refusal = first_refusal(states)
     if refusal is not None:

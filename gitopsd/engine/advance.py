@@ -16,6 +16,7 @@ from gitopsd.domain.releases import StageKey
 from gitopsd.domain.runs import Run, RunId
 from gitopsd.domain.work import RunEvent, WorkItem, WorkKind
 from gitopsd.engine.effects import apply_effects
+from gitopsd.engine.showing import refresh_reports
 from gitopsd.engine.slots import update_slots
 from gitopsd.kube.redaction import redact_text
 from gitopsd.pipeline.commands import ExecuteStep
@@ -60,6 +61,7 @@ def advance(tx: Transaction, run_id: RunId, event: Event, config: Configuration)
     after = transition.run
     pulled = update_slots(tx, run, after)
     done = apply_effects(tx, after, transition.commands, config)
+    refresh_reports(tx, after, config)
     return Advanced(
         after,
         reconsider=tuple(dict.fromkeys((*pulled, *done.reconsider))),

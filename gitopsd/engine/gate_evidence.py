@@ -9,15 +9,20 @@ from gitopsd.domain.work import Evidence, EvidenceKind
 from gitopsd.store_ports import Transaction
 
 
-def put_gates(tx: Transaction, run: Run, states: tuple[GateState, ...]) -> None:
-    """Store the gates' answers, replacing earlier ones. Safe to repeat."""
+def put_gates(tx: Transaction, run: Run, states: tuple[GateState, ...]) -> bool:
+    """Store the gates' answers, replacing earlier ones. Safe to repeat.
+
+    Returns:
+        Whether they differ from the earlier ones.
+    """
     content = [describe_gate(state) for state in states]
     for item in tx.runs.evidence(run.id):
         if item.kind is EvidenceKind.GATES and item.content == content:
-            return
+            return False
     tx.runs.put_evidence(
         Evidence(run.id, Step.GATE, EvidenceKind.GATES, tx.now, content, key="gates")
     )
+    return True
 
 
 def describe_gate(state: GateState) -> dict[str, Json]:

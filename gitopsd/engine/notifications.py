@@ -1,23 +1,18 @@
-"""Puts notifications into the outbox, and sends them from there."""
+"""Puts notifications into the outbox, for the channels that subscribed to them."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
-from datetime import timedelta
 
 from gitopsd.domain.config import ChannelSpec, Configuration
 from gitopsd.domain.gates import Closed, GateState
 from gitopsd.domain.releases import ApplicationName, StageKey
 from gitopsd.domain.runs import Run
 from gitopsd.domain.work import Notification, WorkItem, WorkKind
-from gitopsd.engine.services import Services
-from gitopsd.errors import GitopsdError, PermanentError
+from gitopsd.engine.showing import begin_reports
 from gitopsd.kube.redaction import redact_text
 from gitopsd.pipeline.commands import Trigger
 from gitopsd.store_ports import Transaction
-
-GIVE_UP_AFTER = timedelta(hours=24)
-"""A notification that no channel took for this long is dropped and counted."""
 
 
 def notify(
@@ -46,20 +41,36 @@ def notify(
         at=tx.now,
         details=_details(tx, run),
     )
-    publish(tx, notification, config)
+    publish(tx, notification, config, run=run)
 
 
-def publish(tx: Transaction, notification: Notification, config: Configuration) -> None:
-    """Store a notification and queue it for each subscribed channel.
+def publish(
+    tx: Transaction,
+    notification: Notification,
+    config: Configuration,
+    *,
+    run: Run | None = None,
+) -> None:
+    """Store a notification and queue it, or the report it belongs to, for each subscribed channel.
 
     Safe to repeat: a notification whose id is there already is not queued again.
+
+    Args:
+        tx: The transaction.
+        notification: What happened.
+        config: Which channels there are.
+        run: Run that it happened to; None when it is about none.
     """
     if not tx.records.add_notification(notification):
         return
     spec = config.applications.get(ApplicationName(notification.application))
     labels = spec.labels if spec is not None else {}
     for channel in config.channels.values():
-        if concerns(channel, notification, labels):
+        if not concerns(channel, notification, labels):
+            continue
+        if channel.shows_reports:
+            begin_reports(tx, channel, notification, run)
+        else:
             tx.work.add(
                 WorkItem(
                     key=f"notify:{notification.id}:{channel.name}",
@@ -94,6 +105,7 @@ def ask_for_approval(
                 details=_details(tx, run),
             ),
             config,
+            run=run,
         )
 
 
@@ -130,28 +142,3 @@ def _details(tx: Transaction, run: Run | None) -> dict[str, str]:
     if run.failure is not None:
         details |= {"reason": run.failure.reason, "failure": redact_text(run.failure.message)}
     return details
-
-
-async def send_notification(services: Services, item: WorkItem) -> timedelta | None:
-    """Send one queued notification; returns when to try again, None when it is settled.
-
-    Safe to repeat: the receiver sees the same message id and drops the second.
-    """
-    notification = await services.store.read(lambda tx: tx.records.notification(item.subject))
-    channel = services.configuration().channels.get(str(item.payload.get("channel", "")))
-    if notification is None or channel is None:
-        return None
-    try:
-        await services.notifier.send(channel, notification)
-    except PermanentError:
-        services.telemetry.count("gitopsd_notifications_dropped", channel=channel.name)
-        return None
-    except GitopsdError as error:
-        age = services.clock.now() - notification.at
-        if age > GIVE_UP_AFTER:
-            services.telemetry.count("gitopsd_notifications_dropped", channel=channel.name)
-            return None
-        asked = getattr(error, "retry_after", None)
-        backoff = timedelta(seconds=min(300, 2 ** min(item.attempts, 8)))
-        return max(asked, backoff) if asked is not None else backoff
-    return None

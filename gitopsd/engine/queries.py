@@ -270,6 +270,11 @@ def _last_run(tx: Transaction, key: StageKey, release: ReleaseId | None) -> Run 
     return next((run for run in rows if run.stage == key), None)
 
 
+def rollback_after(tx: Transaction, run: Run) -> Run | None:
+    """Find the Rollback that came right after a Rollout that wrote; None when none did."""
+    return _rollback_after(tx, run)
+
+
 def _rollback_after(tx: Transaction, run: Run) -> Run | None:
     if run.live or not run.mutated or run.kind is not RunKind.ROLLOUT:
         return None

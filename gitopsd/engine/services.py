@@ -9,6 +9,7 @@ from datetime import timedelta
 from gitopsd.domain.config import Configuration
 from gitopsd.domain.manifests import Digest, Inventory
 from gitopsd.domain.releases import StageKey
+from gitopsd.engine.pauses import Pause
 from gitopsd.ports import (
     Clock,
     Clusters,
@@ -75,6 +76,9 @@ class Services:
         read_secret: Reads a secret file as it is now, without its last line break.
         replica: Id of this process.
         pace: How it spends its time.
+        public_url: Address under which people reach the API, without a slash at the end; empty
+            when none is known.
+        pauses: How the channels fare, as this process sees it.
         newest_fences: Highest fence that this process took for a stage; a permit of its own with
             an older one, left behind by a step whose time was over, is void at once.
         inventories: Inventories as this process wrote them last.
@@ -96,6 +100,8 @@ class Services:
     read_secret: Callable[[str], bytes]
     replica: str = "replica-1"
     pace: Pace = field(default_factory=Pace)
+    public_url: str = ""
+    pauses: dict[str, Pause] = field(default_factory=dict, compare=False, repr=False)
     newest_fences: dict[StageKey, int] = field(default_factory=dict, compare=False)
     inventories: dict[str, Inventory] = field(default_factory=dict, compare=False, repr=False)
     seen_tags: dict[str, dict[str, Digest]] = field(default_factory=dict, compare=False, repr=False)

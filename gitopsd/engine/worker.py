@@ -17,9 +17,9 @@ from gitopsd.engine.execution import execute_step
 from gitopsd.engine.image_looks import run_image_look
 from gitopsd.engine.intake import process_delivery
 from gitopsd.engine.looks import run_look
-from gitopsd.engine.notifications import send_notification
 from gitopsd.engine.observation import watch_run
 from gitopsd.engine.scope import Scope, scope
+from gitopsd.engine.sending import send_queued
 from gitopsd.engine.services import Services
 from gitopsd.engine.slots import parse_stage_key
 from gitopsd.engine.transactions import retry_conflicts
@@ -173,7 +173,7 @@ class Worker:
         await retry_conflicts(self._services.store, work)
 
     async def _notify(self, item: WorkItem) -> None:
-        await self._finish_or_wait(item, await send_notification(self._services, item))
+        await self._finish_or_wait(item, await send_queued(self._services, item))
 
     async def _observe(self, item: WorkItem) -> None:
         await self._finish_or_wait(item, await watch_run(self._services, item))

@@ -69,7 +69,9 @@ def translate(error: sa.exc.SQLAlchemyError, place: str, *, reading: bool) -> Gi
         )
     if isinstance(error, sa.exc.DataError | sa.exc.ProgrammingError | sa.exc.NotSupportedError):
         return PermanentError(f"The database {place} refused a value: {said}.")
-    return TemporaryError(f"The database {place} does not answer: {said}. Check that it runs and can be reached.")
+    return TemporaryError(
+        f"The database {place} does not answer: {said}. Check that it runs and can be reached."
+    )
 
 
 def outcome_unknown(error: sa.exc.DBAPIError, place: str) -> TemporaryError:

@@ -87,7 +87,11 @@ def name_secret_files(one: Parsed) -> list[tuple[str, str]]:
     if isinstance(value, ReceiverSpec):
         named = [(f"spec.secretFiles[{i}]", name) for i, name in enumerate(value.secret_files)]
     elif isinstance(value, ChannelSpec):
-        named = [("spec.secretFile", value.secret_file)]
+        named = [
+            ("spec.secretFile", value.secret_file),
+            ("spec.tokenFile", value.token_file),
+            ("spec.app.keyFile", value.key_file),
+        ]
     elif isinstance(value, ClusterSpec):
         named = [
             ("spec.kubeconfig", value.kubeconfig),

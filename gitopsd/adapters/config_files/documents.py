@@ -11,9 +11,9 @@ from pydantic import ValidationError
 from ryaml import loads_all  # type: ignore[attr-defined] # re-exported without saying so
 
 from gitopsd.adapters.config_files.application_model import Application
+from gitopsd.adapters.config_files.channel_model import Channel
 from gitopsd.adapters.config_files.fields import Section
 from gitopsd.adapters.config_files.other_models import (
-    Channel,
     Cluster,
     PeopleFile,
     Project,

@@ -271,7 +271,12 @@ def _resolve_files(one: Parsed, directory: Path) -> Parsed:
         case ReceiverSpec():
             value = replace(value, secret_files=tuple(resolve(name) for name in value.secret_files))
         case ChannelSpec():
-            value = replace(value, secret_file=resolve(value.secret_file))
+            value = replace(
+                value,
+                secret_file=resolve(value.secret_file),
+                token_file=resolve(value.token_file),
+                key_file=resolve(value.key_file),
+            )
         case ClusterSpec():
             value = replace(
                 value,

@@ -1,4 +1,4 @@
-"""The kinds beside Application: Cluster, Repository, Receiver, Channel, Project, People."""
+"""The kinds beside Application and Channel: Cluster, Repository, Receiver, Project, People."""
 
 from __future__ import annotations
 
@@ -18,34 +18,16 @@ from gitopsd.adapters.config_files.fields import (
     refuse,
 )
 from gitopsd.domain.config import (
-    ChannelSpec,
-    ChannelType,
     ClusterSpec,
     ProjectSpec,
     ReceiverSpec,
     ReceiverType,
     RepositorySpec,
-    Subscription,
 )
 from gitopsd.domain.people import People, Person, RoleBinding
 from gitopsd.domain.sources import ReceiverName
 
 ApiVersion: TypeAlias = Literal["gitopsd.io/v1"]
-Trigger: TypeAlias = Literal[
-    "on-release-created",
-    "on-run-started",
-    "on-approval-requested",
-    "on-deployed",
-    "on-verification-failed",
-    "on-health-degraded",
-    "on-promoted",
-    "on-rollback-started",
-    "on-rollback-succeeded",
-    "on-rollback-failed",
-    "on-drift-detected",
-    "on-frozen",
-    "on-stalled",
-]
 
 
 def _refuse_later(later: Collection[str], remedy: str) -> Callable[[object], object]:
@@ -57,7 +39,6 @@ def _refuse_later(later: Collection[str], remedy: str) -> Callable[[object], obj
     return check
 
 
-_LATER_CHANNELS = ("slack", "github", "email", "pagerduty", "teams", "discord", "mattermost")
 _LATER_RECEIVERS = (
     "gitlab",
     "gitea",
@@ -69,10 +50,6 @@ _LATER_RECEIVERS = (
     "quay",
 )
 
-ChannelKind: TypeAlias = Annotated[
-    Literal["webhook"],
-    BeforeValidator(_refuse_later(_LATER_CHANNELS, "Use `webhook`, and forward from there")),
-]
 ReceiverKind: TypeAlias = Annotated[
     Literal["github", "generic", "distribution"],
     BeforeValidator(_refuse_later(_LATER_RECEIVERS, "Use `generic` with a signature of your own")),
@@ -220,47 +197,6 @@ class Receiver(Section):
             type=ReceiverType(self.spec.type),
             secret_files=tuple(self.spec.secret_files),
             sources=tuple(self.spec.sources),
-        )
-
-
-class SubscriptionSection(Section):
-    """One entry of ``subscriptions:``; what is left out means all."""
-
-    triggers: list[Trigger] = Field(default=[], description="Triggers it gets")
-    applications: list[Name] = Field(default=[], description="Applications it hears of")
-    labels: dict[str, str] = Field(default={}, description="Labels of applications it hears of")
-
-
-class ChannelSection(Section):
-    """``spec:`` of a channel."""
-
-    type: ChannelKind = Field(description="Kind of the channel", examples=["webhook"])
-    url: HttpUrl = Field(description="Address that gets the messages")
-    secret_file: FileName = Field(description="File with the signing secret")
-    subscriptions: Annotated[list[SubscriptionSection], Field(min_length=1)] = Field(
-        description="What it gets", examples=["[{triggers: [on-stalled]}]"]
-    )
-
-
-class Channel(Section):
-    """Where notifications go."""
-
-    api_version: ApiVersion = Field(alias="apiVersion")
-    kind: Literal["Channel"]
-    metadata: MetadataSection
-    spec: ChannelSection
-
-    def to_domain(self) -> ChannelSpec:
-        """Make the frozen value."""
-        return ChannelSpec(
-            name=self.metadata.name,
-            type=ChannelType(self.spec.type),
-            url=self.spec.url,
-            secret_file=self.spec.secret_file,
-            subscriptions=tuple(
-                Subscription(tuple(one.triggers), tuple(one.applications), one.labels)
-                for one in self.spec.subscriptions
-            ),
         )
 
 

@@ -2,21 +2,15 @@
 
 from __future__ import annotations
 
-import asyncio
 import hashlib
 from collections.abc import Mapping
-from datetime import UTC, datetime, timedelta
-from email.utils import parsedate_to_datetime
+from datetime import UTC, timedelta
 
-import aiohttp
 import orjson
 
 from gitopsd.adapters.clock import SystemClock
-from gitopsd.adapters.outgoing_addresses import (
-    CheckedResolver,
-    RefusedAddressError,
-    check_literal_address,
-)
+from gitopsd.adapters.notify.outgoing import TIMEOUT, USER_AGENT, Outgoing, find_pause
+from gitopsd.adapters.outgoing_addresses import check_literal_address
 from gitopsd.adapters.secret_files import load_secret
 from gitopsd.domain.config import ChannelSpec
 from gitopsd.domain.manifests import Json
@@ -25,13 +19,6 @@ from gitopsd.errors import PermanentError, TemporaryError
 from gitopsd.kube.redaction import is_sensitive_name, redact_clause, redact_text
 from gitopsd.ports import Clock
 from gitopsd.webhooks.signatures import compute_standard_signature
-
-USER_AGENT = "gitopsd"
-TIMEOUT = timedelta(seconds=10)
-"""Bound of one sending, answer included."""
-
-LONGEST_PAUSE = timedelta(hours=1)
-"""A receiver that asks to be left alone for longer is asked again then all the same."""
 
 _OK = range(200, 300)
 _REDIRECTS = range(300, 400)
@@ -42,12 +29,13 @@ _MAX_DEPTH = 8
 
 
 class WebhookNotifier:
-    """Sends notifications to webhook channels; implements ``ports.Notifier``.
+    """Sends notifications to webhook channels; one message for each event.
 
     Args:
         clock: Time of the signature; real time unless given.
         timeout: Bound of one sending.
         allow_loopback: Whether a channel may be on this machine.
+        outgoing: Connections to share; then these two are its business.
     """
 
     def __init__(
@@ -56,11 +44,10 @@ class WebhookNotifier:
         *,
         timeout: timedelta = TIMEOUT,
         allow_loopback: bool = True,
+        outgoing: Outgoing | None = None,
     ) -> None:
         self._clock = clock or SystemClock()
-        self._timeout = timeout
-        self._allow_loopback = allow_loopback
-        self._session: aiohttp.ClientSession | None = None
+        self._outgoing = outgoing or Outgoing(allow_loopback=allow_loopback, timeout=timeout)
 
     async def send(self, channel: ChannelSpec, notification: Notification) -> None:
         """Send one notification.
@@ -75,29 +62,19 @@ class WebhookNotifier:
         body = write_message(notification)
         headers = self._sign(channel, notification, body)
         where = f"channel {channel.name}"
-        check_literal_address(channel.url, allow_loopback=self._allow_loopback)
-        try:
-            async with (
-                asyncio.timeout(self._timeout.total_seconds()),
-                self._open().post(
-                    channel.url, data=body, headers=headers, allow_redirects=False
-                ) as response,
-            ):
-                said = await response.content.read(_READ_BYTES)
-        except TimeoutError as error:
-            bound = self._timeout.total_seconds()
-            raise TemporaryError(f"{where}: no answer within {bound:g} s") from error
-        except aiohttp.InvalidURL as error:
-            raise PermanentError(f"{where}: its url is no address") from error
-        except (aiohttp.ClientError, OSError) as error:
-            raise _translate(where, error) from error
+        check_literal_address(channel.url, allow_loopback=self._outgoing.allow_loopback)
+        async with (
+            self._outgoing.request_to(where),
+            self._outgoing.session().post(
+                channel.url, data=body, headers=headers, allow_redirects=False
+            ) as response,
+        ):
+            said = await response.content.read(_READ_BYTES)
         self._judge(where, response.status, response.headers, said)
 
     async def close(self) -> None:
         """Close connections."""
-        if self._session is not None:
-            await self._session.close()
-            self._session = None
+        await self._outgoing.close()
 
     def _sign(
         self, channel: ChannelSpec, notification: Notification, body: bytes
@@ -125,24 +102,8 @@ class WebhookNotifier:
             raise PermanentError(f"{message}. Redirects are not followed: write the final url")
         if status in _CLIENT_ERRORS and status not in _TRY_AGAIN:
             raise PermanentError(message)
-        pause = parse_retry_after(headers.get("Retry-After", ""), self._clock.now())
+        pause = find_pause(headers, self._clock.now())
         raise TemporaryError(message, retry_after=pause)
-
-    def _open(self) -> aiohttp.ClientSession:
-        if self._session is None:
-            connector = aiohttp.TCPConnector(
-                resolver=CheckedResolver(allow_loopback=self._allow_loopback),
-                use_dns_cache=False,
-                limit=8,
-            )
-            self._session = aiohttp.ClientSession(
-                connector=connector,
-                cookie_jar=aiohttp.DummyCookieJar(),
-                timeout=aiohttp.ClientTimeout(total=None),
-                auto_decompress=False,
-                trust_env=False,
-            )
-        return self._session
 
 
 def compute_message_id(channel: ChannelSpec, notification: Notification) -> str:
@@ -171,23 +132,6 @@ def write_message(notification: Notification) -> bytes:
     )
 
 
-def parse_retry_after(value: str, now: datetime) -> timedelta | None:
-    """Read ``Retry-After`` (RFC 9110, 10.2.3): seconds or a date.
-
-    Returns:
-        How long to wait, at most `LONGEST_PAUSE`; None when nothing usable was said.
-    """
-    if value.isascii() and value.isdigit():
-        return min(timedelta(seconds=min(int(value[:9]), 10**8)), LONGEST_PAUSE)
-    try:
-        until = parsedate_to_datetime(value)
-    except ValueError:
-        return None
-    if until.tzinfo is None:
-        until = until.replace(tzinfo=UTC)
-    return min(max(until - now, timedelta(0)), LONGEST_PAUSE)
-
-
 def _redact(value: Json, depth: int) -> Json:
     if isinstance(value, str):
         return redact_text(value)
@@ -201,11 +145,3 @@ def _redact(value: Json, depth: int) -> Json:
     if isinstance(value, list | tuple):
         return [_redact(inner, depth + 1) for inner in value]
     return value
-
-
-def _translate(where: str, error: Exception) -> PermanentError | TemporaryError:
-    cause = getattr(error, "os_error", error)
-    message = f"{where}: {redact_clause(str(cause) or type(error).__name__)}"
-    if isinstance(cause, RefusedAddressError):
-        return PermanentError(message, reason="RefusedAddress")
-    return TemporaryError(message)

@@ -11,7 +11,7 @@ from typing import Protocol
 
 import pytest
 
-from gitopsd.adapters.notify.webhook import WebhookNotifier
+from gitopsd.adapters.notify.by_type import NotifierByType
 from gitopsd.domain.config import ChannelSpec, ChannelType
 from gitopsd.domain.work import Notification
 from gitopsd.errors import PermanentError, TemporaryError
@@ -86,7 +86,7 @@ class WebhookChannel:
     """A channel to a real server."""
 
     def __init__(self, server: LyingServer, secret_file: Path) -> None:
-        self.notifier = WebhookNotifier(ManualClock())
+        self.notifier = NotifierByType(ManualClock())
         self.spec = ChannelSpec(
             "on-call", ChannelType.WEBHOOK, url=server.url, secret_file=str(secret_file)
         )

@@ -12,12 +12,15 @@ from gitopsd.adapters.config_files.fields import format_duration, parse_duration
 from gitopsd.domain.config import (
     ApplicationSpec,
     ApprovalGate,
+    ChannelSpec,
+    ChannelType,
     ClusterSpec,
     HttpCheck,
     PruneLimits,
     RollbackPolicy,
     SoakGate,
     StageMode,
+    Subscription,
 )
 from gitopsd.domain.releases import StageName
 
@@ -274,10 +277,37 @@ def test_what_is_to_come_is_refused_by_name(rest: str, path: str, key: str) -> N
 @pytest.mark.parametrize(
     "kind, spec, path, problem",
     [
-        ("Channel", "type: slack, url: 'https://h/', secretFile: s, subscriptions: [{}]",
-         "spec.type", "`slack` is not supported yet"),
+        ("Channel", "type: teams, url: 'https://h/', secretFile: s, subscriptions: [{}]",
+         "spec.type", "`teams` is not supported yet"),
         ("Channel", "type: pigeon, url: 'https://h/', secretFile: s, subscriptions: [{}]",
-         "spec.type", "it is 'pigeon', expected `webhook`"),
+         "spec.type", "it is 'pigeon', expected `webhook` or `slack` or `github`"),
+        ("Channel", "type: webhook, url: 'https://h/', subscriptions: [{}]", "spec",
+         "a webhook channel needs `secretFile`"),
+        ("Channel", ("type: slack, url: 'https://h/', tokenFile: t, conversation: C0123456789,"
+         " subscriptions: [{}]"), "spec", "a slack channel has no `url`"),
+        ("Channel", "type: slack, tokenFile: t, subscriptions: [{}]", "spec",
+         "a slack channel needs `conversation`"),
+        ("Channel", "type: slack, tokenFile: t, conversation: '#deploys', subscriptions: [{}]",
+         "spec.conversation", "'#deploys' is no id of a conversation"),
+        ("Channel", ("type: slack, tokenFile: t, conversation: C0123456789,"
+         " subscriptions: [{triggers: [on-lunch]}]"), "spec.subscriptions[0].triggers[0]",
+         ("it is 'on-lunch', expected `on-release-created` or `on-run-started` or"
+         " `on-approval-requested` or `on-deployed` or `on-verification-failed` or"
+         " `on-health-degraded` or `on-promoted` or `on-rollback-started` or"
+         " `on-rollback-succeeded` or `on-rollback-failed` or `on-drift-detected` or"
+         " `on-frozen` or `on-stalled`")),
+        ("Channel", "type: github, subscriptions: [{}]", "spec",
+         "a github channel signs in with `tokenFile` or with `app`, one of the two"),
+        ("Channel", "type: github, tokenFile: t, app: {id: 1, keyFile: k}, subscriptions: [{}]",
+         "spec", "a github channel signs in with `tokenFile` or with `app`, one of the two"),
+        ("Channel", "type: github, tokenFile: t, conversation: C0123456789, subscriptions: [{}]",
+         "spec", "a github channel has no `conversation`"),
+        ("Channel", "type: github, tokenFile: t, repository: acme, subscriptions: [{}]",
+         "spec.repository", "'acme' is no repository"),
+        ("Channel", "type: github, app: {id: 'a b', keyFile: k}, subscriptions: [{}]",
+         "spec.app.id", "'a b' is no id"),
+        ("Channel", "type: github, app: {id: 12}, subscriptions: [{}]",
+         "spec.app.keyFile", "it is missing"),
         ("Channel", "type: webhook, url: 'https://h/', secretFile: s, subscriptions: []",
          "spec.subscriptions", "List should have at least 1 item after validation, not 0"),
         ("Receiver", "type: gitlab, secretFiles: [s]", "spec.type",
@@ -431,3 +461,38 @@ def test_durations_add_up() -> None:
         days=1, hours=2, minutes=3, seconds=4, milliseconds=5
     )
     assert format_duration(timedelta(hours=36)) == "36h"
+
+
+@pytest.mark.parametrize(
+    "spec, expected",
+    [
+        (
+            "type: slack, tokenFile: t, conversation: C0123456789, subscriptions: [{}]",
+            ChannelSpec(
+                "it",
+                ChannelType.SLACK,
+                subscriptions=(Subscription(),),
+                token_file="t",
+                conversation="C0123456789",
+            ),
+        ),
+        (
+            (
+                "type: github, app: {id: 12, keyFile: k, installation: '34'}, repository: a/shop,"
+                " subscriptions: [{triggers: [on-deployed], applications: [shop], labels: {a: b}}]"
+            ),
+            ChannelSpec(
+                "it",
+                ChannelType.GITHUB,
+                subscriptions=(Subscription(("on-deployed",), ("shop",), {"a": "b"}),),
+                repository="a/shop",
+                app_id="12",
+                key_file="k",
+                installation_id="34",
+            ),
+        ),
+    ],
+)
+def test_channels_of_each_type_are_read(spec: str, expected: ChannelSpec) -> None:
+    """What goes with the type is taken as it stands; ids may be written as numbers."""
+    assert _parsed(_spec("Channel", spec), "Channel").value == expected

@@ -10,12 +10,8 @@ from pathlib import Path
 
 import pytest
 
-from gitopsd.adapters.notify.webhook import (
-    LONGEST_PAUSE,
-    WebhookNotifier,
-    compute_message_id,
-    parse_retry_after,
-)
+from gitopsd.adapters.notify.outgoing import LONGEST_PAUSE, parse_retry_after
+from gitopsd.adapters.notify.webhook import WebhookNotifier, compute_message_id
 from gitopsd.domain.config import ChannelSpec, ChannelType
 from gitopsd.domain.manifests import Json
 from gitopsd.domain.work import Notification

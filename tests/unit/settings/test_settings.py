@@ -110,3 +110,21 @@ def test_every_variable_has_our_prefix() -> None:
     assert all(name.startswith("GITOPSD_") for name in names())
     assert "GITOPSD_VERIFY__ALLOW_LOOPBACK" in names()
     assert "GITOPSD_VERIFY" not in names()
+
+
+@pytest.mark.parametrize(
+    "url", ["slack.com", "ftp://slack.com", "https://", "https://a:b@slack.com/api", "https://h/?a"]
+)
+@pytest.mark.parametrize("name", ["PUBLIC_URL", "SLACK__BASE_URL", "GITHUB__BASE_URL"])
+def test_addresses_that_are_none_stop_the_start(name: str, url: str) -> None:
+    """Links and tokens go to addresses of HTTP; one with a password in it is refused unsaid."""
+    with pytest.raises(PermanentError) as caught:
+        load_settings({f"GITOPSD_{name}": url})
+    assert f"GITOPSD_{name}" in str(caught.value)
+    assert "a:b" not in str(caught.value)
+
+
+def test_an_address_needs_no_slash_at_its_end() -> None:
+    """With and without it means the same."""
+    settings = load_settings({"GITOPSD_PUBLIC_URL": "https://gitopsd.example/"})
+    assert settings.public_url == "https://gitopsd.example"
