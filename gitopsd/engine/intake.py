@@ -35,6 +35,12 @@ from gitopsd.store_ports import Transaction
 from gitopsd.webhooks.receivers import check_signature, delivery_key, parse_event, recognise
 from gitopsd.webhooks.urls import covers, same_repository
 
+_RESULTS = {
+    DeliveryState.STORED: "stored",
+    DeliveryState.DONE: "done",
+    DeliveryState.DEAD_LETTERED: "dead-lettered",
+}
+
 TRIES = 3
 """A delivery that cannot be used after this many tries is dead-lettered."""
 
@@ -89,22 +95,29 @@ async def accept_delivery(
         if problem:  # what cannot be read may be the one that fits: it is sent again
             return Answer(503, "The receiver's secret cannot be read.", problem)
         await services.store.transact(lambda tx: tx.deliveries.count_refused(name))
-        services.telemetry.count(
-            "gitopsd_deliveries_total", receiver=name, event="", result="refused"
-        )
+        _count(services, name, "", "refused")
         return Answer(401, "The signature is missing or wrong.")
     match recognise(spec.type, headers, body):
         case Ping():
+            _count(services, name, "ping", "answered")
             return Answer(200, "Pong.", problem)
         case Unconcerned(reason=reason):
+            _count(services, name, "other", "ignored")
             return Answer(200, f"Nothing to do: {reason}.", problem)
         case None:
             pass
     delivery = _delivery(spec, headers, body, services)
     await services.store.transact(lambda tx: _store(tx, delivery))
     await services.doorbell.ring()
-    services.telemetry.count("gitopsd_deliveries_total", receiver=name, event="", result="stored")
+    _count(services, name, "", "stored")
     return Answer(202, "Stored.", problem)
+
+
+def _count(services: Services, receiver: str, event: str, result: str) -> None:
+    """Count a delivery; what it is about is known once its body was read."""
+    services.telemetry.count(
+        "gitopsd_deliveries_total", receiver=receiver, event=event, result=result
+    )
 
 
 def _read_secrets(services: Services, spec: ReceiverSpec) -> tuple[list[bytes], str]:
@@ -166,17 +179,20 @@ async def process_delivery(services: Services, item: WorkItem) -> None:
     configuration = services.configuration()
     applications = tuple(configuration.applications.values())
 
-    def work(tx: Transaction) -> None:
+    def work(tx: Transaction) -> tuple[Delivery, str] | None:
         delivery = tx.deliveries.get(DeliveryId(item.subject))
         if delivery is None:
-            return
+            return None
         spec = configuration.receivers.get(delivery.receiver)
-        processed = _processed(
+        processed, event = _processed(
             tx, delivery, spec, applications, item.attempts, services.pace.settle
         )
         tx.deliveries.save(processed)
+        return processed, event
 
-    await retry_conflicts(services.store, work)
+    done = await retry_conflicts(services.store, work)
+    if done is not None:
+        _count(services, done[0].receiver, done[1], _RESULTS[done[0].state])
     await services.doorbell.ring()
 
 
@@ -187,26 +203,27 @@ def _processed(
     applications: tuple[ApplicationSpec, ...],
     attempts: int,
     settle: timedelta,
-) -> Delivery:
+) -> tuple[Delivery, str]:
+    """Do what a delivery asks for; returns it with what became of it, and what it is about."""
     delivery = replace(delivery, attempts=attempts)
     if attempts > TRIES:
         reason = f"given up after {TRIES} tries, none of which came to an end; see the log"
-        return replace(delivery, state=DeliveryState.DEAD_LETTERED, reason=reason)
+        return replace(delivery, state=DeliveryState.DEAD_LETTERED, reason=reason), ""
     if spec is None:
         reason = f"receiver {delivery.receiver} is no longer configured"
-        return replace(delivery, state=DeliveryState.DEAD_LETTERED, reason=reason)
+        return replace(delivery, state=DeliveryState.DEAD_LETTERED, reason=reason), ""
     try:
         received = parse_event(spec.type, dict(delivery.headers), delivery.body)
     except DeliveryError as error:
-        return replace(delivery, state=DeliveryState.DEAD_LETTERED, reason=error.message)
-    reason = "nothing to do"
+        return replace(delivery, state=DeliveryState.DEAD_LETTERED, reason=error.message), ""
+    reason, event = "nothing to do", "other"
     if isinstance(received, GitPush):
-        reason = _hint(tx, received, spec, applications)
+        reason, event = _hint(tx, received, spec, applications), "push"
     elif isinstance(received, ImagePush):
-        reason = hint_images(tx, (received,), spec, applications, settle)
+        reason, event = hint_images(tx, (received,), spec, applications, settle), "image"
     elif isinstance(received, ImagePushes):
-        reason = hint_images(tx, received.pushes, spec, applications, settle)
-    return replace(delivery, state=DeliveryState.DONE, reason=reason)
+        reason, event = hint_images(tx, received.pushes, spec, applications, settle), "image"
+    return replace(delivery, state=DeliveryState.DONE, reason=reason), event
 
 
 def _hint(

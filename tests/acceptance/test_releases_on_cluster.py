@@ -10,8 +10,11 @@ from datetime import timedelta
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+import aiohttp
 import pytest
+from prometheus_client.parser import text_string_to_metric_families
 
+from gitopsd.adapters.telemetry.metrics import APP_INFO, SHAPES
 from gitopsd.domain.runs import Phase, RunKind, Step
 from tests.support.images import (
     crashing_image,
@@ -173,6 +176,24 @@ async def test_a_failed_smoke_test_restores_production_and_quarantines_the_bytes
         await site.push("fix", deployment(images.fix), SERVICE)
         await site.until_run(PRODUCTION, RunKind.ROLLOUT, Phase.SUCCEEDED, count=2)
         assert images.fix.partition("@")[2] in serving(site, "production")
+        assert await unmoved(site) == []
+
+
+async def unmoved(site: ServiceSite) -> list[str]:
+    """List the promised metrics that say nothing after releases, a rollback and a fix."""
+    async with (
+        aiohttp.ClientSession() as session,
+        session.get(site.addresses["metrics"]) as answer,
+    ):
+        families = list(text_string_to_metric_families(await answer.text()))
+    moved = {
+        sample.name
+        for family in families
+        for sample in family.samples
+        if sample.value > 0 and not sample.name.endswith(("_bucket", "_sum"))
+    }
+    wanted = {f"{name}_count" if shape.buckets else name for name, shape in SHAPES.items()}
+    return sorted((wanted | {APP_INFO}) - moved)
 
 
 async def test_a_stuck_release_is_overtaken_by_its_fix(

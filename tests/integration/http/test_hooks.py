@@ -144,6 +144,43 @@ async def test_a_ping_and_what_concerns_nothing_are_answered_and_not_stored() ->
     assert rows == []
 
 
+async def test_every_delivery_is_counted_by_what_became_of_it() -> None:
+    """Refused, stored, answered and ignored at the door; done or dead-lettered afterwards."""
+    rubbish = b"no JSON"
+    async with serving_world() as http:
+        sha = await http.world.push("one", deployment(IMAGE), hint=False)
+        body = push_body(sha)
+        for sent, headers in (
+            (body, headers_of(body)),
+            (body, headers_of(body) | {"X-Hub-Signature-256": "sha256=" + "0" * 64}),
+            (b"{}", headers_of(b"{}", event="ping")),
+            (b"{}", headers_of(b"{}", event="issues")),
+            (rubbish, headers_of(rubbish, guid="guid-2")),
+        ):
+            await deliver(http, sent, headers)
+        await http.until(lambda: _nothing_left(http), "the deliveries are worked on")
+        counts = dict(http.world.telemetry.counts)
+
+    found = {
+        (labels["event"], labels["result"]): number
+        for (name, pairs), number in counts.items()
+        if name == "gitopsd_deliveries_total" and (labels := dict(pairs))["receiver"] == "github"
+    }
+    assert found == {
+        ("", "stored"): 2,
+        ("", "refused"): 1,
+        ("ping", "answered"): 1,
+        ("other", "ignored"): 1,
+        ("push", "done"): 1,
+        ("", "dead-lettered"): 1,
+    }
+
+
+async def _nothing_left(http: HttpWorld) -> bool:
+    worked_on = http.world.telemetry.total("gitopsd_deliveries_total") == 7
+    return worked_on and all(row.state.value != "Stored" for row in await stored(http))
+
+
 async def test_an_unknown_receiver_is_not_there() -> None:
     """404 before anything of the body is read."""
     async with serving_world(run=False) as http:
