@@ -130,6 +130,7 @@ class NodeAgent:
                 registry=settings.registry,
                 session=session,
                 directory=settings.directory / "layers",
+                mirrors=settings.mirrors,
             ),
             events=EventRecorder(api, node_name=settings.name, clock=clock),
             session=session,

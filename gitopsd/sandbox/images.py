@@ -100,10 +100,19 @@ class ImageStore:
             loopback and by HTTPS elsewhere.
         session: For requests to the registry.
         directory: Private directory for layers.
+        mirrors: Base URL that images of a host come from, by host; before `registry`.
     """
 
-    def __init__(self, *, registry: str, session: aiohttp.ClientSession, directory: Path) -> None:
+    def __init__(
+        self,
+        *,
+        registry: str,
+        session: aiohttp.ClientSession,
+        directory: Path,
+        mirrors: Mapping[str, str] | None = None,
+    ) -> None:
         self._registry = registry.rstrip("/")
+        self._mirrors = mirrors or {}
         self._session = session
         self._directory = directory
         self._images: dict[str, RunnableImage] = {}
@@ -223,6 +232,8 @@ class ImageStore:
         return payload
 
     def _base(self, host: str) -> str:
+        if host in self._mirrors:
+            return self._mirrors[host].rstrip("/")
         if self._registry:
             return self._registry
         plain = host.startswith(("127.", "localhost"))

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 from gitopsd.sandbox.restarts import BackOffPolicy
 
 if TYPE_CHECKING:
+    from collections.abc import Mapping
     from ipaddress import IPv4Network
     from pathlib import Path
 
@@ -31,6 +32,7 @@ class NodeSettings:
         directory: Private directory for layers, volumes and programs.
         back_off: Waits between restarts and between pulls.
         probe_scale: Factor on the waits of probes; below 1 makes tests quick.
+        mirrors: Base URL that images of a host are pulled from, by host; before `registry`.
     """
 
     name: str
@@ -40,6 +42,7 @@ class NodeSettings:
     directory: Path
     back_off: BackOffPolicy = field(default_factory=BackOffPolicy)
     probe_scale: float = 1.0
+    mirrors: Mapping[str, str] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, slots=True)

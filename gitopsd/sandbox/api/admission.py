@@ -1,34 +1,40 @@
-"""What must be there before an object can be made: its namespace, its pod's service account.
+"""What must be there before an object can be made: its namespace, and whatever else is asked.
 
-Source: the admission plug-ins NamespaceLifecycle and ServiceAccount of Kubernetes.
+Source: the admission plug-in NamespaceLifecycle of Kubernetes.
 """
 
 from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from gitopsd.sandbox.api.identity import ACCOUNTS
-from gitopsd.sandbox.api.keys import Key, Kind
+from gitopsd.sandbox.api.keys import Key, Kind, StoreRefusal
 from gitopsd.sandbox.fields import text_at
 from gitopsd.sandbox.objects.status_errors import StatusError, forbidden
 
 if TYPE_CHECKING:
-    from gitopsd.domain.manifests import JsonObject
+    from collections.abc import Callable
+
+    from gitopsd.domain.manifests import Json, JsonObject
     from gitopsd.sandbox.api.storage import ObjectStore
     from gitopsd.sandbox.objects.resources import Resource
 
 NAMESPACES = Kind("", "namespaces")
-PODS = Kind("", "pods")
 NOT_FOUND = 404
 FORBIDDEN = 403
 NAMESPACE_ENDS = "NamespaceTerminating"
 
 
 class Admission:
-    """Checks new objects against what is stored."""
+    """Checks new objects against what is stored.
+
+    Attributes:
+        also: Asked about each new object besides, by its place: service accounts and quotas, which
+            controllers keep. It raises a `StoreRefusal` when it objects.
+    """
 
     def __init__(self, store: ObjectStore) -> None:
         self._store = store
+        self.also: Callable[[Key, JsonObject], None] | None = None
 
     def check_namespace(self, resource: Resource, namespace: str, name: str) -> None:
         """Let an object into its namespace.
@@ -52,17 +58,23 @@ class Admission:
         details = {**(plain.details or {}), "causes": [cause]}
         raise StatusError(FORBIDDEN, "Forbidden", plain.message, details)
 
-    def check_pod(self, resource: Resource, pod: JsonObject) -> None:
-        """Let a pod run as its service account.
+    def check_other(self, key: Key, obj: JsonObject) -> None:
+        """Let a new object in as far as `also` has nothing against it.
 
         Raises:
-            StatusError: There is no such account.
+            StatusError: It has.
         """
-        if (resource.group, resource.plural) != PODS:
+        if self.also is None:
             return
-        namespace = text_at(pod, "metadata", "namespace")
-        account = text_at(pod, "spec", "serviceAccountName", default="default")
-        if self._store.get(Key(*ACCOUNTS, namespace, account)) is None:
-            said = f"error looking up service account {namespace}/{account}: "
-            said += f'serviceaccount "{account}" not found'
-            raise forbidden(resource, text_at(pod, "metadata", "name"), said)
+        try:
+            self.also(key, obj)
+        except StoreRefusal as error:
+            _, _, why = error.message.partition(" is forbidden: ")
+            raise _forbidden(key, why or error.message) from error
+
+
+def _forbidden(key: Key, why: str) -> StatusError:
+    details: dict[str, Json] = {"name": key.name, "group": key.group, "kind": key.resource}
+    said = f'{key.kind} "{key.name}" is forbidden: {why}'
+    shown = {name: value for name, value in details.items() if value}
+    return StatusError(FORBIDDEN, "Forbidden", said, shown)

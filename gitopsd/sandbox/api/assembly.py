@@ -133,9 +133,15 @@ class SandboxApi:
 
     def make_kubeconfig(self, user: User = ADMINISTRATOR) -> JsonObject:
         """A kubeconfig for a user, with a token of its own."""
-        authority = self._authority.certificate if self._authority is not None else b""
         token = self.tokens.make(user)
-        return make_kubeconfig(server=self.url, authority=authority, user=user.name, token=token)
+        return make_kubeconfig(
+            server=self.url, authority=self.authority, user=user.name, token=token
+        )
+
+    @property
+    def authority(self) -> bytes:
+        """The certificate that the API server's is signed by (PEM), once it is entered."""
+        return self._authority.certificate if self._authority is not None else b""
 
     async def _start(self) -> None:
         create_bootstrap_objects(self.store)

@@ -5,12 +5,13 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from gitopsd.sandbox.api.keys import Kind
-from gitopsd.sandbox.fields import field_at, number_at
+from gitopsd.sandbox.fields import field_at, number_at, object_at
 
 if TYPE_CHECKING:
     from gitopsd.domain.manifests import JsonObject
 
 DEPLOYMENTS = Kind("apps", "deployments")
+PODS = Kind("", "pods")
 # Seen on a real API server: these kinds have no metadata.generation, every other one has.
 UNCOUNTED = frozenset(
     {
@@ -49,11 +50,12 @@ def next_generation(kind: Kind, before: JsonObject, after: JsonObject, subresour
 
     It counts changes of what is wanted: everything but metadata and status, and for Deployments
     the annotations too (which carry over to ReplicaSets), unless the status is what is written.
+    Binding a pod to its node is none of them.
     """
     if not starts_generation(kind):
         return 0
     now = int(number_at(before, "metadata", "generation", default=1))
-    if _wanted(before) != _wanted(after):
+    if _wanted(kind, before) != _wanted(kind, after):
         return now + 1
     annotated = kind == DEPLOYMENTS and subresource != "status"
     path = ("metadata", "annotations")
@@ -62,5 +64,9 @@ def next_generation(kind: Kind, before: JsonObject, after: JsonObject, subresour
     return now
 
 
-def _wanted(obj: JsonObject) -> JsonObject:
-    return {name: value for name, value in obj.items() if name not in NOT_WANTED}
+def _wanted(kind: Kind, obj: JsonObject) -> JsonObject:
+    wanted = {name: value for name, value in obj.items() if name not in NOT_WANTED}
+    if kind == PODS:
+        spec = object_at(obj, "spec")
+        wanted["spec"] = {name: value for name, value in spec.items() if name != "nodeName"}
+    return wanted

@@ -174,8 +174,8 @@ class Writer:
     def _store_new(self, call: Call, written: Written) -> Answer:
         name = text_at(written.object, "metadata", "name")
         self._admission.check_namespace(call.resource, call.asked.namespace, name)
-        self._admission.check_pod(call.resource, written.object)
         key = call.key._replace(name=name)
+        self._admission.check_other(key, written.object)
         try:
             made = self._store.create(key, written.object, dry_run=call.dry_run)
         except AlreadyExists as error:
