@@ -37,7 +37,16 @@ _BOUNDS = {"int32": 2**31, "int64": 2**63}
 
 
 class DecodeError(ValueError):
-    """A value cannot be what its field is; the text is Go's."""
+    """A value cannot be what its field is; the text is Go's.
+
+    Args:
+        message: The text of Go's JSON decoder.
+        converted: The text of Kubernetes' own converter, where it says something else.
+    """
+
+    def __init__(self, message: str, converted: str = "") -> None:
+        super().__init__(message)
+        self.converted = converted or message
 
 
 @dataclass(slots=True)
@@ -45,14 +54,17 @@ class Strictness:
     """What a strict reader complains about, in the order it was found.
 
     Attributes:
+        duplicates: Paths of fields that are there twice.
         unknown: Paths of fields that the type does not have.
     """
 
+    duplicates: tuple[str, ...] = ()
     unknown: list[str] = field(default_factory=list)
 
     def complaints(self) -> list[str]:
         """What is said of each."""
-        return [f'unknown field "{path}"' for path in self.unknown]
+        twice = [f'duplicate field "{path}"' for path in self.duplicates]
+        return [*twice, *(f'unknown field "{path}"' for path in self.unknown)]
 
 
 def decode(
@@ -153,8 +165,8 @@ def _zero(member: Field) -> Json:
         return _CODED_ZEROS[schema.codec]
     if _is_struct(schema):
         return always_written(schema) if member.default is not ABSENT else None
-    if schema.is_map or schema.is_list:
-        return None
+    if schema.is_map or schema.is_list or member.default is ABSENT:
+        return None  # a pointer has no default, a value has
     return _SCALAR_ZEROS.get(schema.json_type, 0)
 
 
@@ -337,7 +349,8 @@ def _go_mismatch(what: str, schema: Schema, path: str, owner: Schema) -> DecodeE
     where = ".".join(part.partition("[")[0] for part in path.split("."))
     return DecodeError(
         f"json: cannot unmarshal {what} into Go struct field {struct}.{where} "
-        f"of type {_go_type(schema)}"
+        f"of type {_go_type(schema)}",
+        f"unrecognized type: {_go_type(schema)}",
     )
 
 

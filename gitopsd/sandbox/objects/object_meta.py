@@ -14,14 +14,28 @@ _KEPT = ("uid", "creationTimestamp", "deletionTimestamp", "deletionGracePeriodSe
 _OWN = (*_KEPT, "generation", "resourceVersion", "selfLink")
 
 
-def check_place(resource: Resource, obj: JsonObject, namespace: str, name: str) -> dict[str, Json]:
+def check_place(
+    resource: Resource, obj: JsonObject, namespace: str, name: str, *, may_be_nameless: bool = False
+) -> dict[str, Json]:
     """The object with the namespace of the request.
+
+    Args:
+        resource: The resource of the path.
+        obj: The object of the request.
+        namespace: The path's.
+        name: The path's, or the one made for a new object.
+        may_be_nameless: Whether the object may leave its name to the path.
 
     Raises:
         StatusError: It names another one, or another name.
     """
     metadata = dict(object_at(obj, "metadata"))
     said = text_at(metadata, "name")
+    if name and not said and not may_be_nameless:
+        raise bad_request(
+            f"the name of the object ({name} based on URL) was undeterminable: name must be "
+            "provided"
+        )
     if name and said and said != name:
         raise bad_request(
             f"the name of the object ({said}) does not match the name on the URL ({name})"
@@ -29,6 +43,7 @@ def check_place(resource: Resource, obj: JsonObject, namespace: str, name: str) 
     if name:
         metadata["name"] = name
     if not resource.namespaced:
+        metadata.pop("namespace", None)
         namespace = ""
     there = text_at(metadata, "namespace")
     if there and there != namespace:
@@ -48,20 +63,35 @@ def new_metadata(obj: JsonObject, uid: str, now: str) -> dict[str, Json]:
     return {**obj, "metadata": {**metadata, "uid": uid, "creationTimestamp": now}}
 
 
-def check_identity(resource: Resource, obj: JsonObject, live: JsonObject) -> None:
-    """Check that an update means this object, as it is now.
+def check_version(resource: Resource, obj: JsonObject, live: JsonObject) -> None:
+    """Check that an update means the object as it is now.
 
     Raises:
-        StatusError: It names another resourceVersion or uid.
+        StatusError: It names another resourceVersion.
     """
-    ours, theirs = object_at(live, "metadata"), object_at(obj, "metadata")
-    name = text_at(ours, "name")
-    uid, version = text_at(theirs, "uid"), text_at(theirs, "resourceVersion")
-    if uid and uid != text_at(ours, "uid"):
-        why = f"Precondition failed: UID in precondition: {uid}, UID in object meta: {ours['uid']}"
-        raise conflict(resource, name, why)
-    if version and version != text_at(ours, "resourceVersion"):
-        raise conflict(resource, name)
+    version = text_at(obj, "metadata", "resourceVersion")
+    if version and version != text_at(live, "metadata", "resourceVersion"):
+        raise conflict(resource, text_at(live, "metadata", "name"))
+
+
+def check_uid(resource: Resource, obj: JsonObject, live: JsonObject) -> None:
+    """Check that a PUT means this object and no earlier one of its name.
+
+    Raises:
+        StatusError: It names another uid.
+    """
+    theirs, ours = text_at(obj, "metadata", "uid"), text_at(live, "metadata", "uid")
+    if theirs and theirs != ours:
+        place = object_at(live, "metadata")
+        parts = (resource.plural, text_at(place, "namespace"), text_at(place, "name"))
+        key = "/".join(("/registry", *(part for part in parts if part)))
+        raise conflict(
+            resource,
+            text_at(place, "name"),
+            f"StorageError: invalid object, Code: 4, Key: {key}, ResourceVersion: 0, "
+            f"AdditionalErrorMsg: Precondition failed: UID in precondition: {theirs}, UID in "
+            f"object meta: {ours}",
+        )
 
 
 def kept_metadata(obj: JsonObject, live: JsonObject) -> dict[str, Json]:
@@ -71,4 +101,7 @@ def kept_metadata(obj: JsonObject, live: JsonObject) -> dict[str, Json]:
         name: value for name, value in object_at(obj, "metadata").items() if name not in _OWN
     }
     metadata |= {name: ours[name] for name in _OWN if name in ours}
+    uid = text_at(obj, "metadata", "uid")
+    if uid:
+        metadata["uid"] = uid  # whether it may be another one is a question of validation
     return {**obj, "metadata": metadata}

@@ -7,7 +7,6 @@ gopkg.in/evanphx/json-patch.v4.
 from __future__ import annotations
 
 import copy
-import json
 import re
 from collections.abc import Mapping, Sequence
 
@@ -26,11 +25,6 @@ _INDEX = re.compile(r"[+-]?[0-9]+")
 
 class PatchError(ValueError):
     """A patch is none, or does not fit the object; the text is the server's."""
-
-
-def spoken(patch: Json) -> str:
-    """A patch as it stands in a refusal: quoted JSON."""
-    return json.dumps(json.dumps(patch, separators=(",", ":")))
 
 
 def merge_patch(value: Json, patch: Json) -> Json:

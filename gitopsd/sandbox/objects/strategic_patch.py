@@ -10,6 +10,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 
 from gitopsd.domain.manifests import Json, JsonObject
+from gitopsd.sandbox.objects.go_text import go_text
 from gitopsd.sandbox.objects.patches import PatchError
 from gitopsd.sandbox.objects.schema_tree import DEDUCED, Schema
 
@@ -31,7 +32,7 @@ def strategic_patch(value: JsonObject, patch: JsonObject, schema: Schema) -> dic
     if directive == "delete":
         return {}
     if directive is not None:
-        raise PatchError(f"unknown patch type: {directive} in map: {dict(patch)}")
+        raise PatchError(f"unknown patch type: {directive} in map: {go_text(patch)}")
     merged = _retained(value, patch)
     done = set()
     for name, order in patch.items():
@@ -63,9 +64,7 @@ def _field(schema: Schema, name: str) -> tuple[Schema, tuple[str, ...], str]:
     known = schema.fields.get(name)
     if known is not None:
         return known.schema, known.strategies, known.merge_key
-    if schema.values is None:
-        raise PatchError(f'unable to find api field "{name}" in {schema.name}')
-    return schema.values, (), ""
+    return schema.values or DEDUCED, (), ""
 
 
 def _merge_field(merged: dict[str, Json], name: str, item: Json, schema: Schema) -> None:
@@ -154,13 +153,13 @@ def _follow_directives(
         elif directive == "replace":
             replaces = True
         else:
-            raise PatchError(f"unknown patch type: {directive} in map: {item}")
+            raise PatchError(f"unknown patch type: {directive} in map: {go_text(item)}")
     return (None if replaces else merged), wanted
 
 
 def _key_of(item: Json, key: str) -> Json:
     if not isinstance(item, Mapping) or key not in item:
-        raise PatchError(f"map: {item} does not contain declared merge key: {key}")
+        raise PatchError(f"map: {go_text(item)} does not contain declared merge key: {key}")
     return item[key]
 
 

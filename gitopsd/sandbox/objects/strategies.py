@@ -133,22 +133,23 @@ def _volume(volume: Struct, circumstances: Circumstances) -> None:
 
 def _service(service: Struct, circumstances: Circumstances) -> None:
     spec = part(service, "spec")
-    if spec.get("type") == "ExternalName":
-        return
+    if spec.get("type") != "ExternalName":
+        _allocate(spec, circumstances.addresses)
+
+
+def _allocate(spec: Struct, addresses: ServiceAddresses) -> None:
     address = text_at(spec, "clusterIP")
     if not address:
         listed = spec.get("clusterIPs")
         first = listed[0] if isinstance(listed, list) and listed else None
-        address = (
-            first if isinstance(first, str) and first else circumstances.addresses.cluster_ip()
-        )
+        address = first if isinstance(first, str) and first else addresses.cluster_ip()
     spec["clusterIP"], spec["clusterIPs"] = address, [address]
     # Nothing says of which families the endpoints of a Service are that nobody selects.
     both = address == "None" and not spec.get("selector") and not spec.get("ipFamilyPolicy")
     spec.setdefault("ipFamilyPolicy", "RequireDualStack" if both else "SingleStack")
     family = "IPv6" if ":" in address else "IPv4"
     spec.setdefault("ipFamilies", ["IPv4", "IPv6"] if both else [family])
-    _allocate_ports(spec, circumstances.addresses)
+    _allocate_ports(spec, addresses)
 
 
 def _allocate_ports(spec: Struct, addresses: ServiceAddresses) -> None:
@@ -178,13 +179,17 @@ def _job(job: Struct, circumstances: Circumstances) -> None:
     spec = part(job, "spec")
     if spec.get("manualSelector") is True:
         return
-    name = text_at(job, "metadata", "name")
+    name, uid = text_at(job, "metadata", "name"), circumstances.uid
+    metadata = part(job, "metadata")
     labels = part(part(part(spec, "template"), "metadata"), "labels")
-    for key, value in (("controller-uid", circumstances.uid), ("job-name", name)):
+    # A Job without labels takes those of its template, and so gets these too.
+    shared = metadata.get("labels") in (None, {}, labels)
+    for key, value in (("controller-uid", uid), ("job-name", name)):
         labels.setdefault(key, value)
         labels.setdefault(f"{_BATCH}{key}", value)
-    if not object_at(spec, "selector", "matchLabels"):
-        spec["selector"] = {"matchLabels": {f"{_BATCH}controller-uid": circumstances.uid}}
+    if shared:
+        metadata["labels"] = dict(labels)
+    part(part(spec, "selector"), "matchLabels").setdefault(f"{_BATCH}controller-uid", uid)
 
 
 def _definition(definition: Struct, _: Circumstances) -> None:
@@ -219,17 +224,62 @@ def _update_daemon_set(daemon_set: Struct, live: JsonObject) -> None:
     annotations[TEMPLATE_GENERATION] = str(number + 1 if changed else number)
 
 
+_TRAFFIC_FIELDS = (
+    "internalTrafficPolicy",
+    "externalTrafficPolicy",
+    "allocateLoadBalancerNodePorts",
+    "loadBalancerClass",
+)
+_ADDRESS_FIELDS = ("clusterIP", "clusterIPs", "ipFamilies", "ipFamilyPolicy")
+
+
 def _update_service(service: Struct, live: JsonObject, addresses: ServiceAddresses) -> None:
     """Keep what was allocated when an update does not name it, and allocate what is new."""
     spec, old = part(service, "spec"), object_at(live, "spec")
     if spec.get("type") == "ExternalName":
+        if old.get("type") != "ExternalName":
+            for name in (*_ADDRESS_FIELDS, *_TRAFFIC_FIELDS):
+                if spec.get(name) == old.get(name):
+                    spec.pop(name, None)
+        _keep_ports(spec, old)
         return
     if old.get("type") == "ExternalName":
+        _allocate(spec, addresses)
         return
+    if spec.get("type") != old.get("type"):
+        _drop_traffic(spec, old)
+    _follow_address(spec, old)
     # Addresses belong to the Service while it has its type: a request may leave them out.
-    for name in ("clusterIP", "clusterIPs", "ipFamilies", "ipFamilyPolicy"):
+    for name in _ADDRESS_FIELDS:
         if spec.get(name) in (None, "", []) and name in old:
             spec[name] = old[name]
+    _keep_ports(spec, old)
+    _allocate_ports(spec, addresses)
+
+
+def _drop_traffic(spec: Struct, old: JsonObject) -> None:
+    """Let go what only the type had that the Service has no longer."""
+    gone = []
+    if spec.get("type") == "ClusterIP" and not spec.get("externalIPs"):
+        gone.append("externalTrafficPolicy")
+    if spec.get("type") != "LoadBalancer":
+        gone += ["allocateLoadBalancerNodePorts", "loadBalancerClass"]
+    for name in gone:
+        if spec.get(name) == old.get(name):
+            spec.pop(name, None)
+
+
+def _follow_address(spec: Struct, old: JsonObject) -> None:
+    """Let the single address and the list of addresses say the same when one was changed."""
+    one, many = spec.get("clusterIP"), spec.get("clusterIPs")
+    if one != old.get("clusterIP") and (not many or many == old.get("clusterIPs")):
+        spec["clusterIPs"] = [one] if one else []
+    elif one == old.get("clusterIP") and many != old.get("clusterIPs"):
+        spec["clusterIP"] = many[0] if isinstance(many, list) and many else ""
+
+
+def _keep_ports(spec: Struct, old: JsonObject) -> None:
+    """Node ports stay with their ports, and go when the Service's type has none."""
     known = {
         (port.get("protocol"), port.get("port")): port.get("nodePort")
         for port in objects_at(old, "ports")
@@ -241,7 +291,6 @@ def _update_service(service: Struct, live: JsonObject, addresses: ServiceAddress
             port["nodePort"] = before
         elif not wants and spec.get("type") != old.get("type") and port.get("nodePort") == before:
             port.pop("nodePort", None)
-    _allocate_ports(spec, addresses)
 
 
 _CREATE: Mapping[tuple[str, str], Prepare] = {

@@ -6,11 +6,11 @@ The rules, the order of merged lists and the words are those of structured-merge
 
 from __future__ import annotations
 
-import json
 from collections import deque
 from collections.abc import Iterator, Mapping
 
 from gitopsd.domain.manifests import Json, JsonObject
+from gitopsd.sandbox.objects.go_text import go_syntax, go_text, go_type
 from gitopsd.sandbox.objects.managed_fields import format_element
 from gitopsd.sandbox.objects.schema_tree import ABSENT, DEDUCED, UNTYPED, Maybe, Schema
 from gitopsd.sandbox.objects.typed_fields import ItemError, below, item_element
@@ -52,7 +52,7 @@ def _check(value: Json, schema: Schema) -> Iterator[_Problem]:
 
 def _check_map(value: Json, schema: Schema) -> Iterator[_Problem]:
     if not isinstance(value, Mapping):
-        yield "", f"expected map, got &{{{_go_text(value)}}}"
+        yield "", f"expected map, got &{{{go_text(value)}}}"
         return
     for name, item in sorted(value.items()):
         known = schema.fields.get(name)
@@ -66,7 +66,7 @@ def _check_map(value: Json, schema: Schema) -> Iterator[_Problem]:
 
 def _check_list(value: Json, schema: Schema) -> Iterator[_Problem]:
     if not isinstance(value, list):
-        yield "", f"expected list, got &{{{_go_text(value)}}}"
+        yield "", f"expected list, got &{{{go_text(value)}}}"
         return
     seen = set()
     for index, item in enumerate(value):
@@ -88,51 +88,13 @@ def _check_scalar(value: Json, schema: Schema) -> Iterator[_Problem]:
     is_number = isinstance(value, int | float) and not isinstance(value, bool)
     kind = schema.scalar
     if kind == "numeric" and not is_number:
-        yield "", f"expected numeric (int or float), got {_go_type(value)}"
+        yield "", f"expected numeric (int or float), got {go_type(value)}"
     elif kind == "string" and not isinstance(value, str):
-        yield "", f"expected string, got &value.valueUnstructured{{Value:{_go_syntax(value)}}}"
+        yield "", f"expected string, got &value.valueUnstructured{{Value:{go_syntax(value)}}}"
     elif kind == "boolean" and not isinstance(value, bool):
-        yield "", f"expected boolean, got &{{{_go_text(value)}}}"
+        yield "", f"expected boolean, got &{{{go_text(value)}}}"
     elif kind == "untyped" and isinstance(value, Mapping | list):
-        yield "", f"expected any scalar, got &{{{_go_text(value)}}}"
-
-
-def _go_type(value: Json) -> str:
-    if isinstance(value, Mapping):
-        return "map[string]interface {}"
-    if isinstance(value, list):
-        return "[]interface {}"
-    if isinstance(value, bool):
-        return "bool"
-    return "string" if isinstance(value, str) else "<nil>"
-
-
-def _go_text(value: Json) -> str:
-    """A value as Go's ``%v`` prints it."""
-    if isinstance(value, Mapping):
-        return (
-            "map["
-            + " ".join(f"{key}:{_go_text(item)}" for key, item in sorted(value.items()))
-            + "]"
-        )
-    if isinstance(value, list):
-        return "[" + " ".join(_go_text(item) for item in value) + "]"
-    if isinstance(value, bool):
-        return "true" if value else "false"
-    return "<nil>" if value is None else str(value)
-
-
-def _go_syntax(value: Json) -> str:
-    """A value as Go's ``%#v`` prints it, for what stands where a string is expected."""
-    if isinstance(value, Mapping):
-        inner = ", ".join(f'"{key}":{_go_syntax(item)}' for key, item in sorted(value.items()))
-        return f"map[string]interface {{}}{{{inner}}}"
-    if isinstance(value, list):
-        inner = ", ".join(_go_syntax(item) for item in value)
-        return f"[]interface {{}}{{{inner}}}"
-    if isinstance(value, str):
-        return json.dumps(value, ensure_ascii=False)
-    return "interface {}(nil)" if value is None else _go_text(value)
+        yield "", f"expected any scalar, got &{{{go_text(value)}}}"
 
 
 def merge_values(live: Json, applied: Json, schema: Schema) -> Json:
