@@ -1,13 +1,14 @@
-"""What the API asks before it stores a new object: does its namespace live, is there quota left."""
+"""What the API asks before it stores a new object: its namespace, its account, the quotas."""
 
 from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
 from gitopsd.sandbox.api.keys import Key, StoreRefusal
-from gitopsd.sandbox.controllers.facts import NAMESPACE
+from gitopsd.sandbox.controllers.facts import NAMESPACE, POD, SERVICE_ACCOUNT
 from gitopsd.sandbox.controllers.quota import objection
 from gitopsd.sandbox.controllers.reading import is_deleted
+from gitopsd.sandbox.fields import text_at
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -36,7 +37,7 @@ class AdmissionRefusal(StoreRefusal):
 
 
 class Admission:
-    """Namespace life cycle and quotas; whoever makes objects, clients or controllers, asks it.
+    """Namespace life cycle, service accounts and quotas, for clients and controllers alike.
 
     Args:
         facts: Gives what there is now, all writes before included.
@@ -65,6 +66,17 @@ class Admission:
                 "terminated"
             )
             raise AdmissionRefusal(key, why, namespace_ends=True)
-        why = objection(key.kind, key.namespace, item, facts)
+        why = _without_account(key, item, facts) or objection(key.kind, key.namespace, item, facts)
         if why:
             raise AdmissionRefusal(key, why)
+
+
+def _without_account(key: Key, item: JsonObject, facts: Facts) -> str:
+    """What is wrong with a pod whose service account is not there; empty when it is."""
+    if key.kind != POD.resource:
+        return ""
+    name = text_at(item, "spec", "serviceAccountName", default="default")
+    if facts.find(SERVICE_ACCOUNT.resource, key.namespace, name) is not None:
+        return ""
+    said = f"error looking up service account {key.namespace}/{name}"
+    return f'{said}: serviceaccount "{name}" not found'

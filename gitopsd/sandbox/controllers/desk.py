@@ -110,7 +110,8 @@ class Desk:
                     _key(write.resource, item),
                     item,
                     expected=expected,
-                    manager=manager,
+                    # Nobody comes to own what finalizing a namespace takes away.
+                    manager="" if subresource == "finalize" else manager,
                     subresource=subresource,
                 )
                 return name_of(item)
