@@ -7,6 +7,7 @@ CODE := gitopsd tests tools benchmarks
 CORE := domain kube pipeline webhooks
 PYTEST := $(BIN)/pytest
 ARGS ?=
+INFO ?= build/cluster.json
 
 .DEFAULT_GOAL := help
 .PHONY: help setup lint format types servers envtest test test-unit coverage cluster mutants bench \
