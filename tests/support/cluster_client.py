@@ -39,11 +39,18 @@ class ClusterClient:
         address: The API server's.
         port: The API server's.
         tls: Trusts the cluster's authority and holds the identity's certificate.
+        token: The identity's bearer token; empty when the certificate says who asks.
     """
 
     address: IPv4Address
     port: int
     tls: ssl.SSLContext
+    token: str = ""
+
+    @property
+    def credentials(self) -> dict[str, str]:
+        """Headers that say who asks."""
+        return {"Authorization": f"Bearer {self.token}"} if self.token else {}
 
     def request(
         self,
@@ -80,6 +87,7 @@ class ClusterClient:
                     "Content-Type": content_type,
                     "Accept": "application/json",
                     "User-Agent": "gitopsd-test-harness",
+                    **self.credentials,
                 },
             )
             response = connection.getresponse()

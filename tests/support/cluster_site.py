@@ -14,7 +14,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable
 
     from gitopsd.domain.manifests import JsonObject
-    from tests.support.control_plane import ControlPlane
+    from tests.support.cluster_access import ClusterAccess
     from tests.support.images import Image
     from tests.support.registry import PushedImage, RegistryServer
 
@@ -28,7 +28,7 @@ READY_PROBE = {"httpGet": {"path": "/ready", "port": "http"}, "periodSeconds": 1
 class Site:
     """One namespace of a cluster with a node and a registry."""
 
-    cluster: ControlPlane
+    cluster: ClusterAccess
     registry: RegistryServer
     namespace: str
 

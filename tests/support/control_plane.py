@@ -22,11 +22,9 @@ The programs are built by ``make envtest``. Start a cluster from the main thread
 """
 
 import json
-import os
 import shutil
 import ssl
 import subprocess
-import sys
 import tempfile
 from collections.abc import Callable, Sequence
 from contextlib import ExitStack
@@ -37,11 +35,11 @@ from types import TracebackType
 from typing import Any, Self
 
 from tests.support import control_plane_commands as commands
+from tests.support.cluster_access import ClusterAccess
 from tests.support.cluster_certificates import CertificateAuthority, KeyPair, make_signing_key
 from tests.support.cluster_client import (
     ClusterClient,
     certificate_user,
-    make_kubeconfig,
     save_private,
 )
 from tests.support.netns import ClusterNetwork
@@ -56,7 +54,6 @@ from tests.support.processes import (
 _REPOSITORY = Path(__file__).resolve().parents[2]
 _BUILD = _REPOSITORY / "tests" / "envtest" / "build.sh"
 _RECORDS = _REPOSITORY / "build" / "cluster"
-_RBAC = _REPOSITORY / "manifests" / "rbac.yaml"
 _RECORDS_KEPT = 8
 _PRIVATE_PREFIX = "gitopsd-cluster-"
 _MEMORY_NEEDED_BYTES = 1024**3  # etcd's log alone takes 128 MiB; containers often have only 64
@@ -66,10 +63,6 @@ _INHERITED = ("HOME", "KUBEBUILDER_ASSETS", "PATH", "XDG_CACHE_HOME")
 
 class NotBuiltError(Exception):
     """The control plane's programs are missing; the message says how to build them."""
-
-
-class ApplyError(Exception):
-    """kubectl could not apply one of the repository's manifests; the message is what it said."""
 
 
 def find_programs() -> Path:
@@ -117,7 +110,7 @@ def _make_records_folder(name: str) -> Path:
     return folder
 
 
-class ControlPlane:
+class ControlPlane(ClusterAccess):
     """One running cluster; see the module's text.
 
     Attributes:
@@ -133,9 +126,9 @@ class ControlPlane:
         self.name = name
         self.network = network
         self.paths = paths
+        self.folder = paths.private
         self.servers: dict[str, ServerProcess] = {}
         self._authority = CertificateAuthority.create()
-        self._kubeconfigs = 0
         admin = self._authority.issue_client("harness", ("system:masters",))
         self.admin_kubeconfig = self._save_kubeconfig("admin", certificate_user(admin))
         self.client = self._make_client(admin)
@@ -233,14 +226,6 @@ class ControlPlane:
         tls.load_cert_chain(certificate, key)
         return ClusterClient(self.network.api_address, commands.API_PORT, tls)
 
-    def _save_kubeconfig(self, name: str, user: dict[str, str]) -> Path:
-        path = self.paths.private / f"{name}.kubeconfig"
-        return save_private(path, make_kubeconfig(self.url, self.authority, user))
-
-    def _save_numbered_kubeconfig(self, user: dict[str, str]) -> Path:
-        self._kubeconfigs += 1
-        return self._save_kubeconfig(f"client-{self._kubeconfigs}", user)
-
     def kubeconfig_for(self, user: str, groups: tuple[str, ...] = ()) -> Path:
         """Return the kubeconfig file of a client certificate for ``user``.
 
@@ -248,87 +233,6 @@ class ControlPlane:
         """
         pair = self._authority.issue_client(user, groups)
         return self._save_numbered_kubeconfig(certificate_user(pair))
-
-    def kubeconfig_for_account(self, namespace: str, name: str) -> Path:
-        """Return the kubeconfig file of an existing ServiceAccount, with a token for a day."""
-        path = f"/api/v1/namespaces/{namespace}/serviceaccounts/{name}/token"
-        answer = self.client.create(path, {"spec": {"expirationSeconds": 24 * 3600}})
-        return self._save_numbered_kubeconfig({"token": answer["status"]["token"]})
-
-    def make_account(self, namespace: str, name: str, rules: Sequence[dict[str, Any]] = ()) -> Path:
-        """Make a ServiceAccount that may do ``rules`` in the whole cluster.
-
-        Safe to repeat: rules of the last call are in force.
-
-        Args:
-            namespace: Made when it is missing.
-            name: The account's; a ClusterRole and its binding are named after both.
-            rules: As in a ClusterRole: apiGroups, resources, verbs.
-
-        Returns:
-            Its kubeconfig file.
-        """
-        self.client.apply(
-            f"/api/v1/namespaces/{namespace}",
-            {"apiVersion": "v1", "kind": "Namespace", "metadata": {"name": namespace}},
-        )
-        self.client.apply(
-            f"/api/v1/namespaces/{namespace}/serviceaccounts/{name}",
-            {"apiVersion": "v1", "kind": "ServiceAccount", "metadata": {"name": name}},
-        )
-        group, role = "rbac.authorization.k8s.io", f"{namespace}:{name}"
-        self.client.apply(
-            f"/apis/{group}/v1/clusterroles/{role}",
-            {
-                "apiVersion": f"{group}/v1",
-                "kind": "ClusterRole",
-                "metadata": {"name": role},
-                "rules": list(rules),
-            },
-        )
-        self.client.apply(
-            f"/apis/{group}/v1/clusterrolebindings/{role}",
-            {
-                "apiVersion": f"{group}/v1",
-                "kind": "ClusterRoleBinding",
-                "metadata": {"name": role},
-                "roleRef": {"apiGroup": group, "kind": "ClusterRole", "name": role},
-                "subjects": [{"kind": "ServiceAccount", "namespace": namespace, "name": name}],
-            },
-        )
-        return self.kubeconfig_for_account(namespace, name)
-
-    def gitopsd_kubeconfig(self) -> Path:
-        """Return the kubeconfig file of gitopsd's own account, with the rights it documents.
-
-        Safe to repeat: ``manifests/rbac.yaml`` is applied on the server's side.
-        """
-        result = self.run_kubectl("apply", "--server-side", "-f", str(_RBAC))
-        if result.returncode != 0:
-            message = f"{_RBAC} was refused: {result.stderr}"
-            raise ApplyError(message)
-        return self.kubeconfig_for_account("gitopsd", "gitopsd")
-
-    def run_kubectl(
-        self, *arguments: str, kubeconfig: Path | None = None, stdin: str = ""
-    ) -> subprocess.CompletedProcess[str]:
-        """Run the kubectl of this Python environment, as the harness unless told otherwise.
-
-        Its exit code is the caller's to judge.
-        """
-        return subprocess.run(
-            [
-                str(Path(sys.prefix) / "bin" / "kubectl"),
-                f"--kubeconfig={kubeconfig or self.admin_kubeconfig}",
-                *arguments,
-            ],
-            input=stdin,
-            capture_output=True,
-            text=True,
-            check=False,
-            timeout=60,
-            env={"HOME": str(self.paths.private), "PATH": os.defpath},
-        )
 
     def audit_events(self) -> list[dict[str, Any]]:
         """Return what the API server recorded, oldest first.

@@ -76,7 +76,7 @@ def ask(client: ClusterClient, path: str, *, method: str = "GET") -> Answer:
         str(client.address), client.port, timeout=20, context=client.tls
     )
     try:
-        connection.request(method, path)
+        connection.request(method, path, headers=client.credentials)
         response = connection.getresponse()
         return Answer(response.status, dict(response.getheaders()), response.read())
     finally:
@@ -98,6 +98,7 @@ def _watch(
             "GET",
             f"{collection}{mark}watch=1&sendInitialEvents=true&allowWatchBookmarks=true"
             f"&resourceVersionMatch=NotOlderThan&timeoutSeconds={seconds}",
+            headers=client.credentials,
         )
         response = connection.getresponse()
         for line in response:

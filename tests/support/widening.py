@@ -7,18 +7,18 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from tests.support.control_plane import ControlPlane
+    from tests.support.cluster_access import ClusterAccess
 
 _GROUP = "rbac.authorization.k8s.io"
 _EVERYTHING = ["get", "list", "watch", "create", "update", "patch", "delete"]
 
 
-def widen_rights(cluster: ControlPlane, name: str, *groups: str) -> None:
+def widen_rights(cluster: ClusterAccess, name: str, *groups: str) -> None:
     """Let gitopsd manage every kind of some API groups, as a release with custom kinds needs."""
     grant(cluster, name, [{"apiGroups": list(groups), "resources": ["*"], "verbs": _EVERYTHING}])
 
 
-def grant(cluster: ControlPlane, name: str, rules: Sequence[dict[str, Any]]) -> None:
+def grant(cluster: ClusterAccess, name: str, rules: Sequence[dict[str, Any]]) -> None:
     """Give gitopsd's account some rules in the whole cluster, under a role of this name."""
     account = {"kind": "ServiceAccount", "namespace": "gitopsd", "name": "gitopsd"}
     cluster.client.apply(
@@ -42,7 +42,7 @@ def grant(cluster: ControlPlane, name: str, rules: Sequence[dict[str, Any]]) -> 
     )
 
 
-def let_impersonate(cluster: ControlPlane, namespace: str) -> None:
+def let_impersonate(cluster: ClusterAccess, namespace: str) -> None:
     """Let gitopsd act as the service accounts of a namespace, the way ``manifests`` documents it.
 
     Raises:

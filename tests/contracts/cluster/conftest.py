@@ -1,4 +1,7 @@
-"""The Cluster port twice: the one in memory, and the adapter against a real API server."""
+"""The Cluster port thrice: in memory, and the adapter against the sandbox and a real API server.
+
+Tests that memory cannot pass (pods, schemas, borrowed identities) run on the two API servers.
+"""
 
 from __future__ import annotations
 
@@ -15,12 +18,18 @@ from gitopsd.testing.clock import LoopClock
 from gitopsd.testing.cluster import MemoryCluster
 from gitopsd.testing.refusals import forbidden
 from gitopsd.testing.telemetry import MemoryTelemetry
+from tests.support.cluster_site import Site
+from tests.support.control_plane import ControlPlane
 from tests.support.widening import widen_rights
 
 if TYPE_CHECKING:
-    from tests.support.control_plane import ControlPlane
+    from tests.support.cluster_access import ClusterAccess
+    from tests.support.registry import RegistryServer
+    from tests.support.sandbox_server import SandboxServer
 
 PAGE = 3
+NAMESPACES = {"real": "namespace", "sandbox": "sandbox_namespace"}
+REGISTRIES = {"real": "cluster_registry", "sandbox": "sandbox_registry"}
 GROUP = "contract.example.com"
 """Custom kinds of these tests; a test removes the definitions that it makes."""
 
@@ -41,29 +50,69 @@ class Rig:
     group: str = GROUP
 
 
-@pytest.fixture(scope="session")
-def real_specs(control_plane: ControlPlane) -> dict[str, ClusterSpec]:
-    """The session's cluster as gitopsd, with the right to custom kinds, and as a reader."""
-    widen_rights(control_plane, "contract", GROUP)
+@dataclass(frozen=True, slots=True)
+class Plane:
+    """A cluster with an API server.
+
+    Attributes:
+        access: What tests may do with it.
+        specs: gitopsd's own account, and a reader's.
+    """
+
+    access: ClusterAccess
+    specs: dict[str, ClusterSpec]
+
+
+def make_plane(access: ClusterAccess) -> Plane:
+    """Accounts on a cluster: gitopsd, with the right to custom kinds, and a reader."""
+    paths = {"gitopsd": access.gitopsd_kubeconfig()}
+    widen_rights(access, "contract", GROUP)
     reading = {"apiGroups": [""], "resources": ["configmaps"], "verbs": ["get", "list"]}
-    paths = {
-        "gitopsd": control_plane.gitopsd_kubeconfig(),
-        "reader": control_plane.make_account("gitopsd", "reader", [reading]),
-    }
-    return {name: ClusterSpec(name, kubeconfig=str(path)) for name, path in paths.items()}
+    paths["reader"] = access.make_account("gitopsd", "reader", [reading])
+    specs = {name: ClusterSpec(name, kubeconfig=str(path)) for name, path in paths.items()}
+    return Plane(access, specs)
 
 
-@pytest.fixture(params=["memory", "real"])
+@pytest.fixture(scope="session")
+def real_plane(control_plane: ControlPlane) -> Plane:
+    """The session's real control plane."""
+    return make_plane(control_plane)
+
+
+@pytest.fixture(scope="session")
+def sandbox_plane(sandbox_server: SandboxServer) -> Plane:
+    """The session's simulated cluster."""
+    return make_plane(sandbox_server)
+
+
+@pytest.fixture(params=["memory", "sandbox", "real"])
 async def rig(request: pytest.FixtureRequest) -> AsyncIterator[Rig]:
     """A rig for each implementation."""
     if request.param == "memory":
         yield memory_rig()
         return
-    specs: dict[str, ClusterSpec] = request.getfixturevalue("real_specs")
-    namespace: str = request.getfixturevalue("namespace")
-    clusters = ConfiguredClusters(lambda: specs, MemoryTelemetry(), page=PAGE)
+    plane: Plane = request.getfixturevalue(f"{request.param}_plane")
+    namespace: str = request.getfixturevalue(NAMESPACES[request.param])
+    clusters = ConfiguredClusters(lambda: plane.specs, MemoryTelemetry(), page=PAGE)
     yield Rig(clusters.get("gitopsd"), clusters.get("reader"), namespace)
     await clusters.close()
+
+
+@pytest.fixture(params=["sandbox", "real"])
+def plane(request: pytest.FixtureRequest) -> Plane:
+    """Each cluster that has an API server and runs pods."""
+    found: Plane = request.getfixturevalue(f"{request.param}_plane")
+    return found
+
+
+@pytest.fixture
+def site(request: pytest.FixtureRequest, plane: Plane) -> Site:
+    """A fresh namespace of that cluster, beside its node and its registry."""
+    kind = "real" if isinstance(plane.access, ControlPlane) else "sandbox"
+    registry: RegistryServer = request.getfixturevalue(REGISTRIES[kind])
+    if kind == "real":
+        request.getfixturevalue("node")
+    return Site(plane.access, registry, request.getfixturevalue(NAMESPACES[kind]))
 
 
 def memory_rig() -> Rig:

@@ -20,14 +20,14 @@ from tests.support.processes import wait_until
 from tests.support.widening import let_impersonate
 
 if TYPE_CHECKING:
-    from gitopsd.domain.config import ClusterSpec
+    from tests.contracts.cluster.conftest import Plane
     from tests.support.cluster_site import Site
 
 
 @pytest.fixture
-async def clusters(real_specs: dict[str, ClusterSpec]) -> AsyncIterator[ConfiguredClusters]:
-    """The adapter against the session's cluster."""
-    made = ConfiguredClusters(lambda: real_specs, MemoryTelemetry())
+async def clusters(plane: Plane) -> AsyncIterator[ConfiguredClusters]:
+    """The adapter against the cluster."""
+    made = ConfiguredClusters(lambda: plane.specs, MemoryTelemetry())
     yield made
     await made.close()
 
@@ -120,10 +120,10 @@ async def test_a_stage_can_act_as_a_service_account(
     site: Site, clusters: ConfiguredClusters
 ) -> None:
     """Its requests carry the account's rights and no others, and the audit log names it."""
-    control_plane = site.cluster
+    access = site.cluster
     rules = [{"apiGroups": [""], "resources": ["configmaps"], "verbs": ["get", "create", "patch"]}]
-    control_plane.make_account(site.namespace, "deployer", rules)
-    let_impersonate(control_plane, site.namespace)
+    access.make_account(site.namespace, "deployer", rules)
+    let_impersonate(access, site.namespace)
     cluster = clusters.get("gitopsd", service_account="deployer", namespace=site.namespace)
 
     async with asyncio.timeout(30):
@@ -141,7 +141,7 @@ async def test_a_stage_can_act_as_a_service_account(
             event["verb"] == "patch"
             and event.get("impersonatedUser", {}).get("username")
             == f"system:serviceaccount:{site.namespace}:deployer"
-            for event in control_plane.audit_events()
+            for event in access.audit_events()
         )
 
     wait_until(seen, what="the audit log to name the account", within=timedelta(seconds=10))
