@@ -103,12 +103,14 @@ class RegistryServer:
         listen: ``address:port``; port 0 until it is started for the first time.
         notifications: Where it reports pushes, if anywhere.
         login: User and password that everybody must give (Basic); None for an open registry.
+        auth: The part ``auth`` of its configuration, for another way to log in.
     """
 
     directory: Path
     listen: str = "127.0.0.1:0"
     notifications: Notifications | None = None
     login: tuple[str, str] | None = None
+    auth: Mapping[str, object] | None = None
     _process: ServerProcess | None = field(default=None, init=False)
 
     def __enter__(self) -> Self:
@@ -293,6 +295,8 @@ class RegistryServer:
             if not self.notifications.everything:
                 endpoint["ignoredmediatypes"] = ["application/octet-stream"]
             config["notifications"] = {"endpoints": [endpoint]}
+        if self.auth is not None:
+            config["auth"] = self.auth
         if self.login is not None:
             users = self.directory / "htpasswd"
             users.write_text(f"{self.login[0]}:{_hash_password(self.login[1])}\n")

@@ -13,6 +13,7 @@ from urllib.parse import urljoin, urlsplit
 
 import aiohttp
 from aiohttp.abc import AbstractResolver, ResolveResult
+from yarl import URL
 
 import gitopsd
 from gitopsd.adapters.outgoing_addresses import (
@@ -141,7 +142,7 @@ class Transfer:
         except PermanentError as error:
             raise _refused(f"{method} {url}", error.message) from error
         async with self._open().request(
-            method, url, headers=headers, allow_redirects=False, ssl=tls
+            method, _as_written(url), headers=headers, allow_redirects=False, ssl=tls
         ) as response:
             body = bytearray()
             async for chunk in response.content.iter_any():
@@ -213,6 +214,12 @@ class _Resolver(AbstractResolver):
 
     async def close(self) -> None:
         """Nothing to close."""
+
+
+def _as_written(url: str) -> URL:
+    """Send an address as it is written: storage services sign every sign of their redirects."""
+    plain = url.isascii() and url.isprintable() and " " not in url
+    return URL(url, encoded=True) if plain else URL(url)
 
 
 def _without_credentials(headers: Mapping[str, str]) -> dict[str, str]:
