@@ -35,19 +35,34 @@ Read = tuple[dict[str, Json], tuple[str, ...]]
 
 
 def read_object(
-    resource: Resource, schema: Schema, obj: JsonObject, strictness: Strictness
+    resource: Resource,
+    schema: Schema,
+    obj: JsonObject,
+    strictness: Strictness,
+    *,
+    applied: bool = False,
 ) -> dict[str, Json]:
     """An object as a server keeps it, with its defaults.
+
+    Args:
+        resource: Its resource.
+        schema: Its kind's type.
+        obj: The object.
+        strictness: Gathers what a strict reader complains about.
+        applied: Whether it comes of an apply.
 
     Raises:
         DecodeError: A value cannot be what its field is.
     """
-    read = read_custom if resource.custom else decode
     # Managed fields are in their one form already, and need not be looked at again.
     metadata = object_at(obj, "metadata")
     managed = metadata.get("managedFields")
     bare = {name: item for name, item in metadata.items() if name != "managedFields"}
-    found = read({**obj, "metadata": bare}, schema, strictness)
+    plain: JsonObject = {**obj, "metadata": bare}
+    if resource.custom:
+        found = read_custom(plain, schema, strictness, keeps_nulls=applied)
+    else:
+        found = decode(plain, schema, strictness)
     if managed is not None:
         found["metadata"] = {**object_at(found, "metadata"), "managedFields": managed}
     return found
@@ -174,7 +189,7 @@ def read_applied(write: Write, schema: Schema, body: JsonObject, merged: JsonObj
         StatusError: What is applied cannot be read, though it fits the schema.
     """
     try:
-        obj = read_object(write.resource, schema, merged, Strictness())
+        obj = read_object(write.resource, schema, merged, Strictness(), applied=True)
     except DecodeError as error:
         kind = _spoken_kind(write.resource.api_version, write.resource.kind)
         raise internal(

@@ -41,6 +41,7 @@ from gitopsd.sandbox.objects.schema_tree import Schema
 from gitopsd.sandbox.objects.status_errors import Cause, StatusError, apply_conflict
 from gitopsd.sandbox.objects.typed_fields import (
     Comparison,
+    ItemError,
     compare,
     owned_fields,
     remove_fields,
@@ -266,7 +267,12 @@ def update(
     bare = set_managed(after, [])
     # Nobody's book is begun for an object that came to be without one.
     if managed or not text_at(before, "metadata", "uid"):
-        managed = _update(set_managed(before, []), bare, schema, managed, manager)
+        try:
+            managed = _update(set_managed(before, []), bare, schema, managed, manager)
+        except ItemError:
+            # An item that cannot be told apart is no matter here: validation complains about it.
+            kept = object_at(before, "metadata").get("managedFields")
+            return set_managed(bare, kept if isinstance(kept, list) else [])
     return set_managed(bare, format_managed(managed))
 
 

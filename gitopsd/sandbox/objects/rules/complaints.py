@@ -37,6 +37,10 @@ class Complaints:
         """A value cannot be."""
         self._add("FieldValueInvalid", path, f"Invalid value: {spoken(value)}", why)
 
+    def mistyped(self, path: str, value: Json, why: str) -> None:
+        """A value is of another type."""
+        self._add("FieldValueTypeInvalid", path, f"Invalid value: {spoken(value)}", why)
+
     def forbidden(self, path: str, why: str) -> None:
         """A field may not be there, or may not change."""
         self._add("FieldValueForbidden", path, "Forbidden", why)

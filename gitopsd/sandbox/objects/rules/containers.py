@@ -72,7 +72,7 @@ def check_containers(
 
 def _check_host_ports(container: JsonObject, path: str, told: Complaints) -> None:
     for where, port in items(container.get("ports"), f"{path}.ports"):
-        if port.get("hostPort") != port.get("containerPort"):
+        if port.get("hostPort") and port["hostPort"] != port.get("containerPort"):
             told.invalid(
                 f"{where}.hostPort",
                 port.get("hostPort"),
