@@ -26,13 +26,24 @@ helm.sh/chart: {{ printf "%s-%s" .Chart.Name .Chart.Version }}
 {{ .Values.configuration.existingConfigMap | default (printf "%s-config" (include "gitopsd.name" .)) }}
 {{- end }}
 
-{{/* Rules for the kinds that releases may hold: dict of group to plurals. */}}
+{{/*
+Rules for the kinds that releases may hold: dict of group to plurals. Workloads are watched while
+their rollout is waited for; nothing else is ever listed.
+*/}}
 {{- define "gitopsd.rules" -}}
+{{- $workloads := list "daemonsets" "deployments" "jobs" "statefulsets" }}
 {{- range $group, $kinds := . }}
 {{- if $kinds }}
 - apiGroups: [{{ if eq $group "core" }}""{{ else }}{{ $group }}{{ end }}]
   resources: [{{ join ", " $kinds }}]
-  verbs: [get, list, watch, create, patch, delete]
+  verbs: [get, create, patch, delete]
+{{- $watched := list }}
+{{- range $kinds }}{{ if has . $workloads }}{{ $watched = append $watched . }}{{ end }}{{ end }}
+{{- if $watched }}
+- apiGroups: [{{ $group }}]
+  resources: [{{ join ", " $watched }}]
+  verbs: [list, watch]
+{{- end }}
 {{- end }}
 {{- end }}
 {{- end }}
