@@ -67,6 +67,7 @@ class SandboxCluster:
         """Start; return once the API answers and the node is Ready."""
         try:
             await self._stack.enter_async_context(self.api)
+            self._serve(self.api.run())
             self._start_controllers()
             if self._settings.with_node:
                 await self._start_node()

@@ -79,6 +79,7 @@ class SandboxApi:
         self._clock = clock
         self._stack = AsyncExitStack()
         self._authority: Authority | None = None
+        self._keeping: asyncio.Task[None] | None = None
         self.url = ""
         self.control = ""
         served = ServedResources(Schemas.load())
@@ -131,6 +132,11 @@ class SandboxApi:
         """End every request and forget everything."""
         await self._stack.aclose()
 
+    async def run(self) -> None:
+        """Wait for ever; ends with an exception when a part of the server broke."""
+        if self._keeping is not None:
+            await asyncio.shield(self._keeping)
+
     def make_kubeconfig(self, user: User = ADMINISTRATOR) -> JsonObject:
         """A kubeconfig for a user, with a token of its own."""
         token = self.tokens.make(user)
@@ -165,8 +171,8 @@ class SandboxApi:
         port = await server.start(host, self._listen.port, self._authority.context)
         self.url = f"https://{host}:{port}"
         keeper = DefinitionKeeper(self.store, self._served, self._clock)
-        keeping = asyncio.create_task(keeper.run())
-        self._stack.push_async_callback(_end, keeping)
+        self._keeping = asyncio.create_task(keeper.run())
+        self._stack.push_async_callback(_end, self._keeping)
 
 
 async def _end(task: asyncio.Task[None]) -> None:

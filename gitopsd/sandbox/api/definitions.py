@@ -43,15 +43,24 @@ class DefinitionKeeper:
         with self._store.subscribe(since=0) as feed:
             while True:
                 changes = await feed.wait()
-                if _is_about_definitions(changes, self._custom_kinds()):
-                    await self._clock.sleep(MOMENT)
-                    self.settle((*changes, *feed.take()))
+                if not _is_about_definitions(changes, self._cleared_kinds()):
+                    continue
+                self.accept()
+                await self._clock.sleep(MOMENT)
+                self.settle((*changes, *feed.take()))
+
+    def accept(self) -> None:
+        """Say of each new definition whether its names can be had. Safe to repeat."""
+        for definition in self._store.list(DEFINITIONS).items:
+            if not objects_at(definition, "status", "conditions"):
+                self._accept(definition)
 
     def settle(self, changes: Iterable[Change] = ()) -> None:
         """Bring every definition as far as it can get now. Safe to repeat."""
         for change in changes:
             if change.key.kind == DEFINITIONS and change.action is Action.DELETED:
                 self._served.remove_definition(change.object)
+        self.accept()
         for definition in self._store.list(DEFINITIONS).items:
             if is_deleted(definition):
                 self._clear(definition)
@@ -60,38 +69,55 @@ class DefinitionKeeper:
             else:
                 self._served.add_definition(definition)
 
-    def _custom_kinds(self) -> set[Kind]:
+    def _cleared_kinds(self) -> set[Kind]:
         return {_kind_of(item) for item in self._store.list(DEFINITIONS).items if is_deleted(item)}
 
-    def _establish(self, definition: JsonObject) -> None:
+    def _accept(self, definition: JsonObject) -> None:
         taken = self._conflict(definition)
         now = stamp(self._clock.now())
         conditions: list[Json]
         if taken:
             said = f'"{taken}" is already in use'
             conditions = [
-                _condition("NamesAccepted", "NameConflict", said, now, status="False"),
+                _condition("NamesAccepted", "NameConflict", said, now, "False"),
                 _condition(
                     "Established", "NotAccepted", "not all names are accepted", now, "False"
                 ),
             ]
         else:
-            conditions = [_condition(*item, now) for item in (_ACCEPTED, _ESTABLISHED)]
+            conditions = [
+                _condition(*_ACCEPTED, now),
+                _condition(
+                    "Established",
+                    "Installing",
+                    "the initial names have been accepted",
+                    now,
+                    "False",
+                ),
+            ]
         names = object_at(definition, "spec", "names")
-        status: dict[str, Json] = {
-            **object_at(definition, "status"),
-            "conditions": conditions,
-            "acceptedNames": {"plural": "", "kind": ""} if taken else names,
-        }
-        key = Key(*DEFINITIONS, "", text_at(definition, "metadata", "name"))
-        known = objects_at(definition, "status", "conditions")
-        if taken and known:
+        accepted: JsonObject = {"plural": "", "kind": ""} if taken else names
+        self._write(definition, {"conditions": conditions, "acceptedNames": accepted})
+
+    def _establish(self, definition: JsonObject) -> None:
+        if not _holds(definition, "NamesAccepted"):
             return
-        done = self._store.update(
-            key, {**definition, "status": status}, manager=MANAGER, subresource="status"
+        now = stamp(self._clock.now())
+        conditions = [
+            item
+            for item in objects_at(definition, "status", "conditions")
+            if text_at(item, "type") != "Established"
+        ]
+        conditions.append(_condition(*_ESTABLISHED, now))
+        self._served.add_definition(self._write(definition, {"conditions": conditions}))
+
+    def _write(self, definition: JsonObject, status: JsonObject) -> JsonObject:
+        return self._store.update(
+            Key(*DEFINITIONS, "", _name(definition)),
+            {**definition, "status": {**object_at(definition, "status"), **status}},
+            manager=MANAGER,
+            subresource="status",
         )
-        if not taken:
-            self._served.add_definition(done)
 
     def _conflict(self, definition: JsonObject) -> str:
         """A kind that another definition of the group has already."""
@@ -143,8 +169,12 @@ def _condition(name: str, reason: str, message: str, now: str, status: str = "Tr
 
 
 def _is_established(definition: JsonObject) -> bool:
+    return _holds(definition, "Established")
+
+
+def _holds(definition: JsonObject, condition: str) -> bool:
     return any(
-        text_at(item, "type") == "Established" and text_at(item, "status") == "True"
+        text_at(item, "type") == condition and text_at(item, "status") == "True"
         for item in objects_at(definition, "status", "conditions")
     )
 
