@@ -20,7 +20,7 @@ from gitopsd.sandbox.objects.managed_fields import (
     key_element,
     value_element,
 )
-from gitopsd.sandbox.objects.schema_tree import ABSENT, DEDUCED, UNTYPED, Schema
+from gitopsd.sandbox.objects.schema_tree import ABSENT, DEDUCED, UNTYPED, Maybe, Schema
 
 
 class ItemError(ValueError):
@@ -202,11 +202,17 @@ def _merge_nodes(one: _Nodes, other: _Nodes) -> _Nodes:
 
 
 def _compare_as(shape: str, before: Json, after: Json, schema: Schema) -> _Nodes:
-    if not before and not after:
-        return _MODIFIED  # null and empty differ, and have nothing below
+    # What is no object or no list counts as an empty one; two empty ones are a leaf.
     if shape == "map" and not schema.atomic:
-        return _compare_maps(before, after, schema)
-    if shape == "list" and schema.list_kind != "atomic":
+        ours: JsonObject = before if isinstance(before, Mapping) else {}
+        theirs: JsonObject = after if isinstance(after, Mapping) else {}
+        if ours or theirs:
+            return _compare_maps(ours, theirs, schema)
+    elif (
+        shape == "list"
+        and schema.list_kind != "atomic"
+        and (_has_items(before) or _has_items(after))
+    ):
         return _compare_lists(before, after, schema)
     return _MODIFIED
 
@@ -236,10 +242,12 @@ class _Collector:
         return (self.removed or None, self.modified or None, self.added or None)
 
 
-def _compare_maps(before: Json, after: Json, schema: Schema) -> _Nodes:
+def _has_items(value: Maybe) -> bool:
+    return isinstance(value, list) and bool(value)
+
+
+def _compare_maps(ours: JsonObject, theirs: JsonObject, schema: Schema) -> _Nodes:
     found = _Collector()
-    ours: JsonObject = before if isinstance(before, Mapping) else {}
-    theirs: JsonObject = after if isinstance(after, Mapping) else {}
     for name, value in ours.items():
         other = theirs.get(name, ABSENT)
         if other is ABSENT:

@@ -110,18 +110,26 @@ def _merge(live: Maybe, applied: Maybe, schema: Schema) -> Maybe:
     if applied is ABSENT or live is ABSENT:
         return live if applied is ABSENT else applied
     shape = schema.shape_of(applied)
-    if not live and not applied:
-        return applied  # a leaf: null and empty differ
+    # What is no object or no list counts as an empty one; two empty ones are a leaf.
     if shape == "map" and not schema.atomic:
-        return _merge_maps(live, applied, schema) or ABSENT
-    if shape == "list" and schema.list_kind != "atomic":
+        ours: JsonObject = live if isinstance(live, Mapping) else {}
+        theirs: JsonObject = applied if isinstance(applied, Mapping) else {}
+        if ours or theirs:
+            return _merge_maps(ours, theirs, schema) or ABSENT
+    elif (
+        shape == "list"
+        and schema.list_kind != "atomic"
+        and (_has_items(live) or _has_items(applied))
+    ):
         return _merge_lists(live, applied, schema) or ABSENT
     return applied
 
 
-def _merge_maps(live: Json, applied: Json, schema: Schema) -> dict[str, Json]:
-    ours: JsonObject = live if isinstance(live, Mapping) else {}
-    theirs: JsonObject = applied if isinstance(applied, Mapping) else {}
+def _has_items(value: Maybe) -> bool:
+    return isinstance(value, list) and bool(value)
+
+
+def _merge_maps(ours: JsonObject, theirs: JsonObject, schema: Schema) -> dict[str, Json]:
     merged = dict(ours)
     for name, value in theirs.items():
         found = _merge(ours.get(name, ABSENT), value, below(schema, name))

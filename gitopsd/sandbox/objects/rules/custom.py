@@ -197,7 +197,7 @@ def _check_object(value: JsonObject, schema: JsonObject, path: str, told: Compla
         if name not in value:
             told.required(f"{prefix}{name}")
     properties, others = object_at(schema, "properties"), schema.get("additionalProperties")
-    for name, item in value.items():
+    for name, item in sorted(value.items()):
         inner = properties.get(name, others)
         if isinstance(inner, Mapping) and (path or name != "metadata"):
             _check(item, inner, f"{prefix}{name}", told)
