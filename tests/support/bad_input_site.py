@@ -31,7 +31,7 @@ from gitopsd.domain.releases import ApplicationName, StageKey, StageName
 from gitopsd.domain.runs import Phase, Run
 from gitopsd.domain.sources import RepoURL
 from gitopsd.domain.work import Page
-from tests.support.git_http import ZERO
+from gitopsd.sandbox.hosts.push_hooks import ZERO
 from tests.support.repositories import MAIN, Content, Files
 from tests.support.service_site import (
     PRODUCTION,

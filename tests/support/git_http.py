@@ -10,13 +10,9 @@ from __future__ import annotations
 import asyncio
 import base64
 import contextlib
-import hashlib
 import hmac
 import json
-import os
-import signal
 import ssl
-import uuid
 from collections.abc import AsyncIterator, Callable
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -24,10 +20,16 @@ from pathlib import Path
 import aiohttp
 from aiohttp import web
 
+from gitopsd.domain.manifests import JsonObject
+from gitopsd.sandbox.hosts.git_backend import GitBackend, find_backend
+from gitopsd.sandbox.hosts.push_hooks import (
+    Movement,
+    describe_push,
+    list_movements,
+    sign_push,
+)
 from tests.support.repositories import BareRepository
 
-ZERO = "0" * 40
-_CHUNK_BYTES = 1 << 16
 _HOOK_TIMEOUT = aiohttp.ClientTimeout(total=10)
 
 
@@ -89,7 +91,7 @@ class GitHost:
     delay: asyncio.Event | None = None
     delayed: str = ""
     _session: aiohttp.ClientSession | None = None
-    _backend: str = ""
+    _backend: GitBackend | None = None
 
     def create(self, name: str) -> BareRepository:
         """Make an empty repository that can be pushed to, or open it."""
@@ -125,7 +127,8 @@ class GitHost:
             return web.Response(status=404, text="no such repository")
         pushes = request.path.endswith("/git-receive-pack")
         before = repository.refs() if pushes else {}
-        response = await self._run_backend(request)
+        assert self._backend is not None
+        response = await self._backend.answer(request, protocol=self.protocol)
         if pushes:
             await self._report(repository, before)
         with contextlib.suppress(ConnectionError):
@@ -143,134 +146,30 @@ class GitHost:
         path = self.root / name
         return BareRepository(path) if path.is_dir() else None
 
-    async def _run_backend(self, request: web.Request) -> web.StreamResponse:
-        body = await request.read()
-        process = await asyncio.create_subprocess_exec(
-            self._backend,
-            stdin=asyncio.subprocess.PIPE,
-            stdout=asyncio.subprocess.PIPE,
-            env=self._environment(request, len(body)),
-        )
-        stdin, stdout = process.stdin, process.stdout
-        assert stdin is not None
-        assert stdout is not None
-        feeding = asyncio.create_task(_feed(stdin, body))
-        try:
-            response = await self._read_head(stdout)
-            await response.prepare(request)
-            while chunk := await stdout.read(_CHUNK_BYTES):
-                await response.write(chunk)
-            await feeding
-        finally:
-            feeding.cancel()
-            if process.returncode is None:
-                # Not process.kill(): it would take note of an end that the loop then misses.
-                with contextlib.suppress(ProcessLookupError):
-                    os.kill(process.pid, signal.SIGKILL)
-            await process.wait()
-        return response
-
-    def _environment(self, request: web.Request, length: int) -> dict[str, str]:
-        return {
-            "PATH": "/usr/local/bin:/usr/bin:/bin",
-            "GIT_PROJECT_ROOT": str(self.root),
-            "GIT_HTTP_EXPORT_ALL": "1",
-            "GIT_CONFIG_NOSYSTEM": "1",
-            "GIT_CONFIG_GLOBAL": "/dev/null",
-            "PATH_INFO": request.path,
-            "QUERY_STRING": request.query_string,
-            "REQUEST_METHOD": request.method,
-            "REMOTE_USER": "git",
-            "REMOTE_ADDR": request.remote or "",
-            "CONTENT_TYPE": request.headers.get("Content-Type", ""),
-            "CONTENT_LENGTH": str(length),
-            "GIT_PROTOCOL": request.headers.get("Git-Protocol", "")
-            if self.protocol is None
-            else self.protocol,
-        }
-
-    @staticmethod
-    async def _read_head(stdout: asyncio.StreamReader) -> web.StreamResponse:
-        response = web.StreamResponse()
-        while line := (await stdout.readline()).strip():
-            name, _, value = line.decode().partition(": ")
-            if name == "Status":
-                response.set_status(int(value.split(" ")[0]))
-            else:
-                response.headers[name] = value
-        return response
-
     async def _report(self, repository: BareRepository, before: dict[str, str]) -> None:
-        after = repository.refs()
-        for ref in sorted(before.keys() | after.keys()):
-            old, new = before.get(ref, ZERO), after.get(ref, ZERO)
-            if self.push_hook is not None and old != new:
-                status = await self.send_push(repository.path.name, ref, old, new)
-                self.sent.append(SentHook(ref, old, new, status))
+        for moved in list_movements(before, repository.refs()):
+            if self.push_hook is not None:
+                status = await self.send_push(
+                    repository.path.name, moved.ref, moved.before, moved.after
+                )
+                self.sent.append(SentHook(moved.ref, moved.before, moved.after, status))
 
     async def send_push(self, name: str, ref: str, before: str, after: str) -> int:
         """Send one signed push webhook as GitHub would; returns the status, 0 for no answer."""
         assert self.push_hook is not None
         assert self._session is not None
-        body = json.dumps(self.describe_push(name, ref, before, after)).encode()
-        key = self.push_hook.secret.encode()
-        headers = {
-            "Content-Type": "application/json",
-            "User-Agent": "GitHub-Hookshot/044aadd",
-            "X-GitHub-Event": "push",
-            "X-GitHub-Delivery": str(uuid.uuid4()),
-            "X-Hub-Signature-256": f"sha256={hmac.new(key, body, hashlib.sha256).hexdigest()}",
-        }
+        described = self.describe_push(name, ref, before, after)
+        body = json.dumps(described).encode()
+        headers = sign_push(body, self.push_hook.secret.encode())
         try:
             async with self._session.post(self.push_hook.url, data=body, headers=headers) as answer:
                 return answer.status
         except (aiohttp.ClientError, TimeoutError):
             return 0
 
-    def describe_push(self, name: str, ref: str, before: str, after: str) -> dict[str, object]:
+    def describe_push(self, name: str, ref: str, before: str, after: str) -> JsonObject:
         """Describe a push as GitHub does."""
-        address = self.address(name)
-        short = name.removesuffix(".git")
-        return {
-            "ref": ref,
-            "before": before,
-            "after": after,
-            "created": before == ZERO,
-            "deleted": after == ZERO,
-            "forced": False,
-            "compare": f"{self.url}/{short}/compare",
-            "commits": [],
-            "head_commit": None if after == ZERO else {"id": after, "message": "A push"},
-            "repository": {
-                "id": 1,
-                "name": short.rpartition("/")[2],
-                "full_name": short,
-                "private": True,
-                "html_url": address.removesuffix(".git"),
-                "url": address.removesuffix(".git"),
-                "clone_url": address,
-                "git_url": address.replace("http", "git", 1),
-                "ssh_url": f"git@{address.partition('://')[2].replace('/', ':', 1)}",
-                "default_branch": "main",
-            },
-            "pusher": {"name": "developer", "email": "developer@example.test"},
-            "sender": {"login": "developer", "id": 1, "type": "User"},
-        }
-
-
-async def _feed(stdin: asyncio.StreamWriter, body: bytes) -> None:
-    with contextlib.suppress(BrokenPipeError, ConnectionResetError):
-        stdin.write(body)
-        await stdin.drain()
-    stdin.close()
-
-
-async def _find_backend() -> str:
-    process = await asyncio.create_subprocess_exec(
-        "git", "--exec-path", stdout=asyncio.subprocess.PIPE
-    )
-    output, _ = await process.communicate()
-    return str(Path(output.decode().strip()) / "git-http-backend")
+        return describe_push(self.url, name, Movement(ref, before, after))
 
 
 @contextlib.asynccontextmanager
@@ -294,7 +193,7 @@ async def run_git_http(
         tls: Certificate to serve HTTPS with.
     """
     git_host = GitHost(root, login=login, push_hook=push_hook)
-    git_host._backend = await _find_backend()
+    git_host._backend = GitBackend(root, await find_backend())
     application = web.Application(client_max_size=1 << 30)
     application.router.add_route("*", "/{path:.*}", git_host.handle)
     runner = web.AppRunner(application, access_log=None, shutdown_timeout=1)

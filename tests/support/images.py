@@ -8,61 +8,42 @@ format, documented in `gitopsd.sandbox.behaviour`.
 
 from __future__ import annotations
 
-import gzip
-import hashlib
-import io
 import json
-import tarfile
-from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Literal
+
+from gitopsd.sandbox.behaviour import SERVE_LABEL
+from gitopsd.sandbox.hosts.image_making import (
+    CONFIG_TYPE,
+    CREATED,
+    LAYER_TYPE,
+    MANIFEST_TYPE,
+    VERSION_LABEL,
+    Blob,
+    Image,
+    Program,
+    make_image,
+)
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
-MANIFEST_TYPE = "application/vnd.oci.image.manifest.v1+json"
+__all__ = [
+    "CONFIG_TYPE",
+    "LAYER_TYPE",
+    "MANIFEST_TYPE",
+    "SERVE_LABEL",
+    "VERSION_LABEL",
+    "Blob",
+    "Image",
+]
+
 INDEX_TYPE = "application/vnd.oci.image.index.v1+json"
-CONFIG_TYPE = "application/vnd.oci.image.config.v1+json"
-LAYER_TYPE = "application/vnd.oci.image.layer.v1.tar+gzip"
-SERVE_LABEL = "gitopsd.io/serve"
 REVISION_LABEL = "org.opencontainers.image.revision"
-VERSION_LABEL = "org.opencontainers.image.version"
 DEFAULT_PORT = 8080
-CREATED = "2026-01-01T00:00:00Z"
 
 Runtime = Literal["served", "process"]
 Behaviour = dict[str, object]
-
-
-@dataclass(frozen=True, slots=True)
-class Blob:
-    """Content with the media type it is described by."""
-
-    content: bytes
-    media_type: str
-
-    @property
-    def digest(self) -> str:
-        """``sha256:...`` of the content."""
-        return f"sha256:{hashlib.sha256(self.content).hexdigest()}"
-
-    @property
-    def descriptor(self) -> dict[str, object]:
-        """How a manifest names this blob."""
-        return {"mediaType": self.media_type, "digest": self.digest, "size": len(self.content)}
-
-
-@dataclass(frozen=True, slots=True)
-class Image:
-    """A manifest with everything it needs."""
-
-    manifest: Blob
-    blobs: tuple[Blob, ...]
-
-    @property
-    def digest(self) -> str:
-        """What the registry calls this image."""
-        return self.manifest.digest
 
 
 def build_image(
@@ -89,44 +70,19 @@ def build_image(
         env: Environment of the image.
         created: When it says that it was built.
     """
-    all_labels = {VERSION_LABEL: version, **(labels or {})}
-    contents = dict(files or {})
-    config: dict[str, object] = {
-        "Env": [
-            f"{name}={value}" for name, value in {"IMAGE_VERSION": version, **(env or {})}.items()
-        ],
-        "Labels": all_labels,
-    }
-    ports = behaviour.get("ports")
-    if isinstance(ports, list):
-        config["ExposedPorts"] = {f"{port}/tcp": {} for port in ports}
-    if runtime == "served":
-        all_labels[SERVE_LABEL] = json.dumps(behaviour, sort_keys=True)
-    else:
+    contents, program = dict(files or {}), None
+    if runtime == "process":
         contents["/app/behaviour.json"] = json.dumps(behaviour, sort_keys=True).encode()
         contents["/app/app.py"] = Path(__file__).with_name("image_app.py").read_bytes()
-        config["Entrypoint"] = list(entrypoint) or ["python3", "/app/app.py"]
-        config["WorkingDir"] = "/app"
-    plain = _tar(contents)
-    layer = Blob(gzip.compress(plain, mtime=0), LAYER_TYPE)
-    document = {
-        "architecture": "amd64",
-        "os": "linux",
-        "created": created,
-        "config": config,
-        "rootfs": {"type": "layers", "diff_ids": [Blob(plain, LAYER_TYPE).digest]},
-        "history": [{"created": CREATED, "created_by": "tests"}],
-    }
-    config_blob = Blob(json.dumps(document, sort_keys=True).encode(), CONFIG_TYPE)
-    manifest = {
-        "schemaVersion": 2,
-        "mediaType": MANIFEST_TYPE,
-        "config": config_blob.descriptor,
-        "layers": [layer.descriptor],
-        "annotations": {"org.opencontainers.image.created": created},
-    }
-    return Image(
-        Blob(json.dumps(manifest, sort_keys=True).encode(), MANIFEST_TYPE), (config_blob, layer)
+        program = Program(list(entrypoint) or ["python3", "/app/app.py"], "/app")
+    return make_image(
+        version=version,
+        behaviour=behaviour,
+        program=program,
+        files=contents,
+        labels=labels,
+        env=env,
+        created=created,
     )
 
 
@@ -269,14 +225,3 @@ def job_image(
     if append_to is not None:
         behaviour["append"] = {"path": append_to, "line": version}
     return build_image(version=version, behaviour=behaviour, runtime=runtime)
-
-
-def _tar(contents: Mapping[str, bytes]) -> bytes:
-    buffer = io.BytesIO()
-    with tarfile.open(fileobj=buffer, mode="w", format=tarfile.PAX_FORMAT) as tar:
-        for path in sorted(contents):
-            entry = tarfile.TarInfo(path.lstrip("/"))
-            entry.size = len(contents[path])
-            entry.mode = 0o644
-            tar.addfile(entry, io.BytesIO(contents[path]))
-    return buffer.getvalue()

@@ -16,6 +16,7 @@ from gitopsd.domain.config import RegistrySpec
 from gitopsd.domain.manifests import Digest
 from gitopsd.ports import Registry
 from gitopsd.testing.registry import MemoryRegistry
+from tests.support.host_processes import run_host_process
 from tests.support.images import REVISION_LABEL, build_image, build_index
 from tests.support.registry import RegistryServer
 
@@ -130,7 +131,15 @@ def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[RegistryServer]
         yield running
 
 
-@pytest.fixture(params=["memory", "http"])
+@pytest.fixture(scope="module")
+def own_server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[RegistryServer]:
+    """The sandbox's registry, as a process of its own."""
+    directory = tmp_path_factory.mktemp("own-registry")
+    with run_host_process("image_registry", directory) as url:
+        yield RegistryServer(directory, url.partition("://")[2])
+
+
+@pytest.fixture(params=["memory", "http", "sandbox"])
 async def shelf(request: pytest.FixtureRequest) -> AsyncIterator[Shelf]:
     """An image's place in a registry that holds another image already."""
     if request.param == "memory":
@@ -138,7 +147,8 @@ async def shelf(request: pytest.FixtureRequest) -> AsyncIterator[Shelf]:
         memory.push("registry.example:5000/acme/other", "1")
         yield MemoryShelf(memory)
         return
-    server: RegistryServer = request.getfixturevalue("server")
+    wanted = "server" if request.param == "http" else "own_server"
+    server: RegistryServer = request.getfixturevalue(wanted)
     specs = [RegistrySpec("it", server.host, url=server.url)]
     registry = HttpRegistry(lambda: specs)
     yield ServerShelf(registry, server, f"acme/{secrets.token_hex(4)}", specs)
