@@ -42,6 +42,8 @@ NEVER_DONE = frozenset(
     }
 )
 
+_OF_OBJECTS = frozenset({"patch", "update"})
+
 
 @dataclass(frozen=True, slots=True)
 class Dispatcher:
@@ -80,7 +82,7 @@ class Dispatcher:
             raise path_not_found()
         if asked.subresource:
             _check_part(resource, asked)
-        elif asked.verb not in resource.verbs:
+        elif asked.verb not in resource.verbs or (asked.verb in _OF_OBJECTS and not asked.name):
             raise method_not_allowed(resource)
         if resource.namespaced and not asked.namespace and _needs_namespace(asked):
             raise path_not_found() if asked.name else method_not_allowed(resource)

@@ -119,8 +119,7 @@ class Parts:
             raise invalid("autoscaling", "Scale", call.asked.name, [cause])
         body = with_replicas(live, paths, replicas)
         written = self._objects.update(make_write(call), live, body)
-        self._writer.store(call, written)
-        return Answer(OK, make_scale(self._store.get(call.key) or written.object, paths))
+        return Answer(OK, make_scale(self._writer.save(call, written), paths))
 
     def _finalize(self, call: Call) -> Answer:
         live = self._reader.find(call)

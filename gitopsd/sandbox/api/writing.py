@@ -133,15 +133,14 @@ class Writer:
             return self._apply_new(call, write, as_object(body))
         return self.store(call, self._writer.apply(write, live, as_object(body)))
 
+    def save(self, call: Call, written: Written) -> JsonObject:
+        """Store what an update comes to; in a dry run, only return it."""
+        part, dry_run = call.asked.subresource, call.dry_run
+        return self._store.update(call.key, written.object, subresource=part, dry_run=dry_run)
+
     def store(self, call: Call, written: Written) -> Answer:
         """Store what an update comes to, and answer with it."""
-        done = self._store.update(
-            call.key,
-            written.object,
-            subresource=call.asked.subresource,
-            dry_run=call.dry_run,
-        )
-        return self._answer(call, OK, done, written.warnings)
+        return self._answer(call, OK, self.save(call, written), written.warnings)
 
     def _create(self, call: Call, body: JsonObject) -> Answer:
         if text_at(body, "metadata", "resourceVersion") not in {"", "0"}:

@@ -1,0 +1,162 @@
+"""Watches of the sandbox: resumed, begun with everything, narrowed, ended, and sent away."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+import pytest
+
+from tests.support.cluster_objects import config_map
+from tests.support.raw_requests import TABLE, send, watch
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from tests.support.cluster_client import ClusterClient
+    from tests.support.sandbox_server import SandboxServer
+
+WHOLE = "sendInitialEvents=true&resourceVersionMatch=NotOlderThan&allowWatchBookmarks=true"
+
+
+class Shop:
+    """The ConfigMaps of one namespace."""
+
+    def __init__(self, client: ClusterClient, namespace: str) -> None:
+        """Work there."""
+        self.client = client
+        self.namespace = namespace
+        self.path = f"/api/v1/namespaces/{namespace}/configmaps"
+
+    def make(self, name: str, labels: dict[str, str] | None = None, **data: str) -> dict[str, Any]:
+        """Apply one."""
+        obj = config_map(name, self.namespace, **data)
+        obj["metadata"]["labels"] = labels or {}
+        return self.client.apply(f"{self.path}/{name}", obj)
+
+    def version(self) -> str:
+        """The version of the list now."""
+        found: str = self.client.get(self.path)["metadata"]["resourceVersion"]
+        return found
+
+    def watch(self, query: str, **headers: str) -> Any:  # noqa: ANN401 - a context manager
+        """Watch them."""
+        return watch(self.client, f"{self.path}?watch=1&timeoutSeconds=5&{query}", **headers)
+
+
+@pytest.fixture
+def shop(sandbox_server: SandboxServer, sandbox_namespace: str) -> Shop:
+    """A namespace to watch."""
+    return Shop(sandbox_server.client, sandbox_namespace)
+
+
+def names_of(events: Iterator[dict[str, Any]], count: int) -> list[tuple[str, str]]:
+    """The next events: what happened to which object."""
+    taken = [next(events) for _ in range(count)]
+    return [(item["type"], item["object"]["metadata"]["name"]) for item in taken]
+
+
+def test_a_watch_goes_on_from_a_version(shop: Shop) -> None:
+    """Every change after it comes, in order, and none before."""
+    shop.make("a")
+    version = shop.version()
+    shop.make("b")
+    shop.make("b", mode="x")
+    shop.client.delete(f"{shop.path}/a")
+
+    with shop.watch(f"resourceVersion={version}") as events:
+        assert names_of(events, 3) == [("ADDED", "b"), ("MODIFIED", "b"), ("DELETED", "a")]
+        shop.make("c")
+        assert names_of(events, 1) == [("ADDED", "c")]
+
+
+def test_a_watch_can_begin_with_everything(shop: Shop) -> None:
+    """The first objects come as added; a marked bookmark says that they are all there."""
+    shop.make("a")
+    shop.make("b")
+
+    with shop.watch(WHOLE) as events:
+        seen = []
+        for event in events:
+            if event["type"] == "BOOKMARK":
+                break
+            seen.append(event["object"]["metadata"]["name"])
+        meta = event["object"]["metadata"]
+        shop.make("c")
+        assert names_of(events, 1) == [("ADDED", "c")]
+
+    assert {"a", "b"} <= set(seen)
+    assert meta["annotations"] == {"k8s.io/initial-events-end": "true"}
+    assert int(meta["resourceVersion"]) > 0
+
+
+def test_a_watch_without_a_version_begins_with_everything(shop: Shop) -> None:
+    """So it is on a real server too."""
+    shop.make("a")
+
+    with shop.watch("fieldSelector=metadata.name%3Da") as events:
+        assert names_of(events, 1) == [("ADDED", "a")]
+
+
+def test_a_selector_makes_events_of_what_enters_and_leaves(shop: Shop) -> None:
+    """Gaining the label adds an object for this watcher, losing it deletes it."""
+    with shop.watch(f"resourceVersion={shop.version()}&labelSelector=team%3Da") as events:
+        shop.make("x")
+        shop.make("x", {"team": "a"})
+        shop.make("x", {"team": "a"}, mode="b")
+        shop.make("x", {"team": "b"})
+        taken = [next(events) for _ in range(3)]
+
+    assert [item["type"] for item in taken] == ["ADDED", "MODIFIED", "DELETED"]
+    assert taken[2]["object"]["metadata"]["labels"] == {"team": "a"}
+    versions = [int(item["object"]["metadata"]["resourceVersion"]) for item in taken]
+    assert versions == sorted(set(versions))
+
+
+def test_a_watch_ends_when_it_was_asked_to(shop: Shop) -> None:
+    """The last event is a bookmark with the version to go on from."""
+    path = f"{shop.path}?watch=1&timeoutSeconds=1&allowWatchBookmarks=true"
+    with watch(shop.client, f"{path}&resourceVersion={shop.version()}") as events:
+        last = list(events)[-1]
+
+    assert last["type"] == "BOOKMARK"
+    assert int(last["object"]["metadata"]["resourceVersion"]) > 0
+
+
+def test_forgotten_history_ends_a_watch_with_410(shop: Shop, quiet_server: SandboxServer) -> None:
+    """The stream says Expired in an event; a list at that version is refused the same way."""
+    version = shop.version()
+    shop.make("a")
+    quiet_server.forget_history()
+
+    with shop.watch(f"resourceVersion={version}") as events:
+        event = next(events)
+    listed = send(
+        shop.client, "GET", f"{shop.path}?resourceVersion={version}&resourceVersionMatch=Exact"
+    )
+
+    assert event["type"] == "ERROR"
+    assert (event["object"]["code"], event["object"]["reason"]) == (410, "Expired")
+    assert "too old resource version" in event["object"]["message"]
+    assert (listed.status, listed.body["reason"]) == (410, "Expired")
+
+
+def test_a_watch_can_be_of_table_rows(shop: Shop) -> None:
+    """The columns are described in the first event alone."""
+    shop.make("a", mode="x")
+    shop.make("b")
+
+    query = f"{WHOLE}&fieldSelector=metadata.name!%3Dkube-root-ca.crt"
+    with shop.watch(query, Accept=TABLE) as events:
+        first, second = next(events)["object"], next(events)["object"]
+
+    assert [column["name"] for column in first["columnDefinitions"]] == ["Name", "Data", "Age"]
+    assert first["rows"][0]["cells"][:2] == ["a", 1]
+    assert second["columnDefinitions"] is None
+
+
+def test_contradictions_are_refused(shop: Shop) -> None:
+    """Initial events need a match, and a match needs initial events."""
+    for query in ("sendInitialEvents=true", "resourceVersionMatch=NotOlderThan"):
+        reply = send(shop.client, "GET", f"{shop.path}?watch=1&{query}")
+        assert (reply.status, reply.body["reason"]) == (422, "Invalid")
+        assert "resourceVersionMatch: Forbidden" in reply.body["message"]
