@@ -22,7 +22,7 @@ LONGEST = timedelta(minutes=5)
 MISCONFIGURED = timedelta(minutes=10)
 """How often it is tried whether a person has mended what keeps a channel from working."""
 
-_DOUBLINGS = 8
+_DOUBLINGS = 9
 
 
 @dataclass
@@ -58,7 +58,7 @@ class Pause:
         """
         if now >= self.until:
             self.failures += 1
-        backoff = min(LONGEST, timedelta(seconds=2 ** min(self.failures, _DOUBLINGS)))
+        backoff = min(LONGEST, timedelta(seconds=2 ** min(self.failures - 1, _DOUBLINGS)))
         wait = backoff if asked is None else max(asked, backoff)
         self.until = max(self.until, now + wait.total_seconds())
         return self.rest(now)
@@ -69,7 +69,9 @@ class Pause:
         self.until = max(self.until, now + MISCONFIGURED.total_seconds())
         return self.rest(now)
 
-    def work(self) -> None:
-        """Note that it took a message."""
+    def work(self, now: float) -> bool:
+        """Note that it took a message; False while it is left alone because of another one."""
+        if now < self.until:
+            return False
         self.failures = 0
-        self.until = 0.0
+        return True

@@ -185,9 +185,7 @@ def _spread(item: WorkItem) -> timedelta:
 
 
 async def _works(services: Services, channel: ChannelSpec, pause: Pause) -> None:
-    known = pause.failures == 0 and not pause.problem
-    pause.work()
-    if not known:
+    if pause.work(services.clock.monotonic()) and pause.problem:
         _LOG.info("channel %s takes messages again", channel.name)
         await _note(services, channel, pause, "")
 

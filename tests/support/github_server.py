@@ -33,7 +33,7 @@ class GitHubServer:
         statuses: (sha, status) in the order in which they were made.
         deployments: What was made, with ``id`` and ``statuses``.
         calls: ``METHOD path`` in order.
-        headers: Headers of the last request.
+        headers: Headers of the last request, by lower-case name.
         tokens: Tokens that count.
         app_key: Public key of the App; None when there is none.
     """
@@ -55,7 +55,7 @@ class GitHubServer:
     async def handle(self, request: web.Request) -> web.StreamResponse:
         """Answer one request."""
         self.calls.append(f"{request.method} {request.path}")
-        self.headers = dict(request.headers)
+        self.headers = {name.lower(): value for name, value in request.headers.items()}
         body = await request.json() if request.can_read_body else {}
         instead = await self.odd.answer(request)
         if instead is not None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import replace
 from datetime import timedelta
+from pathlib import Path
 from typing import TypeVar
 
 from gitopsd.domain.manifests import JsonObject
@@ -134,3 +135,8 @@ class Memory:
         """Keep it."""
         self.state = state
         self.saved += 1
+
+
+def write_file(name: str, content: bytes) -> None:
+    """Replace what a file holds."""
+    Path(name).write_bytes(content)

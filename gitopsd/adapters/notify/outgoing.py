@@ -172,5 +172,10 @@ def parse_retry_after(value: str, now: datetime) -> timedelta | None:
 
 
 def find_pause(headers: Mapping[str, str], now: datetime) -> timedelta | None:
-    """Find how long an answer asks to be left alone; None when it does not say."""
-    return parse_retry_after(headers.get("Retry-After", ""), now)
+    """Find how long an answer asks to be left alone; None when it does not say.
+
+    Args:
+        headers: Under lower-case names, or in a mapping that does not mind.
+        now: Time that a date is compared with.
+    """
+    return parse_retry_after(headers.get("retry-after", ""), now)

@@ -73,8 +73,9 @@ def escape(text: str, limit: int = _CLIP) -> str:
         text: The text.
         limit: Longest result, in characters.
     """
-    visible = (sign for sign in redact_clause(text) if unicodedata.category(sign) not in _INVISIBLE)
-    pieces = [_ESCAPES.get(sign, sign) for sign in visible]
+    signs = (sign for sign in redact_clause(text) if unicodedata.category(sign) not in _INVISIBLE)
+    line = " ".join("".join(signs).split())
+    pieces = [_ESCAPES.get(sign, sign) for sign in line]
     if sum(map(len, pieces)) <= limit:
         return "".join(pieces)
     kept = ""
