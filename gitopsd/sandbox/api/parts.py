@@ -45,6 +45,7 @@ if TYPE_CHECKING:
 
 OK = 200
 CREATED = 201
+CONFLICT = 409
 TOO_MANY = 429
 BUDGETS = Kind("policy", "poddisruptionbudgets")
 SHORTEST_TOKEN_SECONDS = 600
@@ -132,15 +133,14 @@ class Parts:
         return Answer(OK, presenter.show(done, call.now))
 
     def _bind(self, call: Call) -> Answer:
+        body = _named(call, "Binding")
         pod = self._reader.find(call)
-        node = text_at(read_object(call), "target", "name")
         name = call.asked.name
         if is_deleted(pod):
-            raise conflict(call.resource, name, f"pod {name} is being deleted, cannot be assigned")
+            raise _no_binding(name, f"pod {name} is being deleted, cannot be assigned to a host")
         there = text_at(pod, "spec", "nodeName")
         if there:
-            why = f'pod {name} is already assigned to node "{there}"'
-            raise conflict(call.resource, name, why)
+            raise _no_binding(name, f'pod {name} is already assigned to node "{there}"')
         condition: JsonObject = {
             "type": "PodScheduled",
             "status": "True",
@@ -153,33 +153,38 @@ class Parts:
             if text_at(item, "type") != "PodScheduled"
         )
         status = {**object_at(pod, "status"), "conditions": [*others, condition]}
-        spec = {**object_at(pod, "spec"), "nodeName": node}
+        spec = {**object_at(pod, "spec"), "nodeName": text_at(body, "target", "name")}
         bound: JsonObject = {**pod, "spec": spec, "status": status}
         self._store.update(call.key, bound, dry_run=call.dry_run)
-        return Answer(CREATED, success())
+        return Answer(CREATED, {**success(), "code": CREATED})
 
     def _evict(self, call: Call) -> Answer:
+        body = _named(call, "Eviction")
         pod = self._reader.find(call)
-        for budget in self._store.list(BUDGETS, call.asked.namespace).items:
-            selector = object_at(budget, "spec", "selector")
-            if not matches_selector(selector, pod):
-                continue
-            if int(number_at(budget, "status", "disruptionsAllowed")) <= 0:
-                said = "Cannot evict pod as it would violate the pod's disruption budget."
-                cause = {
-                    "reason": "DisruptionBudget",
-                    "message": f"The disruption budget {text_at(budget, 'metadata', 'name')} "
-                    "does not allow a disruption now",
-                }
-                raise StatusError(TOO_MANY, "TooManyRequests", said, {"causes": [cause]})
-        options = object_at(read_object(call), "deleteOptions")
+        self._check_budgets(pod)
+        options = object_at(body, "deleteOptions")
         grace = field_at(options, "gracePeriodSeconds")
         wanted = DeleteOptions(
             uid=text_at(options, "preconditions", "uid"),
             grace_seconds=grace if isinstance(grace, int) else None,
         )
         self._store.delete(call.key, wanted, dry_run=call.dry_run)
-        return Answer(CREATED, success())
+        return Answer(CREATED, {**success(), "code": CREATED})
+
+    def _check_budgets(self, pod: JsonObject) -> None:
+        # A pod that does not run, or goes anyway, is missed by nobody.
+        if is_deleted(pod) or text_at(pod, "status", "phase") != "Running":
+            return
+        namespace = text_at(pod, "metadata", "namespace")
+        for budget in self._store.list(BUDGETS, namespace).items:
+            if not matches_selector(object_at(budget, "spec", "selector"), pod):
+                continue
+            if int(number_at(budget, "status", "disruptionsAllowed")) <= 0:
+                said = "Cannot evict pod as it would violate the pod's disruption budget."
+                name = text_at(budget, "metadata", "name")
+                why = f"The disruption budget {name} does not allow a disruption now"
+                cause = {"reason": "DisruptionBudget", "message": why}
+                raise StatusError(TOO_MANY, "TooManyRequests", said, {"causes": [cause]})
 
     def _token(self, call: Call) -> Answer:
         self._reader.find(call)
@@ -209,6 +214,18 @@ class Parts:
             "status": {"token": token, "expirationTimestamp": stamp(expires)},
         }
         return Answer(CREATED, shown)
+
+
+def _named(call: Call, kind: str) -> JsonObject:
+    body = read_object(call)
+    if text_at(body, "metadata", "name") != call.asked.name:
+        raise bad_request(f"name in URL does not match name in {kind} object")
+    return body
+
+
+def _no_binding(name: str, why: str) -> StatusError:
+    said = f'Operation cannot be fulfilled on pods/binding "{name}": {why}'
+    return StatusError(CONFLICT, "Conflict", said, {"name": name, "kind": "pods/binding"})
 
 
 def _patched(call: Call, shown: JsonObject) -> JsonObject:

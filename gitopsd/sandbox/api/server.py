@@ -19,7 +19,7 @@ from gitopsd.sandbox.api.calls import (
     refusal_answer,
 )
 from gitopsd.sandbox.api.faults import Facts
-from gitopsd.sandbox.api.forms import Form, parse_accept
+from gitopsd.sandbox.api.forms import parse_accept
 from gitopsd.sandbox.api.identity import ANONYMOUS, User
 from gitopsd.sandbox.api.paths import parse_request
 from gitopsd.sandbox.api.plain_paths import PageNotFound
@@ -175,7 +175,7 @@ class ApiServer:
         )
         answer = self._dispatcher.answer(call)
         if isinstance(answer, Answer):
-            return _render(answer, call.form)
+            return _render(answer)
         return await self._stream(exchange, answer)
 
     async def _stream(self, exchange: _Exchange, events: Events) -> web.StreamResponse:
@@ -249,11 +249,8 @@ def _make_request(*parts: object) -> web.BaseRequest:
     )
 
 
-def _render(answer: Answer, form: Form = Form.OBJECT) -> web.Response:
-    media = JSON_TYPE
-    if form is not Form.OBJECT and answer.status < web.HTTPBadRequest.status_code:
-        media = f"{JSON_TYPE};as={form.value};v=v1;g=meta.k8s.io"
-    headers: CIMultiDict[str] = CIMultiDict({"Content-Type": media})
+def _render(answer: Answer) -> web.Response:
+    headers: CIMultiDict[str] = CIMultiDict({"Content-Type": JSON_TYPE})
     headers.update(answer.headers)
     for warning in answer.warnings:
         headers.add("Warning", f'299 - "{_escape(warning)}"')

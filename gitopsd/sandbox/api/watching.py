@@ -31,6 +31,7 @@ if TYPE_CHECKING:
     from gitopsd.sandbox.clock import Clock
 
 BOOKMARK_INTERVAL = timedelta(seconds=20)
+LAST_BOOKMARK = timedelta(seconds=2)
 DEFAULT_LASTING = timedelta(minutes=30)
 # A client that reads slower than this many changes is sent away rather than waited for.
 MOST_WAITING = 10_000
@@ -117,23 +118,31 @@ class _Stream:
         self._begun = False
 
     async def events(self) -> AsyncIterator[JsonObject]:
-        marked = self._clock.now()
-        ending = marked + self._wanted.lasting
+        ending = self._clock.now() + self._wanted.lasting
         if self._wanted.initial:
             begun = self._store.version
             for event in self._take():
                 yield event
             if self._wanted.bookmarks:
                 yield self._bookmark(begun, initial_end=True)
+        due = self._next_bookmark(ending)
         while (now := self._clock.now()) < ending:
-            await self._wait(min(ending, marked + BOOKMARK_INTERVAL) - now)
+            await self._wait(min(ending, due) - now)
             for event in self._take():
                 yield event
-            if self._wanted.bookmarks and self._clock.now() - marked >= BOOKMARK_INTERVAL:
-                marked = self._clock.now()
-                yield self._bookmark(self._store.version)
-        if self._wanted.bookmarks:
-            yield self._bookmark(self._store.version)
+            if self._clock.now() >= due:
+                due = self._next_bookmark(ending)
+                if self._wanted.bookmarks:
+                    yield self._bookmark(self._store.version)
+
+    def _next_bookmark(self, ending: datetime) -> datetime:
+        """From time to time, and once shortly before the end: who comes back misses little."""
+        now = self._clock.now()
+        last = ending - LAST_BOOKMARK
+        regular = now + BOOKMARK_INTERVAL
+        if now < last:
+            return min(regular, last)
+        return ending + BOOKMARK_INTERVAL
 
     async def _wait(self, at_most: timedelta) -> None:
         try:

@@ -1,4 +1,4 @@
-"""A namespace of the session's simulated cluster, and kubectl in it."""
+"""The simulated cluster and the real one, side by side: a namespace of each, and kubectl in it."""
 
 from __future__ import annotations
 
@@ -17,6 +17,7 @@ from tests.support.processes import inherited_environment
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
+    from tests.support.cluster_access import ClusterAccess
     from tests.support.registry import RegistryServer
     from tests.support.sandbox_server import SandboxServer
 
@@ -34,7 +35,7 @@ class Said:
 class Kubectl:
     """The pinned kubectl as an administrator, in one namespace; no flag switches a check off."""
 
-    server: SandboxServer
+    server: ClusterAccess
     namespace: str
 
     def __call__(self, *arguments: str, stdin: object = None) -> Said:
@@ -68,18 +69,26 @@ class Kubectl:
         )
 
 
-@pytest.fixture
-def kubectl(sandbox_server: SandboxServer, sandbox_namespace: str) -> Kubectl:
-    """Kubectl in a fresh namespace."""
-    return Kubectl(sandbox_server, sandbox_namespace)
+@pytest.fixture(params=["sandbox", "real"])
+def cluster(request: pytest.FixtureRequest) -> Site:
+    """A fresh namespace of each kind of cluster, with a registry, and a node that runs pods."""
+    sandbox = request.param == "sandbox"
+    if not sandbox:
+        request.getfixturevalue("node")
+    access: ClusterAccess = request.getfixturevalue(
+        "sandbox_server" if sandbox else "control_plane"
+    )
+    registry: RegistryServer = request.getfixturevalue(
+        "sandbox_registry" if sandbox else "cluster_registry"
+    )
+    namespace = request.getfixturevalue("sandbox_namespace" if sandbox else "namespace")
+    return Site(access, registry, namespace)
 
 
 @pytest.fixture
-def sandbox_site(
-    sandbox_server: SandboxServer, sandbox_registry: RegistryServer, sandbox_namespace: str
-) -> Site:
-    """A fresh namespace with a node and a registry beside it."""
-    return Site(sandbox_server, sandbox_registry, sandbox_namespace)
+def kubectl(cluster: Site) -> Kubectl:
+    """Kubectl in a fresh namespace of each kind of cluster."""
+    return Kubectl(cluster.cluster, cluster.namespace)
 
 
 @pytest.fixture

@@ -1,4 +1,7 @@
-"""The pinned kubectl against the sandbox, by exit status and text, with every check switched on."""
+"""The pinned kubectl, by exit status and text, with every check switched on.
+
+One body for the simulated cluster and the real one: what kubectl says must be the same.
+"""
 
 from __future__ import annotations
 
@@ -229,9 +232,9 @@ def test_get_w_prints_what_changes(kubectl: Kubectl) -> None:
     assert second.split()[:2] == ["settings", "2"]
 
 
-def test_rollout_status_ends_with_0_when_it_is_out(sandbox_site: Site, kubectl: Kubectl) -> None:
+def test_rollout_status_ends_with_0_when_it_is_out(cluster: Site, kubectl: Kubectl) -> None:
     """It waits for the pods of the new generation."""
-    image = sandbox_site.push(web_image("1"), "1").pinned
+    image = cluster.push(web_image("1"), "1").pinned
     kubectl.apply(deployment(image, replicas=2))
 
     said = kubectl("rollout", "status", "deployment/web", "--timeout=20s")
@@ -240,9 +243,9 @@ def test_rollout_status_ends_with_0_when_it_is_out(sandbox_site: Site, kubectl: 
     assert said.out.endswith('deployment "web" successfully rolled out\n')
 
 
-def test_rollout_status_ends_with_1_at_its_timeout(sandbox_site: Site, kubectl: Kubectl) -> None:
+def test_rollout_status_ends_with_1_at_its_timeout(cluster: Site, kubectl: Kubectl) -> None:
     """A pod that never becomes ready keeps the rollout from its end."""
-    image = sandbox_site.push(never_ready_image("1"), "1").pinned
+    image = cluster.push(never_ready_image("1"), "1").pinned
     bad = deployment(image)
     bad["spec"]["template"]["spec"]["containers"][0]["readinessProbe"] = {
         "httpGet": {"path": "/ready", "port": 8080},
@@ -257,11 +260,11 @@ def test_rollout_status_ends_with_1_at_its_timeout(sandbox_site: Site, kubectl: 
     assert said.err == "error: timed out waiting for the condition\n"
 
 
-def test_logs_are_read_and_followed(sandbox_site: Site, kubectl: Kubectl) -> None:
+def test_logs_are_read_and_followed(cluster: Site, kubectl: Kubectl) -> None:
     """As many lines as asked for; of the instance before; and what comes, while it comes."""
-    image = sandbox_site.push(crashing_image("1", line="fatal: no settings"), "1").pinned
+    image = cluster.push(crashing_image("1", line="fatal: no settings"), "1").pinned
     kubectl.apply(deployment(image))
-    pod = sandbox_site.pod(
+    pod = cluster.pod(
         lambda item: bool(
             item.get("status", {}).get("containerStatuses", [{}])[0].get("restartCount")
         ),
@@ -280,13 +283,11 @@ def test_logs_are_read_and_followed(sandbox_site: Site, kubectl: Kubectl) -> Non
     assert "container none is not valid for pod" in wrong.err
 
 
-def test_logs_that_are_followed_end_with_the_container(
-    sandbox_site: Site, kubectl: Kubectl
-) -> None:
+def test_logs_that_are_followed_end_with_the_container(cluster: Site, kubectl: Kubectl) -> None:
     """Lines come while the container runs; the stream ends when it does."""
-    image = sandbox_site.push(web_image("1"), "1").pinned
+    image = cluster.push(web_image("1"), "1").pinned
     kubectl.apply(deployment(image))
-    sandbox_site.wait_available(1)
+    cluster.wait_available(1)
     following = kubectl.start("logs", "-f", "deployment/web")
     assert following.stdout is not None
     first = following.stdout.readline()
@@ -309,7 +310,7 @@ def test_a_finalizer_holds_a_deletion(kubectl: Kubectl) -> None:
     assert "timed out waiting for the condition" in said.err
     assert kubectl.read("configmap", "settings")["metadata"]["deletionTimestamp"]
 
-    waiting = kubectl.start("delete", "configmap", "settings")
+    waiting = kubectl.start("wait", "--for=delete", "configmap/settings")
     free = kubectl.apply(config(mode="a"))
 
     assert free.code == 0
@@ -375,18 +376,6 @@ def test_kubectl_explains_and_lists_kinds(kubectl: Kubectl) -> None:
     assert explained.code == 0
     assert "FIELD: replicas <integer>" in explained.out
     assert {"deployments.apps", "pods", "jobs.batch"} <= set(kinds.out.split())
-
-
-def test_what_the_sandbox_never_does_answers_501(kubectl: Kubectl) -> None:
-    """Exec, attach and port-forward say so, and so does a webhook that nobody would call."""
-    client = kubectl.server.client
-    base = f"/api/v1/namespaces/{kubectl.namespace}/pods/any"
-    for part in ("exec", "attach", "portforward"):
-        reply = send(client, "POST", f"{base}/{part}")
-        assert (reply.status, reply.body["reason"]) == (501, "NotImplemented")
-        assert f"pods/{part}" in reply.body["message"]
-    path = "/apis/admissionregistration.k8s.io/v1/validatingwebhookconfigurations"
-    assert send(client, "POST", path, {}).status == 501
 
 
 def test_a_custom_kind_is_served_and_cleared_away(kubectl: Kubectl) -> None:
