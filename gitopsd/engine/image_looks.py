@@ -53,7 +53,7 @@ async def run_image_look(services: Services, item: WorkItem) -> timedelta | None
     same images offer nothing twice.
     """
     name = item.subject
-    followers = followers_of(services.configuration().applications.values(), name)
+    followers = await _find_followers(services, name)
     if not followers:
         return None
     state = await services.store.read(lambda tx: tx.images.get(name)) or ImageState(name)
@@ -67,6 +67,17 @@ async def run_image_look(services: Services, item: WorkItem) -> timedelta | None
     for application in applications.values():
         await offer_images(services, application)
     return wait
+
+
+async def _find_followers(
+    services: Services, name: str
+) -> dict[ImagePolicy, list[ApplicationSpec]]:
+    """List who follows an image, here or as another replica stored it."""
+    followers = followers_of(services.configuration().applications.values(), name)
+    if not followers:
+        stored = await services.store.read(lambda tx: tuple(tx.specs.currents()))
+        followers = followers_of(stored, name)
+    return followers
 
 
 async def offer_images(services: Services, application: ApplicationSpec) -> None:
