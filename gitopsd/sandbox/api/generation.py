@@ -37,6 +37,8 @@ UNCOUNTED = frozenset(
         Kind("storage.k8s.io", "storageclasses"),
     }
 )
+# Seen likewise: this one has a generation that stays what it was at first.
+NEVER_COUNTED_UP = frozenset({Kind("scheduling.k8s.io", "priorityclasses")})
 NOT_WANTED = frozenset({"apiVersion", "kind", "metadata", "status"})
 
 
@@ -55,6 +57,8 @@ def next_generation(kind: Kind, before: JsonObject, after: JsonObject, subresour
     if not starts_generation(kind):
         return 0
     now = int(number_at(before, "metadata", "generation", default=1))
+    if kind in NEVER_COUNTED_UP:
+        return now
     if _wanted(kind, before) != _wanted(kind, after):
         return now + 1
     annotated = kind == DEPLOYMENTS and subresource != "status"

@@ -26,6 +26,7 @@ from gitopsd.sandbox.objects.object_meta import (
 )
 from gitopsd.sandbox.objects.reset_fields import reset_fields
 from gitopsd.sandbox.objects.resources import Resource
+from gitopsd.sandbox.objects.rules.advice import advise
 from gitopsd.sandbox.objects.schema_tree import Schema
 from gitopsd.sandbox.objects.schemas import Schemas
 from gitopsd.sandbox.objects.service_addresses import ServiceAddresses
@@ -145,7 +146,7 @@ class ObjectWriter:
         circumstances = strategies.Circumstances(write.uid, write.now, self._addresses)
         strategies.prepare_create(write.resource, schema, made, circumstances)
         _check(write.resource, made, validate_create(write.resource, schema, made))
-        return Written(made, warnings, created=True)
+        return Written(made, (*warnings, *advise(write.resource, made, created=True)), created=True)
 
     def _updated(
         self,
@@ -162,6 +163,8 @@ class ObjectWriter:
         )
         causes = validate_update(write.resource, schema, made, live, write.subresource)
         _check(write.resource, made, causes)
+        if not write.subresource:
+            warnings = (*warnings, *advise(write.resource, made, created=False))
         return Written(_with_old_times(made, live), warnings)
 
     def _schema(self, resource: Resource) -> Schema:

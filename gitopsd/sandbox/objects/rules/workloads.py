@@ -32,7 +32,7 @@ def _check_selected_template(
         told.required("spec.selector")
     else:
         if not check_selector(selector, "spec.selector", told) and wrong:
-            told.invalid("spec.selector", selector, wrong)
+            told.invalid("spec.selector", _printed(object_at(selector)), wrong)
             return
         if not object_at(selector):
             told.invalid("spec.selector", selector, empty)
@@ -40,6 +40,12 @@ def _check_selected_template(
     labels = object_at(spec, "template", "metadata", "labels")
     if selector is None or not selects(selector, labels):
         told.invalid("spec.template.metadata.labels", _sorted(labels), _MISMATCH)
+
+
+def _printed(selector: JsonObject) -> JsonObject:
+    """A selector as Go prints it."""
+    order = ("matchLabels", "matchExpressions")
+    return {name: selector[name] for name in order if name in selector}
 
 
 def _sorted(labels: JsonObject) -> Json:
