@@ -11,8 +11,8 @@ import pytest
 from gitopsd.engine.execution import execute_step, expire_deadlines
 from gitopsd.engine.intake import accept_delivery, process_delivery
 from gitopsd.engine.looks import run_look
-from gitopsd.engine.notifications import send_notification
 from gitopsd.engine.observation import watch_run
+from gitopsd.engine.sending import send_queued
 from gitopsd.engine.step_handlers import HANDLERS
 from tests.support.projects import REPOSITORY
 
@@ -25,7 +25,7 @@ _HANDLERS = (
     expire_deadlines,
     process_delivery,
     run_look,
-    send_notification,
+    send_queued,
     watch_run,
     *HANDLERS.values(),
 )
