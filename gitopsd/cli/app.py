@@ -11,6 +11,7 @@ from collections.abc import Sequence
 import typer
 
 from gitopsd.cli import acting, local_checks, processes, reading, sandbox, tokens, waiting
+from gitopsd.cli.demo import verb as demo
 
 app = typer.Typer(
     name="gitopsd",
@@ -20,7 +21,7 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
     context_settings={"help_option_names": ["-h", "--help"]},
 )
-for group in (processes, sandbox, reading, waiting, acting, tokens, local_checks):
+for group in (processes, sandbox, demo, reading, waiting, acting, tokens, local_checks):
     group.add_to(app)
 
 _INTERRUPTED = 130
