@@ -5,10 +5,13 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import timedelta
-from typing import NamedTuple, Protocol, TypeAlias
+from typing import TYPE_CHECKING, NamedTuple, Protocol, TypeAlias
 
 from gitopsd.domain.manifests import JsonObject
 from gitopsd.sandbox.api.keys import Kind as Collection
+
+if TYPE_CHECKING:
+    from gitopsd.sandbox.controllers.node_loads import NodeLoad
 
 Resource: TypeAlias = Collection
 """A collection of the API: group and plural name."""
@@ -89,6 +92,10 @@ class Facts(Protocol):
 
     def by_uid(self, uid: str) -> tuple[Resource, JsonObject] | None:
         """The object with that uid; None when there is none."""
+        ...
+
+    def load(self, node: str) -> NodeLoad:
+        """What runs on a node."""
         ...
 
     def resources(self) -> Sequence[Resource]:

@@ -5,6 +5,8 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, TypeAlias
 
 from gitopsd.sandbox.api.history import Action
+from gitopsd.sandbox.controllers.facts import POD
+from gitopsd.sandbox.controllers.node_loads import NodeLoad, NodeLoads
 from gitopsd.sandbox.controllers.ownership import controller_of
 from gitopsd.sandbox.controllers.reading import name_of, namespace_of, uid_of
 from gitopsd.sandbox.fields import objects_at, text_at
@@ -30,6 +32,7 @@ class Mirror:
         self._orphans: dict[tuple[Resource, str], Objects] = {}
         self._by_uid: dict[str, Place] = {}
         self._dependents: dict[str, dict[str, Place]] = {}
+        self._loads = NodeLoads()
 
     def follow(self, change: Change) -> None:
         """Take over one write."""
@@ -46,6 +49,8 @@ class Mirror:
             self.remove(resource, before)
             before = None
         self._objects.setdefault(resource, {}).setdefault(namespace, {})[name] = item
+        if resource == POD.resource:
+            self._loads.put(item)
         place = (resource, namespace, name)
         self._by_uid[uid] = place
         owners = _owners(item)
@@ -70,6 +75,8 @@ class Mirror:
             del self._objects[resource][namespace]
         self._orphans.get((resource, namespace), {}).pop(name, None)
         self._by_uid.pop(uid, None)
+        if resource == POD.resource:
+            self._loads.remove(known)
         for owner in _owners(known):
             self._forget_dependent(owner, uid)
 
@@ -102,6 +109,10 @@ class Mirror:
             return None
         resource, namespace, name = place
         return resource, self._objects[resource][namespace][name]
+
+    def load(self, node: str) -> NodeLoad:
+        """What runs on a node."""
+        return self._loads.of(node)
 
     def resources(self) -> list[Resource]:
         """The collections that hold anything now."""

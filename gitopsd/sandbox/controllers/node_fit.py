@@ -10,7 +10,8 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from gitopsd.sandbox.controllers.pod_resources import pod_total, sum_of
+from gitopsd.sandbox.controllers.node_loads import NodeLoad, host_ports
+from gitopsd.sandbox.controllers.pod_resources import pod_total
 from gitopsd.sandbox.controllers.quantities import ZERO, parse_quantity
 from gitopsd.sandbox.controllers.reading import labels_of, name_of
 from gitopsd.sandbox.controllers.selectors import compare, has_all
@@ -35,10 +36,8 @@ class Objection:
     curable: bool = False
 
 
-def object_to(
-    pod: JsonObject, node: JsonObject, neighbours: Sequence[JsonObject]
-) -> Objection | None:
-    """The first objection to running a pod on a node among its neighbours; None: it fits."""
+def object_to(pod: JsonObject, node: JsonObject, load: NodeLoad) -> Objection | None:
+    """The first objection to running a pod on a node beside what runs there; None: it fits."""
     tolerations = objects_at(pod, "spec", "tolerations")
     cordon: JsonObject = {"key": _UNSCHEDULABLE, "effect": "NoSchedule"}
     if flag_at(node, "spec", "unschedulable") and not tolerates(tolerations, cordon):
@@ -48,11 +47,10 @@ def object_to(
             return Objection(("node(s) had untolerated taint(s)",))
     if not is_wanted_by(pod, node):
         return Objection(("node(s) didn't match Pod's node affinity/selector",))
-    if _ports(pod) & {port for other in neighbours for port in _ports(other)}:
-        return Objection(
-            ("node(s) didn't have free ports for the requested pod ports",), curable=True
-        )
-    return _room(pod, node, neighbours)
+    if any(load.ports[port] for port in host_ports(pod)):
+        said = "node(s) didn't have free ports for the requested pod ports"
+        return Objection((said,), curable=True)
+    return _room(pod, node, load)
 
 
 def tolerates(tolerations: Sequence[JsonObject], taint: JsonObject) -> bool:
@@ -101,26 +99,16 @@ def _term_holds(term: JsonObject, node: JsonObject) -> bool:
     return all(by_label) and all(by_field)
 
 
-def _ports(pod: JsonObject) -> set[tuple[str, int]]:
-    return {
-        (text_at(port, "protocol", default="TCP"), number)
-        for container in objects_at(pod, "spec", "containers")
-        for port in objects_at(container, "ports")
-        if isinstance(number := port.get("hostPort"), int)
-    }
-
-
-def _room(pod: JsonObject, node: JsonObject, neighbours: Sequence[JsonObject]) -> Objection | None:
+def _room(pod: JsonObject, node: JsonObject, load: NodeLoad) -> Objection | None:
     room = object_at(node, "status", "allocatable")
     reasons: list[str] = []
     curable = True
-    if "pods" in room and len(neighbours) + 1 > parse_quantity(room["pods"]):
+    if "pods" in room and load.pods + 1 > parse_quantity(room["pods"]):
         reasons.append("Too many pods")
     asked = {name: number for name, number in pod_total(pod, "requests").items() if number}
-    used = sum_of(neighbours, "requests") if asked else {}
     for name, number in asked.items():
         has = parse_quantity(room.get(name))
-        if number > has - used.get(name, ZERO):
+        if number > has - load.requests.get(name, ZERO):
             reasons.append(f"Insufficient {name}")
             curable = curable and number <= has
     return Objection(tuple(reasons), curable) if reasons else None

@@ -11,7 +11,7 @@ from gitopsd.sandbox.controllers.quantities import ZERO, parse_quantity
 from gitopsd.sandbox.fields import object_at, objects_at, text_at
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Mapping
+    from collections.abc import Mapping
     from fractions import Fraction
 
     from gitopsd.domain.manifests import JsonObject
@@ -39,14 +39,6 @@ def pod_total(pod: JsonObject, side: str) -> dict[str, Fraction]:
     _raise(running, peak)
     _add(running, {key: parse_quantity(v) for key, v in object_at(pod, "spec", "overhead").items()})
     return running
-
-
-def sum_of(pods: Iterable[JsonObject], side: str) -> dict[str, Fraction]:
-    """What several pods ask for together."""
-    total: dict[str, Fraction] = {}
-    for pod in pods:
-        _add(total, pod_total(pod, side))
-    return total
 
 
 def _said(container: JsonObject, side: str) -> dict[str, Fraction]:

@@ -31,7 +31,7 @@ from gitopsd.sandbox.controllers.facts import (
     Write,
 )
 from gitopsd.sandbox.controllers.node_fit import Objection, object_to
-from gitopsd.sandbox.controllers.pods import is_active, is_finished
+from gitopsd.sandbox.controllers.pods import is_finished
 from gitopsd.sandbox.controllers.reading import (
     count_at,
     is_deleted,
@@ -43,7 +43,7 @@ from gitopsd.sandbox.fields import object_at, objects_at, text_at
 from gitopsd.sandbox.status import stamp
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Mapping, Sequence
+    from collections.abc import Sequence
     from datetime import datetime
 
     from gitopsd.domain.manifests import JsonObject
@@ -68,15 +68,14 @@ def reconcile(key: Key, facts: Facts, now: datetime, refusals: Sequence[Refusal]
     problem = _without_nodes(nodes) or _claims_problem(pod, nodes, facts)
     if problem:
         return _hold(pod, problem, now)
-    neighbours = _by_node(facts.among(POD.resource))
     objections: list[Objection] = []
     open_to: list[tuple[int, str]] = []
     for node in nodes:
         name = name_of(node)
-        others = neighbours.get(name, [])
-        objection = object_to(pod, node, others)
+        load = facts.load(name)
+        objection = object_to(pod, node, load)
         if objection is None:
-            open_to.append((len(others), name))
+            open_to.append((load.pods, name))
         else:
             objections.append(objection)
     if not open_to:
@@ -124,15 +123,6 @@ def _claims_problem(pod: JsonObject, nodes: Sequence[JsonObject], facts: Facts) 
         if not text_at(found, "spec", "volumeName"):
             return f"{begin} pod has unbound immediate PersistentVolumeClaims. not found"
     return ""
-
-
-def _by_node(pods: Iterable[JsonObject]) -> Mapping[str, list[JsonObject]]:
-    found: dict[str, list[JsonObject]] = {}
-    for pod in pods:
-        node = text_at(pod, "spec", "nodeName")
-        if node and (is_active(pod) or not is_finished(pod)):
-            found.setdefault(node, []).append(pod)
-    return found
 
 
 def _say(objections: Sequence[Objection]) -> str:
