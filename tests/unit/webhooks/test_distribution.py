@@ -77,6 +77,20 @@ def test_everything_else_concerns_nothing(case: str) -> None:
     assert parse_event(KIND, delivery.headers, delivery.body) == known
 
 
+@pytest.mark.parametrize("kind", ["application/octet-stream", "", "application/json"])
+def test_a_tag_of_something_else_is_no_hint(kind: str) -> None:
+    """Only what a tag of an image can point to counts."""
+    assert isinstance(recognise(KIND, {}, _body(_event(mediaType=kind))), Unconcerned)
+
+
+@pytest.mark.parametrize("kind", ["list.v2", "v2"])
+def test_the_older_types_count_too(kind: str) -> None:
+    """Docker's own manifests and lists are images as well."""
+    media_type = f"application/vnd.docker.distribution.manifest.{kind}+json"
+
+    assert recognise(KIND, {}, _body(_event(mediaType=media_type))) is None
+
+
 def test_a_batch_is_read_event_by_event() -> None:
     """Each image and tag is told once, with what was said last; others do not disturb it."""
     body = _body(
@@ -168,6 +182,7 @@ def test_a_batch_is_named_by_all_its_events() -> None:
     assert len(one) == len("sha256:") + 64
     assert one == delivery_key(KIND, {}, _body(_event(id="a"), _event(id="b", tag="other")))
     assert one != delivery_key(KIND, {}, _body(_event(id="a"), _event(id="c")))
+    assert delivery_key(KIND, {}, _body(_event(id="\u00fc"), _event(id="b"))).startswith("sha256:")
 
 
 @pytest.mark.parametrize("value", ["Bearer topsecret", "topsecret"])
