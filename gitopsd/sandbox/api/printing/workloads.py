@@ -194,9 +194,7 @@ def _pod_template(obj: JsonObject, _: datetime) -> Cells:
 
 
 _RUNS = "|Containers,Images,Selector"
-DEPLOYMENTS = Printer(
-    columns(f"Name,Ready,Up-to-date:integer,Available:integer,Age{_RUNS}"), _deployment
-)
+DEPLOYMENTS = Printer(columns(f"Name,Ready,Up-to-date,Available,Age{_RUNS}"), _deployment)
 REPLICA_SETS = Printer(
     columns(f"Name,Desired:integer,Current:integer,Ready:integer,Age{_RUNS}"), _replica_set
 )
