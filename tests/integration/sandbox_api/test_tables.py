@@ -19,9 +19,6 @@ POD: dict[str, Any] = {
     "containers": [{"name": "a", "image": "registry.test/a:1"}],
     "schedulerName": "nobody",
 }
-    "containers": [{"name": "a", "image": "registry.test/a:1"}],
-    "schedulerName": "nobody",
-}
 JOB_POD = {**POD, "restartPolicy": "Never"}
 LABELS = {"matchLabels": {"app": "a"}}
 TEMPLATE: dict[str, Any] = {"metadata": {"labels": {"app": "a"}}, "spec": POD}
