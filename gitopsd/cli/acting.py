@@ -20,6 +20,7 @@ from gitopsd.cli.printing import (
 )
 from gitopsd.cli.reading import QUARANTINES, RunOrStage, find_run
 from gitopsd.cli.spans import parse_seconds
+from gitopsd.domain.stages import RestoredChoice
 
 Application = Annotated[str, typer.Argument(help="The application.")]
 Stage = Annotated[str, typer.Argument(help="The stage.")]
@@ -91,16 +92,37 @@ def suspend(
     _post(path, {"reason": reason}, output, server, token_file)
 
 
+KeepCluster = Annotated[
+    bool,
+    typer.Option(
+        "--keep-cluster", help="After a restored database: keep what the cluster has for now."
+    ),
+]
+Redeploy = Annotated[
+    bool,
+    typer.Option(
+        "--redeploy", help="After a restored database: bring the newest, or apply the set again."
+    ),
+]
+
+
 def resume(
     application: Application,
     stage: Stage,
+    *,
+    keep_cluster: KeepCluster = False,
+    redeploy: Redeploy = False,
     output: Output = Form.TABLE,
     server: Server = "",
     token_file: TokenFile = "",
 ) -> None:
     """Lift suspension, hold, stall and a held rewind of a stage."""
     path = path_of("applications", application, "stages", stage, "resume")
-    _post(path, {}, output, server, token_file)
+    if keep_cluster and redeploy:
+        raise typer.BadParameter("--keep-cluster and --redeploy exclude each other")
+    chosen = RestoredChoice.REDEPLOY if redeploy else RestoredChoice.KEEP_CLUSTER
+    body = {"restored": chosen.value} if keep_cluster or redeploy else {}
+    _post(path, body, output, server, token_file)
 
 
 Plan = Annotated[str, typer.Option("--plan", help="The plan you saw; the present one if empty.")]

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from datetime import datetime
+from enum import Enum
 
 from gitopsd.domain.manifests import Digest, Health
 from gitopsd.domain.releases import ReleaseId, StageKey
@@ -53,6 +54,8 @@ class Stall:
         at: Since when.
         run: Run that ended so; None when no run did.
         fence: RestoredDatabase: the fence that the cluster has; what resume goes on from.
+        release: RestoredDatabase: the release that the cluster's inventory names.
+        rendered: RestoredDatabase: the rendered digest that it names.
     """
 
     reason: StallReason
@@ -60,6 +63,17 @@ class Stall:
     at: datetime
     run: RunId | None = None
     fence: int = 0
+    release: str = ""
+    rendered: str = ""
+
+
+class RestoredChoice(Enum):
+    """Whom a person believes after a database was restored from an older copy."""
+
+    KEEP_CLUSTER = "KeepCluster"
+    """The cluster: nothing is written until something newer comes."""
+    REDEPLOY = "Redeploy"
+    """Git and the database: the newest release, or the applied set again."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -99,6 +113,8 @@ class Stage:
         hold: Set by a person's rollback or promotion of an older release.
         stall: Set while a person is called.
         rewind_accepted: Number of the last Rewound offer that a person let through.
+        kept_offer: Offers up to this number are not brought by themselves: a person kept what the
+            cluster had when they were known already.
         superseded_waiting: Rollouts in a row that were superseded in WaitHealthy.
         observation: The last look at live objects.
         retired_at: When it left the configuration; None while configured.
@@ -120,6 +136,7 @@ class Stage:
     hold: Condition | None = None
     stall: Stall | None = None
     rewind_accepted: int = 0
+    kept_offer: int = 0
     superseded_waiting: int = 0
     observation: Observation | None = None
     retired_at: datetime | None = None

@@ -6,22 +6,22 @@ to do instead, as a value.
 
 from __future__ import annotations
 
-import secrets
 from collections.abc import Callable
 from dataclasses import replace
-from datetime import timedelta
 
-from gitopsd.domain.config import Configuration, StageMode
+from gitopsd.domain.config import Configuration
 from gitopsd.domain.gates import Decision
 from gitopsd.domain.releases import Line, OfferKind, ReleaseId, StageKey
 from gitopsd.domain.runs import Run, RunId, RunKind
-from gitopsd.domain.stages import Condition, Stage
-from gitopsd.domain.verifications import RestoreTarget, StallReason
+from gitopsd.domain.stages import Condition, RestoredChoice
+from gitopsd.domain.verifications import RestoreTarget
 from gitopsd.engine.actors import ActionDone, ActionRefused, ActionResult, Actor, do_audited
-from gitopsd.engine.admission import admit, apply_event, settle
-from gitopsd.engine.facts import freezes_of, restore_facts
+from gitopsd.engine.admission import apply_event, settle
+from gitopsd.engine.facts import restore_facts
 from gitopsd.engine.image_hints import want_images_of
+from gitopsd.engine.resuming import resume_stage
 from gitopsd.engine.services import Services
+from gitopsd.engine.syncing import make_run_id, put_front, start_sync
 from gitopsd.engine.voting import cast_vote
 from gitopsd.pipeline.events import AbortRequested, GateRefused, RollbackRequested
 from gitopsd.pipeline.rollback import choose_manual_target
@@ -137,24 +137,7 @@ class Actions:
         """Apply the stage's applied set again."""
 
         def work(tx: Transaction) -> ActionResult:
-            stage = tx.stages.get(key)
-            if stage is None or stage.applied is None:
-                return ActionRefused(409, f"nothing was applied to {key} yet")
-            refusal = _may_sync(tx, stage, self._config)
-            if refusal is not None:
-                return refusal
-            run = Run(
-                id=_run_id(key, "sync"),
-                stage=key,
-                release=stage.applied.release,
-                kind=RunKind.SYNC,
-                created_at=tx.now,
-                spec=stage.spec,
-                rendered=stage.applied.rendered,
-                requested_by=actor.subject,
-            )
-            self._put_front(tx, stage, run)
-            return ActionDone(f"applying the applied set of {key} again", run.id)
+            return start_sync(tx, actor, key, self._config)
 
         return await self._do(actor, "sync", key, work)
 
@@ -173,27 +156,16 @@ class Actions:
 
         return await self._do(actor, "suspend", key, work)
 
-    async def resume(self, actor: Actor, key: StageKey) -> ActionResult:
-        """Lift suspension, hold, stall and a held rewind of a stage."""
+    async def resume(
+        self, actor: Actor, key: StageKey, choice: RestoredChoice | None = None
+    ) -> ActionResult:
+        """Lift suspension, hold, stall and a held rewind of a stage.
+
+        A stage that is stalled by a restored database is resumed only with a ``choice``.
+        """
 
         def work(tx: Transaction) -> ActionResult:
-            stage = tx.stages.get(key)
-            application = tx.specs.current(key.application)
-            spec = application.stage(key.stage) if application is not None else None
-            if stage is None or application is None or spec is None:
-                return ActionRefused(404, f"there is no stage {key}")
-            _go_on_from_the_cluster(tx, stage)
-            stage = tx.stages.get(key) or stage
-            head = tx.releases.head(Line(key.application, application.ref_of(spec)))
-            accepted = head.number if head is not None else 0
-            tx.stages.save(
-                replace(stage, suspended=None, hold=None, stall=None, rewind_accepted=accepted)
-            )
-            settle(tx, (key,), self._config)
-            front = tx.runs.get(stage.front) if stage.front is not None else None
-            if front is not None and front.command is not None:
-                tx.work.hasten(front.command, tx.now)
-            return ActionDone(f"{key} goes on")
+            return resume_stage(tx, actor, key, choice, self._config)
 
         return await self._do(actor, "resume", key, work)
 
@@ -275,7 +247,7 @@ class Actions:
         if front is not None:
             return self._redirect(tx, actor, front, choice)
         run = Run(
-            id=_run_id(key, "rb"),
+            id=make_run_id(key, "rb"),
             stage=key,
             release=choice.release,
             kind=RunKind.ROLLBACK,
@@ -285,7 +257,7 @@ class Actions:
             restore_target=choice,
             requested_by=actor.subject,
         )
-        self._put_front(tx, tx.stages.get(key) or stage, run)
+        put_front(tx, tx.stages.get(key) or stage, run, self._config)
         said = f"{key} is being rolled back to {choice.release}; nothing newer follows until"
         return ActionDone(f"{said}: gitopsd resume {key.application} {key.stage}", run.id)
 
@@ -301,49 +273,6 @@ class Actions:
         )
         apply_event(tx, front.id, abort, self._config)
         return ActionDone(f"{front.id} is being aborted and what it replaced restored", front.id)
-
-    def _put_front(self, tx: Transaction, stage: Stage, run: Run) -> None:
-        tx.runs.add(run)
-        tx.stages.save(replace(stage, front=run.id))
-        admit(tx, run, self._config)
-
-
-def _may_sync(tx: Transaction, stage: Stage, config: Configuration) -> ActionRefused | None:
-    """A Sync writes: what holds every other writer holds it, too."""
-    key = stage.key
-    application = tx.specs.current(key.application)
-    spec = application.stage(key.stage) if application is not None else None
-    if application is None or spec is None or stage.retired_at is not None:
-        return ActionRefused(409, f"{key} is no longer configured")
-    if stage.front is not None:
-        return ActionRefused(409, f"run {stage.front} is writing to {key}")
-    if spec.mode is StageMode.OBSERVE:
-        return ActionRefused(409, f"{key} only observes (mode: observe)")
-    if stage.stall is not None and stage.stall.reason.closes_gates:
-        resume = f"gitopsd resume {key.application} {key.stage}"
-        return ActionRefused(409, f"{key} is stalled: {stage.stall.message} Then: {resume}")
-    freezes = freezes_of(tx, application, spec, config)
-    if freezes:
-        thaw = f"gitopsd thaw {freezes[0].id}"
-        return ActionRefused(409, f"{key} is frozen: {freezes[0].reason}. End it with: {thaw}")
-    return None
-
-
-def _go_on_from_the_cluster(tx: Transaction, stage: Stage) -> None:
-    """A person looked at a restored database: fences go on above the cluster's, votes are void."""
-    if stage.stall is None or stage.stall.reason is not StallReason.RESTORED_DATABASE:
-        return
-    lease = tx.stages.claim(
-        stage.key, "resume", timedelta(seconds=1), cluster_fence=stage.stall.fence
-    )
-    if lease is not None:
-        tx.stages.release(lease)
-    if stage.next is not None:
-        tx.votes.void(stage.next, keep_plan=None, at=tx.now)
-
-
-def _run_id(key: StageKey, kind: str) -> RunId:
-    return RunId(f"{key.application}-{key.stage}-{kind}-{secrets.token_hex(4)}")
 
 
 def _is_older(tx: Transaction, key: StageKey, release: ReleaseId) -> bool:

@@ -13,6 +13,7 @@ from gitopsd.domain.stages import Lease
 from gitopsd.domain.work import Replica
 from gitopsd.engine.applications import take_over
 from gitopsd.engine.execution import expire_deadlines
+from gitopsd.engine.fence_check import check_fences
 from gitopsd.engine.replicas import BEAT, beat
 from gitopsd.engine.services import Services
 from gitopsd.engine.worker import Worker
@@ -21,6 +22,9 @@ from gitopsd.store_ports import Transaction
 
 RETRY_CONFIGURATION = timedelta(seconds=2)
 """How soon a configuration is stored again when the database did not take it."""
+
+FENCE_GRACE = timedelta(seconds=2)
+"""How long the start waits for clusters to say which fence they have."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -84,19 +88,35 @@ class Daemon:
             group.create_task(self._follow_configuration(), name="configuration")
             group.create_task(self._beat(), name="heartbeat")
             if self._work:
-                await self._begin()
+                await self._begin(group)
                 group.create_task(self.worker.run(), name="worker")
                 group.create_task(self._sweep(), name="sweep")
             self.ready.set()
 
-    async def _begin(self) -> None:
+    async def _begin(self, group: asyncio.TaskGroup) -> None:
         """Take over from a dead predecessor and store the configuration in force.
+
+        Fences are compared before anything may leave its Gate on an approval of the past; clusters
+        that are slow to answer are waited for in the background.
 
         Safe to repeat: claims that are given back are claimed again.
         """
         if self._sole:
             await self._services.store.transact(release_what_the_dead_hold)
+        check = group.create_task(self._check_fences(), name="fences")
+        grace = asyncio.ensure_future(self._services.clock.sleep(FENCE_GRACE))
+        try:
+            await asyncio.wait((check, grace), return_when=asyncio.FIRST_COMPLETED)
+        finally:
+            grace.cancel()
+            await asyncio.gather(grace, return_exceptions=True)
         await take_over(self._services)
+
+    async def _check_fences(self) -> None:
+        try:
+            await check_fences(self._services)
+        except Exception as error:  # noqa: BLE001 - a bug must not end the process; writes compare too
+            self._services.telemetry.report(error, part="fences")
 
     async def _follow_configuration(self) -> None:
         async for change in self._changes:

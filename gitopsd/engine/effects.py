@@ -202,13 +202,12 @@ def mark_stalled(
     config: Configuration,
     *,
     run: Run | None = None,
-    fence: int = 0,
 ) -> None:
     """Call a person for a stage.
 
     Safe to repeat: the same reason keeps its first time and pages nobody twice.
     """
-    stall = Stall(reason, message, tx.now, run.id if run else None, fence)
+    stall = Stall(reason, message, tx.now, run.id if run else None)
     if put_stall(tx, key, stall):
         notify(tx, run, Trigger.STALLED, message, config, stage=key)
 

@@ -11,10 +11,13 @@ from dataclasses import dataclass
 from datetime import timedelta
 
 from gitopsd.domain.manifests import Inventory, JsonObject, ObjectKey, ObjectRef
+from gitopsd.domain.releases import StageKey
 from gitopsd.domain.verifications import StallReason
 from gitopsd.engine.effects import mark_stalled
 from gitopsd.engine.refusals import raise_if_temporary, sentence
-from gitopsd.engine.step_context import StepContext
+from gitopsd.engine.restored import find_restored
+from gitopsd.engine.services import Services
+from gitopsd.engine.step_context import StepContext, inventory_namespace
 from gitopsd.errors import LeaseLostError, PermanentError, TemporaryError
 from gitopsd.kube.inventory import (
     begin_anew,
@@ -79,8 +82,14 @@ def destination_words(context: StepContext) -> str:
 
 
 def _ref(context: StepContext) -> ObjectRef:
-    name = inventory_name(context.application.name, context.spec.name)
-    return ObjectRef(ObjectKey("", "ConfigMap", context.inventory_namespace(), name), "v1")
+    key = StageKey(context.application.name, context.spec.name)
+    return _ref_of(context.services, key, context.spec.cluster)
+
+
+def _ref_of(services: Services, key: StageKey, cluster: str) -> ObjectRef:
+    name = inventory_name(key.application, key.stage)
+    namespace = inventory_namespace(services.configuration(), cluster)
+    return ObjectRef(ObjectKey("", "ConfigMap", namespace, name), "v1")
 
 
 def _spell(context: StepContext) -> str:
@@ -94,13 +103,25 @@ async def fetch_inventory(context: StepContext) -> Inventory:
         TemporaryError: The cluster does not answer.
         PermanentError: The server refuses to let gitopsd read its own namespace.
     """
-    ref = _ref(context)
-    found = await context.own_cluster().get(ref)
+    key = StageKey(context.application.name, context.spec.name)
+    return await fetch_inventory_of(context.services, key, context.spec.cluster)
+
+
+async def fetch_inventory_of(services: Services, key: StageKey, cluster: str) -> Inventory:
+    """Read a stage's inventory in a cluster; an empty one when there is none.
+
+    Raises:
+        TemporaryError: The cluster does not answer.
+        PermanentError: The server refuses to let gitopsd read its own namespace, or the cluster is
+            not configured.
+    """
+    ref = _ref_of(services, key, cluster)
+    found = await services.clusters.get(cluster).get(ref)
     if isinstance(found, ApiRefusal):
         raise_if_temporary(ref, found)
         raise PermanentError(f"cannot read the inventory: {sentence(ref, found)}")
     if found is None:
-        return Inventory("", context.application.name, context.spec.name)
+        return Inventory("", key.application, key.stage)
     return decode_inventory(found)
 
 
@@ -124,22 +145,26 @@ async def refuse_foreign(context: StepContext, found: Inventory, known: Known) -
         )
         await _stall(context, StallReason.INVENTORY, message)
     if known.fence is not None and found.fence > known.fence:
-        message = (
-            f"the cluster has fence {found.fence} for {key} and the database only {known.fence}: "
-            f"the database was restored from an older copy. Look, then: gitopsd resume "
-            f"{key.application} {key.stage}"
-        )
-        await _stall(context, StallReason.RESTORED_DATABASE, message, fence=found.fence)
+        await _stall_if_restored(context, found)
 
 
-async def _stall(
-    context: StepContext, reason: StallReason, message: str, *, fence: int = 0
-) -> None:
+async def _stall_if_restored(context: StepContext, found: Inventory) -> None:
+    configuration = context.services.configuration()
+    run = context.run
+    message = await context.services.store.transact(
+        lambda tx: find_restored(tx, run.stage, found, configuration, run=run)
+    )
+    if message:
+        reason = StallReason.RESTORED_DATABASE.value
+        raise TemporaryError(message, retry_after=timedelta(seconds=60), reason=reason)
+
+
+async def _stall(context: StepContext, reason: StallReason, message: str) -> None:
     configuration = context.services.configuration()
     run = context.run
 
     def work(tx: Transaction) -> None:
-        mark_stalled(tx, run.stage, reason, message, configuration, run=run, fence=fence)
+        mark_stalled(tx, run.stage, reason, message, configuration, run=run)
 
     await context.services.store.transact(work)
     raise TemporaryError(message, retry_after=timedelta(seconds=60), reason=reason.value)

@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from datetime import datetime
 
-from gitopsd.domain.config import ApplicationSpec, StageSpec
+from gitopsd.domain.config import ApplicationSpec, Configuration, StageSpec
 from gitopsd.domain.manifests import Json, JsonObject, RenderedSet
 from gitopsd.domain.releases import Release
 from gitopsd.domain.runs import CommandId, Run, Step
@@ -16,6 +16,12 @@ from gitopsd.errors import LostError
 from gitopsd.kube.names import APPLICATION_LABEL, STAGE_LABEL
 from gitopsd.ports import Cluster
 from gitopsd.store_ports import Transaction
+
+
+def inventory_namespace(config: Configuration, cluster: str) -> str:
+    """Tell where gitopsd's own ConfigMaps live in a cluster."""
+    found = config.clusters.get(cluster)
+    return found.inventory_namespace if found is not None else "gitopsd"
 
 
 @dataclass(frozen=True, slots=True)
@@ -71,8 +77,7 @@ class StepContext:
 
     def inventory_namespace(self) -> str:
         """Tell where gitopsd's own ConfigMaps live in the stage's cluster."""
-        cluster = self.services.configuration().clusters.get(self.spec.cluster)
-        return cluster.inventory_namespace if cluster is not None else "gitopsd"
+        return inventory_namespace(self.services.configuration(), self.spec.cluster)
 
     async def load_rendered(self) -> RenderedSet:
         """Read the run's rendered set.

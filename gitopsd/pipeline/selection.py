@@ -186,7 +186,8 @@ def _closed(facts: SelectionFacts) -> str:
 
 
 def _candidates(facts: SelectionFacts) -> tuple[ReleaseId, ...]:
-    offered = tuple(offer.release for offer in facts.offers)
+    kept = facts.stage.kept_offer
+    offered = tuple(offer.release for offer in facts.offers if offer.number > kept)
     requested = facts.stage.requested
     if requested is None or _brings(facts.front_run, requested) or _runs(facts, requested):
         return offered

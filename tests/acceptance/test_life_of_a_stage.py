@@ -15,7 +15,7 @@ from gitopsd.domain.manifests import Json, JsonObject, ObjectRef
 from gitopsd.domain.releases import Line, OfferKind
 from gitopsd.domain.runs import AbortReason, Phase, RunKind, Step
 from gitopsd.domain.sources import DeliveryState
-from gitopsd.domain.stages import Freeze
+from gitopsd.domain.stages import Freeze, RestoredChoice
 from gitopsd.domain.verifications import StallReason
 from gitopsd.domain.work import Page
 from gitopsd.engine.actions import ActionDone
@@ -166,7 +166,7 @@ async def test_a_restored_database_writes_nothing_until_a_person_looks() -> None
         assert stage.stall.reason is StallReason.RESTORED_DATABASE
         assert len(restored.cluster.writes()) == written
 
-        await restored.actions.resume(APPROVER, STAGING)
+        await restored.actions.resume(APPROVER, STAGING, RestoredChoice.REDEPLOY)
         await restored.until_run(STAGING, RunKind.ROLLOUT, Phase.SUCCEEDED)
         assert (await restored.stage(STAGING)).fence > 2
 

@@ -8,6 +8,7 @@ import signal
 import sys
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
+from dataclasses import replace
 from functools import partial
 from pathlib import Path
 
@@ -15,6 +16,8 @@ import pytest
 
 from gitopsd.domain.manifests import Json
 from gitopsd.domain.runs import Phase, RunId, RunKind, Step
+from gitopsd.domain.stages import Stall
+from gitopsd.domain.verifications import StallReason
 from gitopsd.domain.work import Evidence, EvidenceKind
 from gitopsd.store_ports import Transaction
 from tests.support.command_line import CommandLine, Ran
@@ -174,6 +177,36 @@ async def test_a_person_does_everything_from_the_terminal(tmp_path: Path) -> Non
     assert lifted.out == f"quarantine {busy.quarantine} of shop/staging is lifted\n"
     assert quarantines.document["items"][0]["liftedBy"] == "admin-person"
     assert thawed.out == f"freeze {frozen.document['id']} ended\n"
+
+
+async def test_a_person_chooses_whom_to_believe_after_a_restored_database(tmp_path: Path) -> None:
+    """Without a choice, or with both, nothing goes on; one of them lets the stage go on."""
+
+    def stall(tx: Transaction) -> None:
+        stage = tx.stages.get(STAGING)
+        assert stage is not None
+        found = Stall(StallReason.RESTORED_DATABASE, "a higher fence", tx.now, fence=70)
+        tx.stages.save(replace(stage, stall=found))
+
+    async with at_work(tmp_path) as (http, _, person):
+        await http.world.store.transact(stall)
+        asked = await person.run("resume", "shop", "staging")
+        both = await person.run("resume", "shop", "staging", "--keep-cluster", "--redeploy")
+        kept = await person.run("resume", "shop", "staging", "--keep-cluster")
+        slip = await person.run("resume", "shop", "staging", "--redeploy")
+        await http.world.store.transact(stall)
+        again = await person.run("resume", "shop", "staging", "--redeploy", "-o", "json")
+        stage = await http.world.stage(STAGING)
+
+    assert (asked.code, both.code, slip.code) == (2, 2, 2)
+    assert "gitopsd resume shop staging --keep-cluster, or --redeploy" in asked.err
+    assert "exclude each other" in both.err
+    assert (kept.code, again.code) == (0, 0)
+    assert "nothing is written until something newer comes" in kept.out
+    assert "not stalled by a restored database" in slip.err
+    assert "goes on" in again.document["message"]
+    assert stage.stall is None
+    assert stage.fence > 70
 
 
 async def test_tokens_are_made_listed_and_revoked(tmp_path: Path) -> None:

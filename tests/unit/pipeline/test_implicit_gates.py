@@ -128,7 +128,7 @@ def test_hold_lets_only_the_requested_release_pass() -> None:
         (StallReason.ROLLBACK_FAILED, RESUME),
         (StallReason.ROLLBACK_LOOP, RESUME),
         (StallReason.CLUSTER_TROUBLE, RESUME),
-        (StallReason.RESTORED_DATABASE, RESUME),
+        (StallReason.RESTORED_DATABASE, f"{RESUME} --keep-cluster, or --redeploy"),
         (StallReason.INVENTORY, f"take its inventory over, then: {RESUME}"),
     ],
 )

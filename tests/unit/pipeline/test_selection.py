@@ -94,6 +94,14 @@ def test_a_rewind_offers_an_old_release_anew() -> None:
     assert select(given).release == A
 
 
+def test_what_was_known_when_a_person_kept_the_cluster_is_not_brought() -> None:
+    """Something newer is, and so is what a person asks for."""
+    kept = replace(STAGE, kept_offer=2)
+    assert select(facts(A, B, stage=kept)).release is None
+    assert select(facts(A, B, C, stage=kept)).release == C
+    assert select(facts(A, B, stage=replace(kept, requested=A))).release == A
+
+
 def test_the_search_ends_at_what_the_stage_runs() -> None:
     """Nothing older than what runs is taken, though it was never tried."""
     given = replace(facts(A, B), running=B, running_rendered=Digest("b"))

@@ -5,6 +5,7 @@ from __future__ import annotations
 from pydantic import Field
 
 from gitopsd.domain.releases import ReleaseId, StageKey
+from gitopsd.domain.stages import RestoredChoice
 from gitopsd.domain.work import Page
 from gitopsd.entrypoints.http.api.results import (
     answer_result,
@@ -34,6 +35,15 @@ class RollbackBody(Model):
 
     release: str | None = Field(
         None, max_length=_LONGEST_ID, description="Release id or alias; the one before if left out."
+    )
+
+
+class ResumeBody(Model):
+    """Whom to believe, when the database was restored from an older copy."""
+
+    restored: RestoredChoice | None = Field(
+        None,
+        description="Asked for by a stage that is stalled with RestoredDatabase, else left out.",
     )
 
 
@@ -71,8 +81,8 @@ async def suspend(call: Call) -> Answer:
 
 async def resume(call: Call) -> Answer:
     """Let the stage go on."""
-    key = await _stage(call)
-    return answer_result(await call.service.actions.resume(call.actor, key))
+    key, body = await _stage(call), expect(ResumeBody, call.body)
+    return answer_result(await call.service.actions.resume(call.actor, key, body.restored))
 
 
 async def _stage(call: Call) -> StageKey:
@@ -120,7 +130,7 @@ _VERBS = (
     ("rollback", rollback, RollbackBody, "Restore a verified set."),
     ("sync", sync, NoBody, "Apply the stage's applied set again."),
     ("suspend", suspend, SuspendBody, "Stop admitting rollouts to a stage."),
-    ("resume", resume, NoBody, "Lift suspension, hold, stall and a held rewind."),
+    ("resume", resume, ResumeBody, "Lift suspension, hold, stall and a held rewind."),
 )
 
 ROUTES = tuple(
