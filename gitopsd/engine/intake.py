@@ -208,7 +208,8 @@ def _processed(
     delivery = replace(delivery, attempts=attempts)
     if attempts > TRIES:
         reason = f"given up after {TRIES} tries, none of which came to an end; see the log"
-        return replace(delivery, state=DeliveryState.DEAD_LETTERED, reason=reason), ""
+        dead = replace(delivery, attempts=TRIES, reason=reason)
+        return replace(dead, state=DeliveryState.DEAD_LETTERED), ""
     if spec is None:
         reason = f"receiver {delivery.receiver} is no longer configured"
         return replace(delivery, state=DeliveryState.DEAD_LETTERED, reason=reason), ""
