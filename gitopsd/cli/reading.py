@@ -99,17 +99,29 @@ RUNS = (
     Column("id", lambda row: row["release"], wide=True),
     Column("phase", lambda row: row["phase"]),
     Column("step", lambda row: row["step"]),
+    Column("offer", lambda row: row["offer"]),
     Column("created", lambda row: show_time(row["createdAt"])),
     Column("ended", lambda row: show_time(row["endedAt"]), wide=True),
     Column("by", lambda row: row["requestedBy"], wide=True),
     Column("why", lambda row: row["message"] or row["waitingFor"]),
 )
+
+
+def _offers_of(release: Document) -> str:
+    """Say how a release was offered last: ``Rewound``; with the ref where lines differ."""
+    kinds = {offer["kind"] for offer in release["offers"]}
+    if len(kinds) < 2:  # noqa: PLR2004 - several kinds need their lines to be told apart
+        return "".join(kinds)
+    return ", ".join(f"{offer['kind']} ({offer['ref']})" for offer in release["offers"])
+
+
 RELEASES = (
     Column("release", lambda row: row["id"]),
     Column("alias", lambda row: row["alias"]),
     Column("commit", lambda row: row["commit"]["sha"][:12]),
     Column("author", lambda row: row["commit"]["author"], wide=True),
     Column("created", lambda row: show_time(row["createdAt"])),
+    Column("offer", _offers_of),
     Column("subject", lambda row: row["commit"]["subject"]),
 )
 _APPROVALS = (
@@ -291,6 +303,7 @@ def _show_release(release: Document) -> None:
             "subject": commit["subject"],
             "author": commit["author"],
             "created": show_time(release["createdAt"]),
+            "offered": _offers_of(release),
         }
     )
     rows = []

@@ -71,6 +71,8 @@ async def test_get_lists_every_kind(tmp_path: Path) -> None:
     assert {row[0] for row in runs[1:]} == {busy.waiting, busy.finished}
     assert [row["id"] for row in of_stage.document["items"]] == [busy.waiting]
     assert releases[1][0] == busy.release
+    assert "OFFER" in releases[0]
+    assert "Advanced" in releases[1]
     assert document.document["name"] == "shop"
     assert [row["name"] for row in listed.document["items"]] == ["shop"]
     assert "name: production" in yaml.out
@@ -97,6 +99,7 @@ async def test_get_shows_one_thing(tmp_path: Path) -> None:
     assert "Certify" in over.out
     assert same.document["id"] == busy.waiting
     assert "verified" in release.out
+    assert "Advanced" in release.out
     assert busy.finished in release.out
 
 
@@ -111,6 +114,8 @@ async def test_history_and_explain_tell_the_story(tmp_path: Path) -> None:
     assert history[0][:6] == ["RUN", "STAGE", "KIND", "RELEASE", "COMMIT", "PHASE"]
     assert history[1][0] == busy.finished
     assert history[1][4] == busy.commit[:12]
+    assert "OFFER" in history[0]
+    assert "Advanced" in history[1]
     assert len(history) == 2
     assert by_run.out == by_stage.out
     assert "Render succeeded" in by_run.out

@@ -140,9 +140,14 @@ async def test_a_force_push_to_an_older_commit_is_shown_at_its_gate() -> None:
         await http.until(rewind, "the gates were evaluated")
         gate = await rewind()
         releases = (await http.get("/applications/shop/releases"))["items"]
+        runs = (await http.get("/applications/shop/runs?stage=staging"))["items"]
 
     assert told["reason"] == "looking at refs/heads/main"
     assert gate["state"] == "Closed"
     assert "older" in gate["reason"]
     assert gate["opener"] == f"gitopsd promote shop staging {releases[0]['id']}"
     assert [one["commit"]["sha"] for one in releases] == [first, second]
+    assert [one["offers"][0]["kind"] for one in releases] == ["Rewound", "Advanced"]
+    assert [one["offer"] for one in runs] == ["Rewound", "Advanced", ""]
+    assert [one["offers"][0]["ref"] for one in releases] == ["refs/heads/main"] * 2
+    assert releases[0]["offers"][0]["number"] > releases[1]["offers"][0]["number"]

@@ -7,7 +7,7 @@ from pydantic import Field
 from gitopsd.domain.config import ApplicationSpec
 from gitopsd.domain.releases import ApplicationName, Line
 from gitopsd.engine.offering import find_current, load_image_choice
-from gitopsd.entrypoints.http.api.release_views import ReleaseList, view_release
+from gitopsd.entrypoints.http.api.release_views import OfferedReleaseView, ReleaseList, view_offered
 from gitopsd.entrypoints.http.api.results import cut_page, expect, not_found, visible_application
 from gitopsd.entrypoints.http.api.run_views import RunList, view_run
 from gitopsd.entrypoints.http.api.stage_views import StageView, order_stages, view_stage
@@ -112,11 +112,13 @@ async def get_stage(call: Call) -> Answer:
 async def list_releases(call: Call) -> Answer:
     """List an application's releases."""
     name, query = visible_application(call), expect(PageQuery, call.query)
-    rows = await call.service.services.store.read(
-        lambda tx: tuple(tx.releases.page(name, query.page()))
-    )
+
+    def work(tx: Transaction) -> tuple[OfferedReleaseView, ...]:
+        return tuple(view_offered(tx, row) for row in tx.releases.page(name, query.page()))
+
+    rows = await call.service.services.store.read(work)
     items, following = cut_page(rows, query, lambda row: row.id)
-    return ReleaseList(items=[view_release(row) for row in items], next=following)
+    return ReleaseList(items=list(items), next=following)
 
 
 class RunsQuery(PageQuery):

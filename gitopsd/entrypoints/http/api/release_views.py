@@ -6,9 +6,10 @@ from datetime import datetime
 
 from pydantic import Field
 
-from gitopsd.domain.releases import Release
+from gitopsd.domain.releases import Line, Release
 from gitopsd.entrypoints.http.models import Model
 from gitopsd.kube.redaction import redact_text
+from gitopsd.store_ports import Transaction
 
 
 class CommitView(Model):
@@ -36,11 +37,45 @@ class ReleaseView(Model):
     created_at: datetime | None
 
 
+class OfferView(Model):
+    """How a release was offered last on one line."""
+
+    ref: str = Field(description="The branch or tag pattern that the line follows.")
+    number: int = Field(description="Grows with each offer; the only order there is.")
+    kind: str = Field(
+        description="Advanced along history, Rewound by a force-push to an older commit, or "
+        "Requested by a person."
+    )
+    at: datetime
+
+
+class OfferedReleaseView(ReleaseView):
+    """A release, and how it was offered."""
+
+    offers: list[OfferView] = Field(description="Its last offer on each line it was offered on.")
+
+
 class ReleaseList(Model):
     """Releases, last offered first."""
 
-    items: list[ReleaseView]
+    items: list[OfferedReleaseView]
     next: str | None = Field(None, description="Cursor of the next page; null at the end.")
+
+
+def view_offered(tx: Transaction, release: Release) -> OfferedReleaseView:
+    """Describe a release and how it was offered on the lines of its application."""
+    spec = tx.specs.current(release.application)
+    refs = sorted({spec.ref_of(stage) for stage in spec.stages}) if spec is not None else []
+    lines = (Line(release.application, ref) for ref in refs)
+    found = (tx.releases.last_offer(line, release.id) for line in lines)
+    return OfferedReleaseView(
+        **dict(view_release(release)),
+        offers=[
+            OfferView(ref=one.line.ref, number=one.number, kind=one.kind.value, at=one.at)
+            for one in found
+            if one is not None
+        ],
+    )
 
 
 def view_release(release: Release) -> ReleaseView:

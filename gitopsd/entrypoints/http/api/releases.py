@@ -7,7 +7,7 @@ from datetime import datetime
 from pydantic import Field
 
 from gitopsd.domain.releases import Release, ReleaseId, StageKey
-from gitopsd.entrypoints.http.api.release_views import ReleaseView, view_release
+from gitopsd.entrypoints.http.api.release_views import OfferedReleaseView, view_offered
 from gitopsd.entrypoints.http.api.results import not_found
 from gitopsd.entrypoints.http.api.run_views import RunView, view_run
 from gitopsd.entrypoints.http.models import Model
@@ -27,7 +27,7 @@ class ReleaseStageView(Model):
     last_run: RunView | None
 
 
-class ReleaseDetail(ReleaseView):
+class ReleaseDetail(OfferedReleaseView):
     """A release, and how far it came."""
 
     stages: list[ReleaseStageView]
@@ -43,7 +43,7 @@ async def get_release(call: Call) -> Answer:
             return None
         keys = [stage.key for stage in tx.stages.page(release.application)]
         return ReleaseDetail(
-            **dict(view_release(release)), stages=[_stage(tx, release, key) for key in keys]
+            **dict(view_offered(tx, release)), stages=[_stage(tx, release, key) for key in keys]
         )
 
     found = await call.service.services.store.read(work)

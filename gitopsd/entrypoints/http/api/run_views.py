@@ -7,7 +7,8 @@ from datetime import datetime
 from pydantic import Field
 
 from gitopsd.domain.gates import Closed
-from gitopsd.domain.runs import Run, Step
+from gitopsd.domain.releases import Line
+from gitopsd.domain.runs import Run, RunKind, Step
 from gitopsd.engine.queries import load_gates
 from gitopsd.entrypoints.http.models import Model
 from gitopsd.kube.redaction import redact_text
@@ -23,6 +24,10 @@ class RunView(Model):
     release: str
     alias: str = Field(description="The release in two words people can say.")
     commit: str = Field(description="Its Git commit; empty when it is not stored any more.")
+    offer: str = Field(
+        description="How the release was offered when the run was made: Advanced, Rewound or "
+        "Requested; empty when it was not, or was offered again since."
+    )
     kind: str = Field(description="Rollout, Rollback or Sync.")
     phase: str = Field(description="Pending, Running, Succeeded, Failed, Errored or Aborted.")
     step: str | None = Field(description="The step it is in, or ended in.")
@@ -56,6 +61,7 @@ def view_run(tx: Transaction, run: Run) -> RunView:
         release=run.release,
         alias=release.alias if release is not None else "",
         commit=release.commit.sha if release is not None else "",
+        offer=_offer_of(tx, run),
         kind=run.kind.value,
         phase=run.phase.value,
         step=run.step.value if run.step is not None else None,
@@ -70,6 +76,15 @@ def view_run(tx: Transaction, run: Run) -> RunView:
         requested_by=run.requested_by,
         superseded_by=run.superseded_by,
     )
+
+
+def _offer_of(tx: Transaction, run: Run) -> str:
+    spec = tx.specs.get(run.stage.application, run.spec)
+    stage = spec.stage(run.stage.stage) if spec is not None else None
+    if run.kind is not RunKind.ROLLOUT or spec is None or stage is None or run.created_at is None:
+        return ""
+    offer = tx.releases.last_offer(Line(spec.name, spec.ref_of(stage)), run.release)
+    return offer.kind.value if offer is not None and offer.at <= run.created_at else ""
 
 
 def _waiting_for(tx: Transaction, run: Run) -> str:
