@@ -11,6 +11,7 @@ import pytest
 
 if TYPE_CHECKING:
     from tests.support.control_plane import ControlPlane
+    from tests.support.quiet_control_plane import QuietControlPlane
 
 
 @dataclass(frozen=True, slots=True)
@@ -52,3 +53,12 @@ def paper_node(control_plane: ControlPlane) -> Iterator[PaperNode]:
     )
     yield PaperNode(name, {**taint, "operator": "Equal"})
     control_plane.client.delete(path)
+
+
+@pytest.fixture(scope="session")
+def quiet_cluster() -> Iterator[QuietControlPlane]:
+    """An API server with nobody but the tests to write to it."""
+    from tests.support.quiet_control_plane import QuietControlPlane  # noqa: PLC0415 - on demand
+
+    with QuietControlPlane.start("quiet") as cluster:
+        yield cluster

@@ -73,6 +73,11 @@ def play(step: Step, say: Say, namespace: str) -> Said:
     return say(method, path.replace(NAMESPACE, namespace), body, step.get("type", PLAIN))
 
 
+def is_clearing(step: Step) -> bool:
+    """Whether a step only clears up: its answer is not recorded."""
+    return str(step["ask"]).startswith("DELETE ")
+
+
 def heard(said: Said, namespace: str) -> dict[str, Any]:
     """An answer as it is recorded."""
     answer = _plain(said.answer, namespace)
