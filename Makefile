@@ -10,7 +10,7 @@ ARGS ?=
 INFO ?= build/cluster.json
 
 .DEFAULT_GOAL := help
-.PHONY: help setup lint format types servers envtest test test-unit coverage cluster mutants bench \
+.PHONY: help setup demo lint format types servers envtest test test-unit coverage cluster mutants bench \
         lock diagram schema clean
 
 help: ## Print this list
@@ -45,6 +45,9 @@ servers: ## Install the servers that the tests start (Debian, Ubuntu; as root)
 envtest: ## Build etcd, the Kubernetes control plane and helm for the tests (once)
 	sh tests/envtest/build.sh
 	sh tests/envtest/build.sh helm
+
+demo: $(STAMP) ## Play releases and rollbacks on this machine; no cluster is needed
+	@if [ -t 1 ]; then $(BIN)/gitopsd demo $(ARGS); else $(BIN)/gitopsd demo --headless $(ARGS); fi
 
 test: $(STAMP) servers envtest ## Run every test there is
 	$(PYTEST) --junitxml=build/junit/tests.xml $(ARGS)

@@ -13,8 +13,7 @@ from gitopsd.errors import PermanentError
 
 LEAST_FREE_MEBIBYTES = 200
 _MEBIBYTE = 1024 * 1024
-_NEWEST_REFUSED = (3, 10)
-_LONGEST_SOCKET_PATH = 90
+_LONGEST_SOCKET_PATH = 107  # unix(7)
 _RENDERERS = ("kustomize", "kubectl")
 _VALKEYS = ("valkey-server", "redis-server")
 
@@ -28,8 +27,6 @@ def check_machine(listen: str) -> None:
     Raises:
         PermanentError: Something is missing; says what, and the command that helps.
     """
-    if sys.version_info[:2] <= _NEWEST_REFUSED:
-        raise PermanentError("Python 3.11 or newer is needed: make setup PYTHON=python3.11")
     if shutil.which("git") is None:
         raise PermanentError("there is no git in PATH; install it: apt-get install git")
     if not any(_beside_us(name) or shutil.which(name) for name in _RENDERERS):

@@ -61,6 +61,7 @@ class PlainScreen:
     def __init__(self, console: Console) -> None:
         self._console = console
         self._began = monotonic()
+        self._summary: list[str] = []
 
     def __enter__(self) -> Self:
         """Nothing to begin."""
@@ -72,7 +73,9 @@ class PlainScreen:
         error: BaseException | None,
         trace: TracebackType | None,
     ) -> None:
-        """Nothing to end."""
+        """Print the summary."""
+        for line in ("", *self._summary) if self._summary else ():
+            self._print(line)
 
     def say(self, line: str) -> None:
         """Print a line with the time since the start."""
@@ -84,7 +87,8 @@ class PlainScreen:
 
     def end(self, name: str, *, ok: bool, outcome: str) -> None:
         """Print what came of it."""
-        self.say(f"{name}: {'ok' if ok else 'NOT OK'}, {outcome}")
+        self.say(f"{name}: {outcome}")
+        self._summary.append(f"{'ok' if ok else 'NOT OK':8}{name:24}{outcome}")
 
     def _print(self, line: str) -> None:
         self._console.print(line, markup=False, highlight=False, soft_wrap=True)

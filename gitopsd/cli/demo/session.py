@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import json
+import shutil
 import signal
+import sys
 import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -121,11 +123,11 @@ def _run(wishes: Wishes, console: Console, account: Account) -> None:
         with make_screen(console, {one.name: one.title for one in SCENARIOS}, live=live) as screen:
             start_installation(made, wishes.listen, screen.say)
             play = _make_play(made, screen)
-            if wishes.info is not None:
-                _write_info(wishes.info, made)
             if wishes.hold:
                 play.push_first()
-            else:
+            if wishes.info is not None:
+                _write_info(wishes.info, made)
+            if not wishes.hold:
                 _play_all(play, screen, account)
         if wishes.headless and not wishes.hold:
             return
@@ -184,15 +186,17 @@ def _invite(console: Console, made: Installation) -> None:
     token.touch(mode=0o600)
     token.write_text(made.tokens["approver"])
     kubeconfigs = {name: found["kubeconfig"] for name, found in made.clusters.items()}
+    gitopsd, kubectl = _command("gitopsd"), _command("kubectl")
     lines = [
         "",
         "Everything stays up until Ctrl-C. In another terminal, try:",
         "",
         f"  export GITOPSD_SERVER={made.api} GITOPSD_TOKEN_FILE={token}",
-        "  gitopsd get",
-        "  gitopsd history ai-core production",
-        "  gitopsd explain ai-core production",
-        f"  kubectl --kubeconfig {kubeconfigs['production']} get pods --namespace ai-core",
+        f"  {gitopsd} get",
+        f"  {gitopsd} history ai-core production",
+        f"  {gitopsd} explain ai-core production",
+        f"  {gitopsd} approve ai-core production      # when a release waits for it",
+        f"  {kubectl} --kubeconfig {kubeconfigs['production']} get pods --namespace ai-core",
         f"  git clone {made.push_address}",
         "",
         f"Configuration, to copy: {made.directory / 'config'}",
@@ -200,6 +204,13 @@ def _invite(console: Console, made: Installation) -> None:
     ]
     for line in lines:
         console.print(line, markup=False, highlight=False, soft_wrap=True)
+
+
+def _command(name: str) -> str:
+    """What a person types for a program that came with this one."""
+    beside = Path(sys.executable).parent / name
+    found = shutil.which(name)
+    return str(beside) if beside.exists() and found != str(beside) else name
 
 
 @contextmanager
