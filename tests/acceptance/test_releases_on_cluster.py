@@ -6,16 +6,24 @@ does so because of its image.
 
 from __future__ import annotations
 
+import base64
+import hashlib
+import hmac
+import json
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
 from datetime import timedelta
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import aiohttp
 import pytest
+from aiohttp import web
 from prometheus_client.parser import text_string_to_metric_families
 
 from gitopsd.adapters.telemetry.metrics import APP_INFO, SHAPES
 from gitopsd.domain.runs import Phase, RunKind, Step
+from gitopsd.entrypoints.http.server import listen
 from tests.support.images import (
     crashing_image,
     never_ready_image,
@@ -221,3 +229,69 @@ async def test_a_stuck_release_is_overtaken_by_its_fix(
         assert aborted.failure.reason == "Superseded"
         assert not [run for run in await site.runs(STAGING) if run.kind is RunKind.ROLLBACK]
         assert images.fix.partition("@")[2] in serving(site, "staging")
+
+
+@asynccontextmanager
+async def run_pager(secret: bytes) -> AsyncIterator[tuple[str, list[dict[str, Any]]]]:
+    """Run somebody else's receiver, which takes what is signed; yields its address and what came.
+
+    Args:
+        secret: What it checks the signature with, by the words of Standard Webhooks alone.
+    """
+    came: list[dict[str, Any]] = []
+
+    async def take(request: web.Request) -> web.Response:
+        body = await request.read()
+        signed = ".".join(
+            (request.headers["webhook-id"], request.headers["webhook-timestamp"], body.decode())
+        )
+        digest = hmac.new(secret, signed.encode(), hashlib.sha256).digest()
+        if request.headers["webhook-signature"] != f"v1,{base64.b64encode(digest).decode()}":
+            return web.Response(status=401)
+        came.append(json.loads(body))
+        return web.Response(status=204)
+
+    app = web.Application()
+    app.router.add_post("/page", take)
+    listener = await listen(app, "127.0.0.1:0")
+    try:
+        yield f"{listener.url}/page", came
+    finally:
+        await listener.close()
+
+
+async def test_a_person_is_called_by_a_signed_message(
+    control_plane: ControlPlane,
+    cluster_registry: RegistryServer,
+    node: Node,
+    images: Images,
+    tmp_path: Path,
+) -> None:
+    """A first release that crashes leaves nothing to go back to: the pager rings, with the why."""
+    directory = tmp_path / node.name
+    async with (
+        run_pager(b"a pager's secret") as (url, came),
+        run_site(control_plane, cluster_registry, directory, start=False) as site,
+    ):
+        (directory / "config" / "channels").mkdir()
+        (directory / "config" / "pager.secret").write_text("a pager's secret\n")
+        (directory / "config" / "channels" / "pager.yaml").write_text(
+            "apiVersion: gitopsd.io/v1\nkind: Channel\nmetadata: {name: pager}\n"
+            f"spec:\n  type: webhook\n  url: {url}\n  secretFile: pager.secret\n"
+            "  subscriptions: [{triggers: [on-stalled]}]\n"
+        )
+        site.start()
+        await site.ready()
+        await site.push("bad", deployment(images.crashing), SERVICE)
+        failed = await site.until_run(STAGING, RunKind.ROLLOUT, Phase.FAILED)
+        await site.until(lambda: came, "the message")
+
+    [message] = came
+    assert message["type"] == "on-stalled"
+    assert (message["data"]["application"], message["data"]["stage"]) == (
+        site.application,
+        STAGING,
+    )
+    assert message["data"]["details"]["run"] == failed.id
+    assert failed.failure is not None
+    assert failed.failure.message in json.dumps(message)
