@@ -14,6 +14,7 @@ from gitopsd.sandbox.controllers.conditions import (
     UNKNOWN,
     conditions_of,
     find_condition,
+    is_true,
     set_in_place,
 )
 from gitopsd.sandbox.controllers.facts import (
@@ -54,6 +55,7 @@ SILENT_FOR = timedelta(seconds=40)
 """``--node-monitor-grace-period``; also how long a node may be missing before its pods go."""
 _NOT_READY = "node.kubernetes.io/not-ready"
 _UNREACHABLE = "node.kubernetes.io/unreachable"
+_SILENCE = "NodeStatusUnknown"
 _WATCHED = ("Ready", "MemoryPressure", "DiskPressure", "PIDPressure")
 
 
@@ -71,13 +73,15 @@ def watch(key: Key, facts: Facts, now: datetime, refusals: Sequence[Refusal]) ->
         again = left if left > timedelta() else None
         if again is None and _ready_status(node) != UNKNOWN:
             return Plan(_silent(node, now))
+        if again is not None and _is_given_up(node):
+            return Plan((_revived(node, now),), again)
     taints = _taints(node, now)
     if taints != list(objects_at(node, "spec", "taints")):
         changed = with_spec(node, {"taints": taints or None})
         spec = {name: value for name, value in object_at(changed, "spec").items() if value}
         return Plan((Replace(NODE.resource, {**changed, "spec": spec}),), again)
     if _ready_status(node) == TRUE:
-        return Plan(again=again)
+        return Plan(tuple(_ready_pods(node, facts, now)), again)
     return Plan(tuple(_unready_pods(node, facts, now)), again)
 
 
@@ -127,7 +131,7 @@ def _silent(node: JsonObject, now: datetime) -> tuple[Write, ...]:
             **old,
             "type": kind,
             "status": UNKNOWN,
-            "reason": "NodeStatusUnknown",
+            "reason": _SILENCE,
             "message": "Kubelet stopped posting node status.",
             "lastTransitionTime": stamp(now),
         }
@@ -138,6 +142,49 @@ def _silent(node: JsonObject, now: datetime) -> tuple[Write, ...]:
         Replace(NODE.resource, with_status(node, status), "status"),
         Announcement(node, "NodeNotReady", said),
     )
+
+
+def _is_given_up(node: JsonObject) -> bool:
+    reason = text_at(find_condition(conditions_of(node), "Ready"), "reason")
+    return _ready_status(node) == UNKNOWN and reason == _SILENCE
+
+
+def _revived(node: JsonObject, now: datetime) -> Replace:
+    """A node whose lease is renewed again is as it was.
+
+    A kubelet compares what it says with what the API has; the sandbox's node says it only every
+    few minutes, and a machine that slept must not make everybody wait for that.
+    """
+    conditions = conditions_of(node)
+    for kind in _WATCHED:
+        old = find_condition(conditions, kind) or {}
+        is_ready_one = kind == "Ready"
+        condition: dict[str, Json] = {
+            **old,
+            "status": TRUE if is_ready_one else FALSE,
+            "reason": "KubeletReady" if is_ready_one else f"KubeletHasNo{kind}",
+            "message": "the node reports again",
+            "lastTransitionTime": stamp(now),
+        }
+        conditions = set_in_place(conditions, condition)
+    status = {**object_at(node, "status"), "conditions": conditions}
+    news = Announcement(node, "NodeReady", f"Node {name_of(node)} status is now: NodeReady")
+    return Replace(NODE.resource, with_status(node, status), "status", done=news)
+
+
+def _ready_pods(node: JsonObject, facts: Facts, now: datetime) -> list[Write]:
+    """The pods that were only unready because their node was silent."""
+    writes: list[Write] = []
+    for pod in pods_on(name_of(node), facts):
+        runs = is_true(pod, "ContainersReady") and not is_finished(pod) and not is_deleted(pod)
+        if not runs or is_ready(pod) or objects_at(pod, "spec", "readinessGates"):
+            continue
+        old = find_condition(conditions_of(pod), "Ready") or {"type": "Ready"}
+        condition = {**old, "status": TRUE, "lastTransitionTime": stamp(now)}
+        conditions = set_in_place(conditions_of(pod), condition)
+        status = {**object_at(pod, "status"), "conditions": conditions}
+        writes.append(Replace(POD.resource, with_status(pod, status), "status"))
+    return writes
 
 
 def _taints(node: JsonObject, now: datetime) -> list[JsonObject]:

@@ -163,7 +163,7 @@ class ControllerRunner:
                 plan = controller.reconcile(work.key, self._mirror, now, (refusal,))
                 again = self._carry_out(controller, plan)
                 plan = Plan(failed=plan.failed or again is not None, again=plan.again)
-        except (GitopsdError, LookupError, TypeError, ValueError):
+        except (GitopsdError, ArithmeticError, AttributeError, LookupError, TypeError, ValueError):
             # One object that a controller cannot read must not end the others' work.
             LOG.exception(
                 "a controller could not do its work",

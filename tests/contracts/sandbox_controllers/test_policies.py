@@ -286,6 +286,29 @@ def test_a_silent_node_is_marked_and_its_pods_are_given_up() -> None:
     assert world.all(CONFIG_MAP)
 
 
+def test_a_node_that_only_slept_is_ready_when_it_is_awake() -> None:
+    """Its lease is enough: what runs there serves again at once."""
+    world = deployed(1)
+    world.make(LEASE, "node-1", namespace="kube-node-lease", spec={"renewTime": _now(world)})
+    name = world.all(POD)[0]["metadata"]["name"]
+    running = {"type": "ContainersReady", "status": "True"}
+    world.change(POD, name, lambda pod: pod["spec"].update(tolerations=[{"operator": "Exists"}]))
+    world.change(POD, name, lambda pod: pod["status"]["conditions"].append(running))
+    world.advance(seconds=60)
+    assert conditions(world.get(POD, name))["Ready"][0] == "False"
+
+    renewed = {"renewTime": _now(world)}
+    world.change(
+        LEASE, "node-1", lambda lease: lease["spec"].update(renewed), namespace="kube-node-lease"
+    )
+    world.settle()
+
+    assert conditions(world.get(NODE, "node-1", namespace=""))["Ready"] == ("True", "KubeletReady")
+    assert conditions(world.get(POD, name))["Ready"][0] == "True"
+    assert world.get(DEPLOYMENT, "web")["status"]["availableReplicas"] == 1
+    assert "taints" not in world.get(NODE, "node-1", namespace="")["spec"]
+
+
 def _now(world: World) -> str:
     return world.clock.now().isoformat()
 
