@@ -40,6 +40,8 @@ class Worker:
     def __init__(self, services: Services) -> None:
         self._services = services
         self._tasks: dict[str, asyncio.Task[None]] = {}
+        # An item that became due anew can be claimed before the task that did it has ended.
+        self._next: dict[str, WorkItem] = {}
         self._runs: dict[str, str] = {}
         self._woken = asyncio.Event()
         self._stopping = False
@@ -53,7 +55,9 @@ class Worker:
                 self._woken.clear()
                 claimed = await self._claim()
                 for item in claimed:
-                    if item.key not in self._tasks:
+                    if item.key in self._tasks:
+                        self._next[item.key] = item
+                    else:
                         self._start(item)
                 if not claimed:
                     await self._rest()
@@ -112,6 +116,9 @@ class Worker:
         def ended(_: asyncio.Task[None]) -> None:
             self._tasks.pop(item.key, None)
             self._runs.pop(item.key, None)
+            following = self._next.pop(item.key, None)
+            if following is not None:
+                self._start(following)
             self._woken.set()
 
         task.add_done_callback(ended)
@@ -188,6 +195,9 @@ class Worker:
         await self._services.store.transact(lambda tx: tx.work.finish(item))
 
     async def _finish_tasks(self) -> None:
+        following, self._next = tuple(self._next.values()), {}
+        for item in following:
+            await self._give_back(item, timedelta(0))
         tasks = tuple(self._tasks.values())
         if not tasks:
             return

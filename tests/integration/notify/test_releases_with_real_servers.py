@@ -106,13 +106,19 @@ async def test_a_release_is_told_from_its_push_to_production(scene: Scene) -> No
     world, slack, github = scene.world, scene.slack, scene.github
     async with started(world):
         sha = await world.push("two kinds of tea", deployment(GOOD))
+        await world.until(
+            lambda: any("gitopsd approve" in one.text for one in slack.parents),
+            "the approval is asked for",
+            SOON,
+        )
         await world.approve()
         run = await world.until_run(PRODUCTION, RunKind.ROLLOUT, Phase.SUCCEEDED)
 
         def told() -> bool:
             release = [one for one in slack.parents if "*shop*" in one.text]
             approved = [one for one in slack.parents if "*Approved:" in one.text]
-            return bool(release and approved) and release[0].text.count("verified") == 2
+            both = bool(release and approved) and release[0].text.count("verified") == 2
+            return both and len(slack.below(release[0])) == 2
 
         await world.until(told, "Slack shows production", SOON)
         await world.until(
@@ -133,14 +139,11 @@ async def test_a_release_is_told_from_its_push_to_production(scene: Scene) -> No
             SOON,
         )
     assert len(slack.parents) == 2
-    assert [len(slack.below(one)) for one in slack.parents if "*shop*" in one.text] == [2]
     assert github.states("gitopsd/staging/shop")[-1] == "success"
     assert {one["environment"] for one in github.deployments} == {"staging", "production"}
     [last] = [one for of, one in github.statuses if one["context"].startswith("gitopsd/prod")][-1:]
     assert last["target_url"] == f"https://gitopsd.example/api/v1/runs/{run.id}"
     assert {of for of, _ in github.statuses} == {sha}
-    approval = next(one for one in slack.parents if "*Approved:" in one.text)
-    assert any("gitopsd approve" in text for text in approval.versions)
 
 
 async def test_channels_that_hang_for_the_whole_release_are_not_waited_for(scene: Scene) -> None:
