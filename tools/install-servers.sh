@@ -28,6 +28,7 @@ need() {
 
 PATH="$PATH:/usr/sbin:/sbin"
 need git git
+need curl curl
 need iproute2 ip
 need util-linux unshare
 need openssh-server /usr/sbin/sshd

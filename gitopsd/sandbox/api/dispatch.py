@@ -15,7 +15,7 @@ from gitopsd.sandbox.objects.status_errors import (
 )
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterator, Callable
+    from collections.abc import AsyncGenerator, Callable
 
     from gitopsd.domain.manifests import JsonObject
     from gitopsd.sandbox.api.calls import Call
@@ -29,7 +29,7 @@ if TYPE_CHECKING:
     from gitopsd.sandbox.api.writing import Writer
     from gitopsd.sandbox.objects.resources import Resource
 
-Events: TypeAlias = "AsyncIterator[JsonObject]"
+Events: TypeAlias = "AsyncGenerator[JsonObject, None]"
 # Parts of pods that need a terminal, a second connection, or a node that can change what runs.
 NEVER_DONE = frozenset(
     {

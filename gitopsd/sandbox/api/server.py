@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
+from contextlib import aclosing
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
@@ -182,9 +183,9 @@ class ApiServer:
         response = web.StreamResponse(headers={"Content-Type": JSON_TYPE})
         await response.prepare(exchange.request)
         self._note(exchange, response.status)
-        # Whoever watches must not wait for the first event to know that the watch stands.
-        async for event in events:
-            await response.write(orjson.dumps(event) + b"\n")
+        async with aclosing(events) as stream:
+            async for event in stream:
+                await response.write(orjson.dumps(event) + b"\n")
         await response.write_eof()
         return response
 

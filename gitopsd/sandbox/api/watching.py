@@ -18,7 +18,7 @@ from gitopsd.sandbox.fields import object_at, text_at
 from gitopsd.sandbox.objects.status_errors import Cause, expired
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterator, Iterator
+    from collections.abc import AsyncGenerator, AsyncIterator, Iterator
     from datetime import datetime
 
     from gitopsd.domain.manifests import JsonObject
@@ -64,7 +64,7 @@ class Watcher:
         self._served = served
         self._clock = clock
 
-    def open(self, call: Call) -> AsyncIterator[JsonObject]:
+    def open(self, call: Call) -> AsyncGenerator[JsonObject, None]:
         """A stream of events; it ends after the time that was asked for.
 
         Raises:
@@ -97,7 +97,7 @@ class Watcher:
             lasting=lasting,
         )
 
-    async def _events(self, call: Call, wanted: _Wanted) -> AsyncIterator[JsonObject]:
+    async def _events(self, call: Call, wanted: _Wanted) -> AsyncGenerator[JsonObject, None]:
         kind = kind_of(call.resource)
         try:
             with self._store.subscribe(kind, since=wanted.since or 0, limit=MOST_WAITING) as feed:
