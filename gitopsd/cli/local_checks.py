@@ -51,6 +51,7 @@ def _summarise(found: Configuration) -> str:
         (len(found.applications), "application", "applications"),
         (len(found.clusters), "cluster", "clusters"),
         (len(found.repositories), "repository", "repositories"),
+        (len(found.registries), "registry", "registries"),
         (len(found.receivers), "receiver", "receivers"),
         (len(found.channels), "channel", "channels"),
         (len(found.projects), "project", "projects"),
