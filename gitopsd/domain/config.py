@@ -8,7 +8,7 @@ from datetime import timedelta
 from enum import Enum
 from typing import TypeAlias
 
-from gitopsd.domain.images import ImageSource, PinImages
+from gitopsd.domain.images import ImageSource, PinImages, RegistrySpec
 from gitopsd.domain.people import People
 from gitopsd.domain.releases import ApplicationName, StageName
 from gitopsd.domain.sources import ReceiverName, RefName, RepoURL
@@ -274,29 +274,6 @@ class RepositorySpec:
     ssh_key_file: str = ""
     known_hosts_file: str = ""
     ca_file: str = ""
-
-
-@dataclass(frozen=True, slots=True)
-class RegistrySpec:
-    """How to reach a registry, and as whom.
-
-    Attributes:
-        name: What people call it.
-        host: Host as image names write it, with its port when it has one: ``ghcr.io``.
-        url: Address it is asked at; empty for ``https://HOST``.
-        credential_file: File with ``user:password``, or with a Docker ``config.json``; empty for
-            a registry that is asked without a credential.
-        ca_file: CA certificates for HTTPS; empty for the system's.
-        token_hosts: Further hosts that may be sent the credential when the registry names them as
-            where tokens are had.
-    """
-
-    name: str
-    host: str
-    url: str = ""
-    credential_file: str = ""
-    ca_file: str = ""
-    token_hosts: tuple[str, ...] = ()
 
 
 class ReceiverType(Enum):

@@ -1,4 +1,4 @@
-"""Images as sources of releases: what is followed, what was found, what was resolved."""
+"""Images as sources of releases: what is followed, where, what was found and resolved."""
 
 from __future__ import annotations
 
@@ -147,3 +147,26 @@ class ResolvedImage:
     reference: str
     digest: Digest
     at: datetime
+
+
+@dataclass(frozen=True, slots=True)
+class RegistrySpec:
+    """How to reach a registry, and as whom.
+
+    Attributes:
+        name: What people call it.
+        host: Host as image names write it, with its port when it has one: ``ghcr.io``.
+        url: Address it is asked at; empty for ``https://HOST``.
+        credential_file: File with ``user:password``, or with a Docker ``config.json``; empty for
+            a registry that is asked without a credential.
+        ca_file: CA certificates for HTTPS; empty for the system's.
+        token_hosts: Further hosts that may be sent the credential when the registry names them as
+            where tokens are had.
+    """
+
+    name: str
+    host: str
+    url: str = ""
+    credential_file: str = ""
+    ca_file: str = ""
+    token_hosts: tuple[str, ...] = ()

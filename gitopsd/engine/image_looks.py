@@ -33,7 +33,7 @@ from gitopsd.engine.transactions import retry_conflicts
 from gitopsd.errors import GitopsdError, PermanentError
 from gitopsd.kube.redaction import redact_text
 from gitopsd.pipeline.image_choice import KEPT, rank, select_tags
-from gitopsd.ports import ImageDetails
+from gitopsd.registry_ports import ImageDetails
 from gitopsd.store_ports import Transaction
 
 IN_FLIGHT = 8

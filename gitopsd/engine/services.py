@@ -15,12 +15,12 @@ from gitopsd.ports import (
     Clusters,
     Doorbell,
     Notifier,
-    Registry,
     Renderer,
     SourceRepository,
     Telemetry,
     Verifier,
 )
+from gitopsd.registry_ports import Registry
 from gitopsd.store_ports import Store
 
 

@@ -8,7 +8,8 @@ from datetime import datetime, timedelta
 from gitopsd.domain.manifests import Digest
 from gitopsd.errors import GitopsdError, TemporaryError
 from gitopsd.kube.images import parse_image
-from gitopsd.ports import Clock, ImageDetails
+from gitopsd.ports import Clock
+from gitopsd.registry_ports import ImageDetails
 
 
 class MemoryRegistry:

@@ -11,13 +11,14 @@ from datetime import timedelta
 
 import pytest
 
-from gitopsd.domain.config import ApplicationSpec, Configuration, RegistrySpec
+from gitopsd.domain.config import ApplicationSpec, Configuration
 from gitopsd.domain.images import (
     DigestPolicy,
     ImagePolicy,
     ImageSource,
     NewestPolicy,
     PinImages,
+    RegistrySpec,
     SemverPolicy,
 )
 from gitopsd.domain.runs import Phase, RunKind, Step

@@ -16,8 +16,7 @@ from pathlib import Path
 from typing import TypeVar
 
 from gitopsd.adapters.registry.client import HttpRegistry
-from gitopsd.domain.config import RegistrySpec
-from gitopsd.domain.images import ImageSource
+from gitopsd.domain.images import ImageSource, RegistrySpec
 from gitopsd.domain.runs import Phase, RunKind
 from gitopsd.domain.sources import Delivery
 from gitopsd.domain.work import Page

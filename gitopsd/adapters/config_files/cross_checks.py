@@ -13,11 +13,11 @@ from gitopsd.domain.config import (
     ClusterSpec,
     ProjectSpec,
     ReceiverSpec,
-    RegistrySpec,
     RepositorySpec,
     SoakGate,
     StageSpec,
 )
+from gitopsd.domain.images import RegistrySpec
 from gitopsd.domain.releases import StageName
 from gitopsd.errors import ConfigError, PermanentError
 

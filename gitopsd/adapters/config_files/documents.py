@@ -28,9 +28,9 @@ from gitopsd.domain.config import (
     ClusterSpec,
     ProjectSpec,
     ReceiverSpec,
-    RegistrySpec,
     RepositorySpec,
 )
+from gitopsd.domain.images import RegistrySpec
 from gitopsd.domain.people import People
 from gitopsd.errors import ConfigError
 

@@ -30,9 +30,9 @@ from gitopsd.domain.config import (
     Configuration,
     HeldRemoval,
     ReceiverSpec,
-    RegistrySpec,
     RepositorySpec,
 )
+from gitopsd.domain.images import RegistrySpec
 from gitopsd.errors import ConfigError
 from gitopsd.ports import Clock
 

@@ -8,7 +8,7 @@ from pydantic import AfterValidator, Field
 
 from gitopsd.adapters.config_files.application_model import MetadataSection
 from gitopsd.adapters.config_files.fields import FileName, HttpUrl, Section, refuse
-from gitopsd.domain.config import RegistrySpec
+from gitopsd.domain.images import RegistrySpec
 from gitopsd.errors import PermanentError
 from gitopsd.kube.images import parse_image
 

@@ -28,10 +28,11 @@ from gitopsd.adapters.registry.documents import (
 from gitopsd.adapters.registry.endpoints import Endpoint, find_endpoint, is_same_origin
 from gitopsd.adapters.registry.logins import Logins, describe_errors, refuse_login
 from gitopsd.adapters.registry.transfer import TIMEOUT, Answer, Transfer
-from gitopsd.domain.config import RegistrySpec
+from gitopsd.domain.images import RegistrySpec
 from gitopsd.domain.manifests import Digest, JsonObject
 from gitopsd.errors import PermanentError, TemporaryError
-from gitopsd.ports import Clock, ImageDetails
+from gitopsd.ports import Clock
+from gitopsd.registry_ports import ImageDetails
 
 LARGEST_DOCUMENT = 4 * 1024 * 1024
 """Of manifests and configurations; registries take no larger manifest."""

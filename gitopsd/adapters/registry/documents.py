@@ -10,7 +10,7 @@ from datetime import UTC, datetime
 import orjson
 
 from gitopsd.domain.manifests import Digest, Json, JsonObject
-from gitopsd.ports import ImageDetails
+from gitopsd.registry_ports import ImageDetails
 
 INDEX_TYPES = (
     "application/vnd.oci.image.index.v1+json",

@@ -6,7 +6,7 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 from urllib.parse import urlsplit
 
-from gitopsd.domain.config import RegistrySpec
+from gitopsd.domain.images import RegistrySpec
 from gitopsd.kube.images import DOCKER_HUB, parse_image
 
 _ASKED_ELSEWHERE = {DOCKER_HUB: "https://registry-1.docker.io"}

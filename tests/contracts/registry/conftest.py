@@ -12,9 +12,9 @@ from typing import Protocol
 import pytest
 
 from gitopsd.adapters.registry.client import HttpRegistry
-from gitopsd.domain.config import RegistrySpec
+from gitopsd.domain.images import RegistrySpec
 from gitopsd.domain.manifests import Digest
-from gitopsd.ports import Registry
+from gitopsd.registry_ports import Registry
 from gitopsd.testing.registry import MemoryRegistry
 from tests.support.host_processes import run_host_process
 from tests.support.images import REVISION_LABEL, build_image, build_index

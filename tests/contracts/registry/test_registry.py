@@ -8,7 +8,7 @@ import pytest
 
 from gitopsd.domain.manifests import Digest
 from gitopsd.errors import PermanentError, TemporaryError
-from gitopsd.ports import ImageDetails
+from gitopsd.registry_ports import ImageDetails
 from tests.contracts.registry.conftest import Shelf
 
 NOON = datetime(2026, 1, 5, 12, 0, tzinfo=UTC)

@@ -8,12 +8,13 @@ import pytest
 
 from gitopsd.adapters.config_files.documents import Parsed, parse_file
 from gitopsd.adapters.config_files.live import load_configuration
-from gitopsd.domain.config import ApplicationSpec, RegistrySpec
+from gitopsd.domain.config import ApplicationSpec
 from gitopsd.domain.images import (
     DigestPolicy,
     ImageSource,
     NewestPolicy,
     PinImages,
+    RegistrySpec,
     SemverPolicy,
 )
 from tests.support.configuration import APPLICATION, applications, write_files

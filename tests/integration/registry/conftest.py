@@ -8,7 +8,7 @@ from datetime import timedelta
 import pytest
 
 from gitopsd.adapters.registry.client import HttpRegistry
-from gitopsd.domain.config import RegistrySpec
+from gitopsd.domain.images import RegistrySpec
 from gitopsd.ports import Clock
 
 Connect = Callable[..., HttpRegistry]

@@ -14,10 +14,10 @@ import trustme
 from aiohttp import web
 
 from gitopsd.adapters.registry.client import HttpRegistry
-from gitopsd.domain.config import RegistrySpec
+from gitopsd.domain.images import RegistrySpec
 from gitopsd.domain.manifests import Digest
 from gitopsd.errors import PermanentError, TemporaryError
-from gitopsd.ports import ImageDetails
+from gitopsd.registry_ports import ImageDetails
 from tests.integration.registry.conftest import Connect
 from tests.support.odd_registry import MANIFEST, Asked, OddRegistry, run_odd_registry, say
 

@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from gitopsd.domain.config import RegistrySpec
+from gitopsd.domain.images import RegistrySpec
 from gitopsd.errors import PermanentError, TemporaryError
 from tests.integration.registry.conftest import Connect
 from tests.support.images import web_image

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from gitopsd.domain.config import RegistrySpec
+from gitopsd.domain.images import RegistrySpec
 from gitopsd.errors import TemporaryError
 from gitopsd.testing.clock import ManualClock
 from tests.integration.registry.conftest import Connect
