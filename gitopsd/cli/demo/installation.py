@@ -27,6 +27,7 @@ from gitopsd.cli.demo.preparation import find_valkey
 
 STAGES = ("staging", "production")
 PROBE_SCALE = "0.05"
+_PYTHON = ("PYTHONPATH", "PYTHONDONTWRITEBYTECODE")
 PEOPLE = ("deployer", "approver", "author")
 
 
@@ -95,6 +96,8 @@ def make_installation() -> Installation:
         "TMPDIR": str(directory),
         "LANG": "C.UTF-8",
     }
+    ours = os.environ  # noqa: TID251 - how Python finds its modules is handed on, nothing else
+    environment |= {name: ours[name] for name in _PYTHON if name in ours}
     secrets = Secrets(directory / "secrets")
     secrets.make()
     (directory / "logs").mkdir()

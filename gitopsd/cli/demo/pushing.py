@@ -7,6 +7,7 @@ import os
 import re
 import shutil
 import subprocess
+import sysconfig
 from collections.abc import Mapping
 from contextlib import closing
 from dataclasses import dataclass
@@ -76,16 +77,17 @@ class WorkTree:
 
 
 def find_manifests() -> Path:
-    """Find the folder ``ai-core``: beside this module in a package, in ``manifests/`` of a clone.
+    """Find the folder ``ai-core``: in ``manifests/`` of a clone, or where a package put it.
 
     Raises:
         PermanentError: It is in neither place.
     """
-    here = Path(__file__).resolve()
-    places = (here.parent / "ai-core", here.parents[3] / "manifests" / "ai-core")
+    clone = Path(__file__).resolve().parents[3]
+    installed = Path(sysconfig.get_path("data"))
+    places = (clone / "manifests" / "ai-core", installed / "share" / "gitopsd" / "ai-core")
     found = next((place for place in places if (place / "kustomization.yaml").exists()), None)
     if found is None:
-        raise PermanentError(f"the manifests of the demo are missing: {places[0]}. Install again")
+        raise PermanentError(f"the manifests of the demo are missing: {places[1]}. Install again")
     return found
 
 

@@ -143,11 +143,25 @@ def _play_all(play: Play, screen: Screen, account: Account) -> None:
         try:
             result = scenario.play(play)
         except GitopsdError as error:
-            account.problem = f"{scenario.name}: {error.message}"
+            account.problem = f"{scenario.name}: {error.message}{_tell_standing(play)}"
             screen.end(scenario.name, ok=False, outcome="not reached")
             raise
         account.results[scenario.name] = result
         screen.end(scenario.name, ok=True, outcome=_tell(result))
+
+
+def _tell_standing(play: Play) -> str:
+    """What gitopsd says of each stage, for the person who looks for the cause."""
+    told = ""
+    for stage in play.stages:
+        try:
+            newest = play.runs(stage)[:1]
+        except GitopsdError:
+            return told  # it does not answer, and the error says so
+        for run in newest:
+            why = run["message"] or run["waitingFor"] or "no trouble known"
+            told += f"\n  {stage}: {run['kind']} {run['phase']} in {run['step']}: {why}"
+    return told
 
 
 def _make_play(made: Installation, screen: Screen) -> Play:
