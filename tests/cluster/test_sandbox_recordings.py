@@ -26,9 +26,10 @@ def test_recorded_answers_are_still_given(quiet_cluster: QuietControlPlane, name
         for case in recorded_writes.load(name):
             for step in case["steps"]:
                 said = recorded_writes.play(step, talk.say, namespace)
-                if recorded_writes.compared(said, namespace, step) != recorded_writes.recorded(
-                    step
-                ):
+                if recorded_writes.is_clearing(step):
+                    continue
+                found = recorded_writes.compared(said, namespace, step)
+                if found != recorded_writes.recorded(step):
                     stale.append(f"{case['case']}: {step['ask']}")
 
     assert not stale, _AGAIN

@@ -132,3 +132,23 @@ def _owner(entry: dict[str, Any]) -> tuple[str, ...]:
 def _text(text: str, namespace: str) -> str:
     text = _ADDRESS.sub("<address>", _UUID.sub("<uid>", text))
     return text.replace(namespace, NAMESPACE)
+
+
+def differences(real: Any, ours: Any, path: str = "") -> list[str]:  # noqa: ANN401 - any JSON
+    """Where two answers differ, a line each."""
+    if isinstance(real, dict) and isinstance(ours, dict):
+        return [
+            line
+            for key in sorted({*real, *ours})
+            for line in differences(real.get(key, _NONE), ours.get(key, _NONE), f"{path}/{key}")
+        ]
+    if isinstance(real, list) and isinstance(ours, list) and len(real) == len(ours):
+        return [
+            line
+            for index, (one, other) in enumerate(zip(real, ours, strict=True))
+            for line in differences(one, other, f"{path}[{index}]")
+        ]
+    return [] if real == ours else [f"{path}: real {real!r}, sandbox {ours!r}"]
+
+
+_NONE = "<nothing>"

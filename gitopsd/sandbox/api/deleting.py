@@ -10,7 +10,7 @@ from gitopsd.sandbox.api.forms import list_meta, make_presenter
 from gitopsd.sandbox.api.keys import Kind, NotFound, VersionConflict
 from gitopsd.sandbox.api.reading import parse_selectors
 from gitopsd.sandbox.api.served import kind_of
-from gitopsd.sandbox.fields import text_at
+from gitopsd.sandbox.fields import object_at, text_at
 from gitopsd.sandbox.objects.status_errors import StatusError, forbidden, not_found, success
 
 if TYPE_CHECKING:
@@ -39,6 +39,8 @@ SHOWN = frozenset(
         Kind("storage.k8s.io", "storageclasses"),
     }
 )
+# Of these it shows the mark of the deletion even when they are gone at once.
+MARKED = frozenset({Kind("", "pods"), Kind("", "persistentvolumeclaims")})
 
 
 class Deleter:
@@ -63,6 +65,8 @@ class Deleter:
         self._reader.find(call)
         last = self._delete(call, name, call.key.namespace, options)
         held = is_held(kind, last)
+        if not held and kind in SHOWN and kind not in MARKED:
+            last = _unmarked(last)
         if held or kind in SHOWN:
             presenter = make_presenter(self._served, call.resource, call.form, call.query)
             waits = held and options.propagation == "Foreground"
@@ -101,3 +105,10 @@ class Deleter:
                 details["group"] = call.resource.group
             details["kind"] = call.resource.plural
             raise StatusError(CONFLICT, "Conflict", error.message, details) from error
+
+
+def _unmarked(obj: JsonObject) -> JsonObject:
+    """An object that is gone, as it was before it was marked deleted."""
+    marks = {"deletionTimestamp", "deletionGracePeriodSeconds"}
+    meta = {name: item for name, item in object_at(obj, "metadata").items() if name not in marks}
+    return {**obj, "metadata": meta}

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 
 from gitopsd.sandbox.api.bodies import read_object, read_patch
 from gitopsd.sandbox.api.calls import Answer, as_object
+from gitopsd.sandbox.api.deletion import is_deleted
 from gitopsd.sandbox.api.forms import make_presenter
 from gitopsd.sandbox.api.keys import AlreadyExists, Kind
 from gitopsd.sandbox.api.served import kind_of
@@ -178,7 +179,8 @@ class Writer:
         try:
             made = self._store.create(key, written.object, dry_run=call.dry_run)
         except AlreadyExists as error:
-            raise already_exists(call.resource, name) from error
+            deleted = is_deleted(self._store.get(key) or {})
+            raise already_exists(call.resource, name, deleted=deleted) from error
         return self._answer(call, CREATED, made, written.warnings)
 
     def _answer(
@@ -228,4 +230,4 @@ def _unconditional(call: Call) -> StatusError:
     said = "Invalid value: 0: must be specified for an update"
     cause = Cause("FieldValueInvalid", said, "metadata.resourceVersion")
     resource = call.resource
-    return invalid(resource.group, resource.kind, call.asked.name, [cause])
+    return invalid(resource.group, resource.plural, call.asked.name, [cause])

@@ -104,12 +104,13 @@ def path_not_found() -> StatusError:
     return StatusError(HTTPStatus.NOT_FOUND, "NotFound", message, {})
 
 
-def already_exists(resource: Resource, name: str) -> StatusError:
-    """An object of this name is there already."""
+def already_exists(resource: Resource, name: str, *, deleted: bool = False) -> StatusError:
+    """An object of this name is there already, or not gone yet though it is deleted."""
+    prefix = "object is being deleted: " if deleted else ""
     return StatusError(
         HTTPStatus.CONFLICT,
         "AlreadyExists",
-        f'{resource.qualified} "{name}" already exists',
+        f'{prefix}{resource.qualified} "{name}" already exists',
         _details(resource, name),
     )
 

@@ -69,7 +69,7 @@ def validate_update(
 ) -> list[Cause]:
     """What is wrong with an object that is there, or with what changes of it."""
     told = Complaints()
-    check_changed_metadata(obj, live, told)
+    check_changed_metadata(resource, obj, live, told)
     if not subresource:
         check_changes(resource, obj, live, told, after=False)
         if obj.get("spec") != live.get("spec") or resource.custom or "spec" not in live:

@@ -20,7 +20,7 @@ _ANNOTATION_BYTES = 256 * 1024
 _OPERATORS = ("In", "NotIn", "Exists", "DoesNotExist")
 _LABELS = frozenset({("", "namespaces"), ("", "services"), ("apps", "statefulsets")})
 _ROLES = frozenset({"clusterrolebindings", "clusterroles", "rolebindings", "roles"})
-_STANDARD_FINALIZERS = frozenset({"kubernetes", "orphan", "foregroundDeletion"})
+STANDARD_FINALIZERS = frozenset({"kubernetes", "orphan", "foregroundDeletion"})
 
 
 def _name_rule(resource: Resource) -> Callable[[str], tuple[str, ...]]:
@@ -45,10 +45,10 @@ def check_new_metadata(resource: Resource, obj: JsonObject, told: Complaints) ->
     else:
         for problem in rule(name):
             told.invalid("metadata.name", name, problem)
-    check_metadata(metadata, told)
+    check_metadata(metadata, told, custom=resource.custom)
 
 
-def check_metadata(metadata: JsonObject, told: Complaints) -> None:
+def check_metadata(metadata: JsonObject, told: Complaints, *, custom: bool) -> None:
     """Labels, annotations, owners and finalizers."""
     check_labels(metadata.get("labels"), "metadata.labels", told)
     _check_annotations(object_at(metadata, "annotations"), told)
@@ -61,7 +61,8 @@ def check_metadata(metadata: JsonObject, told: Complaints) -> None:
         problems = qualified_problems(finalizer)
         for problem in problems:
             told.invalid(path, finalizer, problem)
-        if not problems and "/" not in finalizer and finalizer not in _STANDARD_FINALIZERS:
+        standard = custom or finalizer in STANDARD_FINALIZERS
+        if not problems and "/" not in finalizer and not standard:
             told.invalid(
                 path,
                 finalizer,
@@ -69,7 +70,9 @@ def check_metadata(metadata: JsonObject, told: Complaints) -> None:
             )
 
 
-def check_changed_metadata(obj: JsonObject, live: JsonObject, told: Complaints) -> None:
+def check_changed_metadata(
+    resource: Resource, obj: JsonObject, live: JsonObject, told: Complaints
+) -> None:
     """Metadata of an object that is updated."""
     ours, theirs = object_at(live, "metadata"), object_at(obj, "metadata")
     if "deletionTimestamp" in ours:
@@ -82,7 +85,7 @@ def check_changed_metadata(obj: JsonObject, live: JsonObject, told: Complaints) 
                 f"finalizers []string{{{listed}}}",
             )
     told.immutable("metadata.uid", theirs.get("uid"), ours.get("uid"))
-    check_metadata(theirs, told)
+    check_metadata(theirs, told, custom=resource.custom)
 
 
 def _check_annotations(annotations: JsonObject, told: Complaints) -> None:
