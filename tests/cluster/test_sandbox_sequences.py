@@ -6,12 +6,13 @@ import itertools
 import json
 from collections.abc import Iterator
 from dataclasses import dataclass, field
+from http import HTTPStatus
 from typing import TYPE_CHECKING, Any
 
 import pytest
 from hypothesis import HealthCheck, given, settings
 
-from tests.support.api_talk import ApiTalk, Said
+from tests.support.api_talk import MERGE, ApiTalk, Said
 from tests.support.bare_sandbox import BareSandbox
 from tests.support.recorded_stage import prepare
 from tests.support.recorded_writes import differences, heard
@@ -48,7 +49,17 @@ class Side:
         moved = bool(version) and self.versions[-1:] != [version]
         if moved and "dryRun" not in ask.query:
             self.versions.append(version)
-        return {**_compared(said, self.name), "counted": moved}
+        found = _compared(said, self.name)
+        # Owners are listed by the second of their last change. Where the clock struck within a
+        # sequence, it decides whether an apply that changes nothing counts: not the same on both.
+        times = {entry.get("time") for entry in _owners(said.answer)}
+        return found if len(times) > 1 else {**found, "counted": moved}
+
+    def clear(self, kind: Kind) -> None:
+        """Take the object away, whatever holds it: addresses of Services are few."""
+        path = f"{kind.path.replace('NS', NAMESPACE)}/{self.name}"
+        self.talk.say("PATCH", path, {"metadata": {"finalizers": None}}, MERGE)
+        self.talk.say("DELETE", path)
 
     def _body(self, ask: Ask) -> Any:  # noqa: ANN401 - any JSON
         if ask.body is None:
@@ -58,6 +69,11 @@ class Side:
             place = -1 if ask.version == "current" else 0
             metadata["resourceVersion"] = self.versions[place]
         return {**ask.body, "metadata": metadata}
+
+
+def _owners(answer: dict[str, Any]) -> list[dict[str, Any]]:
+    found: list[dict[str, Any]] = answer.get("metadata", {}).get("managedFields", [])
+    return found
 
 
 def _compared(said: Said, name: str) -> dict[str, Any]:
@@ -72,6 +88,8 @@ def _compared(said: Said, name: str) -> dict[str, Any]:
         answer["details"]["causes"] = sorted({json.dumps(cause) for cause in causes})
         if answer["reason"] == "Invalid":
             answer["message"] = ""
+    if said.status >= HTTPStatus.BAD_REQUEST:
+        found.pop("warnings", None)  # a real server may have warned before it refused
     plain: dict[str, Any] = _renamed(found, name)
     return plain
 
@@ -111,5 +129,10 @@ def test_random_sequences_are_answered_alike(
     real, sandbox = (Side(talk, name) for talk in talks)
     for ask in asks:
         expected, answered = real.ask(kind, ask), sandbox.ask(kind, ask)
+        if "counted" not in expected or "counted" not in answered:
+            expected.pop("counted", None)
+            answered.pop("counted", None)
         found = differences(expected, answered)
         assert not found, f"{ask.method} {ask.type} {ask.query}: {ask.body}"
+    real.clear(kind)
+    sandbox.clear(kind)

@@ -13,13 +13,12 @@ from gitopsd.sandbox.api.forms import make_presenter
 from gitopsd.sandbox.api.keys import AlreadyExists, Kind
 from gitopsd.sandbox.api.served import kind_of
 from gitopsd.sandbox.api.storage import generate_name
-from gitopsd.sandbox.fields import text_at
+from gitopsd.sandbox.fields import object_at, text_at
 from gitopsd.sandbox.objects.patches import APPLY
 from gitopsd.sandbox.objects.status_errors import (
     Cause,
     StatusError,
     already_exists,
-    bad_request,
     invalid,
     not_found,
 )
@@ -106,7 +105,7 @@ class Writer:
         kind = kind_of(call.resource)
         if live is None:
             if kind in CREATED_BY_PUT and not call.asked.subresource:
-                return self._create(call, body)
+                return self._create(call, _without_version(body))
             raise not_found(call.resource, call.asked.name)
         conditional = call.resource.custom or kind in CONDITIONAL
         if conditional and not text_at(body, "metadata", "resourceVersion"):
@@ -141,11 +140,15 @@ class Writer:
 
     def store(self, call: Call, written: Written) -> Answer:
         """Store what an update comes to, and answer with it."""
-        return self._answer(call, OK, self.save(call, written), written.warnings)
+        before = self._store.get(call.key)
+        done = self.save(call, written)
+        if before is not None and self._store.get(call.key) is None:
+            # The update let go of a deleted object: there is no newer version of it.
+            last = object_at(before, "metadata").get("resourceVersion")
+            done = {**done, "metadata": {**object_at(done, "metadata"), "resourceVersion": last}}
+        return self._answer(call, OK, done, written.warnings)
 
     def _create(self, call: Call, body: JsonObject) -> Answer:
-        if text_at(body, "metadata", "resourceVersion") not in {"", "0"}:
-            raise bad_request("resourceVersion should not be set on objects to be created")
         name = call.asked.name or text_at(body, "metadata", "name")
         base = text_at(body, "metadata", "generateName")
         if not name and base:
@@ -224,6 +227,13 @@ def _check_options(call: Call, options: str) -> None:
         causes.append(Cause("FieldValueNotSupported", said, "fieldValidation"))
     if causes:
         raise invalid("meta.k8s.io", options, "", causes)
+
+
+def _without_version(body: JsonObject) -> JsonObject:
+    """An object that a PUT makes: which version it was meant to replace is no matter."""
+    meta = {**object_at(body, "metadata")}
+    meta.pop("resourceVersion", None)
+    return {**body, "metadata": meta}
 
 
 def _unconditional(call: Call) -> StatusError:

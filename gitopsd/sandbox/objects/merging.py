@@ -185,7 +185,8 @@ def _apply(
     entry = manager.entry("Apply", fields)
     last = managed.get(entry.identity)
     after = {**managed, entry.identity: replace(entry, time=last.time if last else "")}
-    if last is not None and last.fields:
+    # Whatever was applied last time and is again stays: only what is missing asks for pruning.
+    if last is not None and difference(last.fields, fields):
         merged = _prune(merged, last.fields, after, schema)
     new = merged if isinstance(merged, Mapping) else {}
     difference_ = compare(live, new, schema)
