@@ -149,6 +149,10 @@ class SandboxServer(ClusterAccess):
         """Let every watch that comes back hear that it must list again."""
         self._control("POST", "/compact")
 
+    def disconnect(self) -> None:
+        """Cut every connection of the API."""
+        self._control("POST", "/disconnect")
+
     def close(self) -> None:
         """End it, as people do, and see that it leaves nothing. Safe to repeat."""
         self.process.stop()

@@ -168,6 +168,7 @@ class SandboxApi:
             clock=self._clock,
         )
         self._stack.push_async_callback(server.stop)
+        control.disconnect = server.disconnect
         port = await server.start(host, self._listen.port, self._authority.context)
         self.url = f"https://{host}:{port}"
         keeper = DefinitionKeeper(self.store, self._served, self._clock)

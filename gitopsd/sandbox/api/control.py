@@ -14,6 +14,7 @@ from aiohttp import web
 from gitopsd.sandbox.api.faults import FaultError
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
     from types import TracebackType
 
     from gitopsd.domain.manifests import Json
@@ -29,6 +30,7 @@ class ControlServer:
 
     Attributes:
         url: Where, once it is entered.
+        disconnect: Cuts the API's connections; returns how many there were.
     """
 
     def __init__(self, host: str, *, faults: Faults, log: RequestLog, store: ObjectStore) -> None:
@@ -37,6 +39,7 @@ class ControlServer:
         self._faults = faults
         self._log = log
         self._store = store
+        self.disconnect: Callable[[], int] = int
         self._runner: web.AppRunner | None = None
 
     async def __aenter__(self) -> Self:
@@ -48,6 +51,7 @@ class ControlServer:
         application.router.add_delete("/faults", self._clear)
         application.router.add_delete("/faults/{number:[0-9]+}", self._clear)
         application.router.add_post("/compact", self._compact)
+        application.router.add_post("/disconnect", self._disconnect)
         runner = web.AppRunner(application, access_log=None, shutdown_timeout=SHUTDOWN_SECONDS)
         await runner.setup()
         await web.TCPSite(runner, self._host, 0).start()
@@ -92,6 +96,10 @@ class ControlServer:
         """Forget all history: every watch that comes back is told to list again."""
         self._store.history.compact(self._store.version)
         return _answer({"oldest": self._store.history.oldest})
+
+    async def _disconnect(self, _: web.Request) -> web.Response:
+        """Cut every connection of the API, as when a load balancer is replaced."""
+        return _answer({"disconnected": self.disconnect()})
 
 
 def _answer(document: Json, status: int = HTTPStatus.OK) -> web.Response:

@@ -97,6 +97,14 @@ class ApiServer:
         self._listener = await loop.create_server(self._server, host, port, ssl=tls)
         return int(self._listener.sockets[0].getsockname()[1])
 
+    def disconnect(self) -> int:
+        """Cut every connection, streams included; returns how many there were."""
+        connections = self._server.connections if self._server is not None else []
+        for connection in connections:
+            if connection.transport is not None:
+                connection.transport.abort()
+        return len(connections)
+
     async def stop(self) -> None:
         """Take no more requests and end those under way. Safe to repeat."""
         if self._listener is not None:

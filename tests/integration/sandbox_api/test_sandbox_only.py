@@ -5,6 +5,7 @@ from __future__ import annotations
 import http.client
 import json
 import time
+from contextlib import suppress
 from typing import TYPE_CHECKING, Any
 from urllib.parse import urlsplit
 
@@ -147,6 +148,19 @@ def test_forgotten_history_ends_a_watch_with_410(sandbox_server: SandboxServer, 
     assert (event["object"]["code"], event["object"]["reason"]) == (410, "Expired")
     assert "too old resource version" in event["object"]["message"]
     assert (listed.status, listed.body["reason"]) == (410, "Expired")
+
+
+def test_connections_can_be_cut(sandbox_server: SandboxServer, maps: str) -> None:
+    """A stream breaks off; a new request is answered."""
+    client = sandbox_server.client
+    begun = time.monotonic()
+    with watch(client, f"{maps}?watch=1&timeoutSeconds=15") as events:
+        sandbox_server.disconnect()
+        with suppress(http.client.HTTPException, OSError):
+            list(events)
+
+    assert time.monotonic() - begun < 10
+    assert send(client, "GET", maps).status == 200
 
 
 def test_what_it_never_does_answers_501(sandbox_server: SandboxServer, maps: str) -> None:
