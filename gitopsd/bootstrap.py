@@ -183,7 +183,11 @@ def _services(
         configuration=configuration,
         read_secret=load_secret,
         replica=f"{socket.gethostname()}-{os.getpid()}-{secrets.token_hex(3)}",
-        pace=Pace(poll=settings.poll_interval, sweep=settings.sweep_interval),
+        pace=Pace(
+            poll=settings.poll_interval,
+            sweep=settings.sweep_interval,
+            retention=settings.retention,
+        ),
         public_url=settings.public_url,
     )
 

@@ -69,6 +69,12 @@ class Deliveries(Protocol):
     def page(self, page: Page, *, state: DeliveryState | None = None) -> Sequence[Delivery]:
         """List, newest first."""
 
+    def drop(self, before: datetime, limit: int) -> int:
+        """Delete deliveries received before, oldest first, that wait for nothing any more.
+
+        Returns how many; 0 when none of the oldest is that old.
+        """
+
     def page_without_bodies(
         self, page: Page, *, state: DeliveryState | None = None
     ) -> Sequence[tuple[Delivery, int]]:
@@ -191,6 +197,9 @@ class RenderedSets(Protocol):
             LostError: The key that sealed its Secrets is not among those configured.
         """
 
+    def drop(self, digests: Collection[Digest]) -> None:
+        """Delete sets, and the objects that no other set has. Safe to repeat."""
+
 
 class Specs(Protocol):
     """Revisions of application files."""
@@ -222,6 +231,9 @@ class Votes(Protocol):
 
     def of_run(self, run: RunId) -> Sequence[Vote]:
         """Read a run's votes, void ones too, oldest first."""
+
+    def drop(self, runs: Collection[RunId]) -> None:
+        """Delete every vote for some runs. Safe to repeat."""
 
     def void(self, run: RunId, *, keep_plan: Digest | None, at: datetime) -> int:
         """Void a run's votes but those for ``keep_plan``; returns how many."""
@@ -319,6 +331,13 @@ class Records(Protocol):
 
     def last_notification(self) -> int:
         """Read the row number of the newest notification; 0 when there is none."""
+
+    def drop(self, before: datetime, limit: int) -> int:
+        """Delete audit entries, notifications and answers of before, oldest first.
+
+        The newest notification stays: the event stream goes on from its number. Returns how many
+        went, at most ``limit`` of each; 0 when none of the oldest is that old.
+        """
 
     def heartbeat(self, replica: Replica) -> None:
         """Insert or renew a replica's heartbeat."""

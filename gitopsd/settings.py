@@ -32,6 +32,7 @@ from gitopsd.errors import PermanentError
 
 _UNITS = {"ms": 0.001, "s": 1.0, "m": 60.0, "h": 3600.0, "d": 86400.0}
 PREFIX = "GITOPSD_"
+_SHORTEST_RETENTION = timedelta(days=7)
 
 
 def _parse_duration(value: object) -> object:
@@ -70,6 +71,17 @@ def _check_url(value: str) -> str:
     if parts.username is not None or parts.password is not None or parts.query or parts.fragment:
         raise ValueError("write the address alone, without a user, password, ? or #")
     return value.rstrip("/")
+
+
+def _check_retention(value: timedelta) -> timedelta:
+    """Take a span that is longer than anything that waits.
+
+    Raises:
+        ValueError: It is shorter than a week.
+    """
+    if value < _SHORTEST_RETENTION:
+        raise ValueError("keep at least 7d: gates, approvals and retries look back as far")
+    return value
 
 
 Duration = Annotated[timedelta, BeforeValidator(_parse_duration)]
@@ -152,6 +164,9 @@ class Settings(BaseSettings):
 
     sweep_interval: Duration = timedelta(seconds=1)
     """How often due work is looked for without any ring."""
+
+    retention: Annotated[Duration, AfterValidator(_check_retention)] = timedelta(days=90)
+    """How long deliveries, ended runs, audit and messages are kept that nothing needs."""
 
     encryption_key_file: Path | None = None
     """File with one or two keys for rendered Secrets; without it they are refused."""

@@ -7,7 +7,7 @@ database's clock. Every save is conditional on the version that was read.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from datetime import datetime, timedelta
 from typing import Protocol, TypeVar
 
@@ -113,6 +113,9 @@ class Runs(Protocol):
         Raises:
             ConflictError: It is not.
         """
+
+    def drop(self, runs: Collection[RunId]) -> None:
+        """Delete runs with their events, evidence and hooks. Safe to repeat."""
 
     def live(self) -> Sequence[Run]:
         """Read all runs that are Pending or Running."""

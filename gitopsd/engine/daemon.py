@@ -15,6 +15,7 @@ from gitopsd.engine.applications import take_over
 from gitopsd.engine.execution import expire_deadlines
 from gitopsd.engine.fence_check import check_fences
 from gitopsd.engine.replicas import BEAT, beat
+from gitopsd.engine.retention import run_retention
 from gitopsd.engine.services import Services
 from gitopsd.engine.worker import Worker
 from gitopsd.errors import GitopsdError
@@ -91,6 +92,7 @@ class Daemon:
                 await self._begin(group)
                 group.create_task(self.worker.run(), name="worker")
                 group.create_task(self._sweep(), name="sweep")
+                group.create_task(self._tidy(), name="retention")
             self.ready.set()
 
     async def _begin(self, group: asyncio.TaskGroup) -> None:
@@ -145,6 +147,17 @@ class Daemon:
                 self._services.telemetry.count("gitopsd_sweeps_failed")
             except Exception as error:  # noqa: BLE001 - a bug must not end the sweep
                 self._services.telemetry.report(error, part="sweep")
+
+    async def _tidy(self) -> None:
+        """Delete what is old and nothing needs, each hour."""
+        while True:
+            await self._services.clock.sleep(self._services.pace.tidy)
+            try:
+                await run_retention(self._services)
+            except GitopsdError:
+                self._services.telemetry.count("gitopsd_sweeps_failed")
+            except Exception as error:  # noqa: BLE001 - a bug must not end the process
+                self._services.telemetry.report(error, part="retention")
 
     async def _beat(self) -> None:
         while True:

@@ -41,6 +41,8 @@ class Pace:
         watch: Time between two looks in the watch window.
         concurrency: Work items done at once.
         request: Bound of one request to a cluster.
+        retention: How long what ended is kept that nothing needs.
+        tidy: How often it is looked for.
     """
 
     poll: timedelta = timedelta(seconds=60)
@@ -55,6 +57,8 @@ class Pace:
     watch: timedelta = timedelta(seconds=15)
     concurrency: int = 48
     request: timedelta = timedelta(seconds=10)
+    retention: timedelta = timedelta(days=90)
+    tidy: timedelta = timedelta(hours=1)
 
 
 @dataclass(frozen=True, slots=True)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from datetime import datetime
 
 import sqlalchemy as sa
 
@@ -24,6 +25,20 @@ _WITHOUT_BODY = (
     *(column for column in table.c if column.name != "body"),
     sa.literal(b"").label("body"),
     sa.func.length(table.c.body).label("body_bytes"),
+)
+_OLDEST = (
+    sa.select(table.c.seq, table.c.received_at)
+    .where(table.c.state != DeliveryState.STORED.value)
+    .order_by(table.c.seq)
+    .limit(sa.bindparam("at_most"))
+    .subquery()
+)
+_DROP = sa.delete(table).where(
+    table.c.seq.in_(
+        sa.select(_OLDEST.c.seq).where(
+            _OLDEST.c.received_at < sa.bindparam("before", type_=table.c.received_at.type)
+        )
+    )
 )
 _SAVE = sa.update(table).where(table.c.id == sa.bindparam("of"))
 _COUNT = per_dialect(
@@ -93,6 +108,10 @@ class SqlDeliveries:
         if state is not None:
             listed = listed.where(table.c.state == state.value)
         return [_delivery(row) for row in self._session.rows(page_after(listed, table, page))]
+
+    def drop(self, before: datetime, limit: int) -> int:
+        """Delete finished deliveries received before, oldest first; returns how many."""
+        return self._session.run(_DROP, before=before, at_most=limit)
 
     def page_without_bodies(
         self, page: Page, *, state: DeliveryState | None = None

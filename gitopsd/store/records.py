@@ -42,6 +42,31 @@ _NOTIFICATIONS = (
     .limit(sa.bindparam("at_most"))
 )
 _LAST_NOTIFICATION = sa.select(sa.func.max(notifications.c.number).label("last"))
+_NEWEST = sa.select(sa.func.max(notifications.c.number)).scalar_subquery()
+_OLDEST_NOTIFICATIONS = (
+    sa.select(notifications)
+    .where(notifications.c.number < _NEWEST)
+    .order_by(notifications.c.number)
+    .limit(sa.bindparam("at_most"))
+)
+_DROP_NOTIFICATIONS = sa.delete(notifications).where(
+    notifications.c.number.in_(sa.bindparam("these", expanding=True))
+)
+_OLDEST_AUDIT = (
+    sa.select(audit.c.sequence, audit.c.at)
+    .order_by(audit.c.sequence)
+    .limit(sa.bindparam("at_most"))
+    .subquery()
+)
+_BEFORE = sa.bindparam("before", type_=audit.c.at.type)
+_DROP_AUDIT = sa.delete(audit).where(
+    audit.c.sequence.in_(sa.select(_OLDEST_AUDIT.c.sequence).where(_OLDEST_AUDIT.c.at < _BEFORE))
+)
+_DROP_ANSWERS = sa.delete(answers).where(
+    answers.c.key.in_(
+        sa.select(answers.c.key).where(answers.c.at < _BEFORE).limit(sa.bindparam("at_most"))
+    )
+)
 _HEARTBEAT = upsert(replicas, "id")
 _FORGET_REPLICA = sa.delete(replicas).where(replicas.c.id == sa.bindparam("of"))
 _REPLICAS = sa.select(replicas).order_by(replicas.c.id)
@@ -175,6 +200,16 @@ class SqlRecords:
         """Read the row number of the newest notification; 0 when there is none."""
         row = self._session.first(_LAST_NOTIFICATION)
         return int(row.last or 0) if row is not None else 0
+
+    def drop(self, before: datetime, limit: int) -> int:
+        """Delete audit entries, notifications and answers of before, oldest first."""
+        rows = self._session.rows(_OLDEST_NOTIFICATIONS, at_most=limit)
+        old = [row.number for row in rows if _NOTIFICATION.decode(row.doc).at < before]
+        if old:
+            self._session.run(_DROP_NOTIFICATIONS, these=old)
+        gone = self._session.run(_DROP_AUDIT, before=before, at_most=limit)
+        gone += self._session.run(_DROP_ANSWERS, before=before, at_most=limit)
+        return gone + len(old)
 
     def heartbeat(self, replica: Replica) -> None:
         """Insert or renew a replica's heartbeat."""

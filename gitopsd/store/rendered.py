@@ -10,6 +10,7 @@ from __future__ import annotations
 import hashlib
 import json
 import zlib
+from collections.abc import Collection
 from typing import cast
 
 import sqlalchemy as sa
@@ -36,6 +37,16 @@ _GET_OBJECTS = (
     .where(members.c.digest == sa.bindparam("of"))
     .order_by(members.c.position)
 )
+_MANY: sa.BindParameter[str] = sa.bindparam("these", expanding=True)
+_THEIR_ADDRESSES = sa.select(members.c.address).where(members.c.digest.in_(_MANY)).distinct()
+_DROP_THEIR_MEMBERS = sa.delete(members).where(members.c.digest.in_(_MANY))
+_DROP_SETS = sa.delete(sets).where(sets.c.digest.in_(_MANY))
+_DROP_ORPHANS = sa.delete(objects).where(
+    objects.c.address.in_(_MANY),
+    ~sa.exists().where(members.c.address == objects.c.address),
+)
+_AT_ONCE = 500
+"""Values of one statement: SQLite bounds them."""
 
 
 class SqlRenderedSets:
@@ -98,6 +109,17 @@ class SqlRenderedSets:
             renderer=row.renderer,
             notes=tuple(row.notes),
         )
+
+    def drop(self, digests: Collection[Digest]) -> None:
+        """Delete sets, and the objects that no other set has. Safe to repeat."""
+        if not digests:
+            return
+        these = list(digests)
+        addresses = sorted(row.address for row in self._session.rows(_THEIR_ADDRESSES, these=these))
+        self._session.run(_DROP_THEIR_MEMBERS, these=these)
+        self._session.run(_DROP_SETS, these=these)
+        for start in range(0, len(addresses), _AT_ONCE):
+            self._session.run(_DROP_ORPHANS, these=addresses[start : start + _AT_ONCE])
 
     def _is_sealed_otherwise(self, digest: Digest, rows: list[dict[str, object]]) -> bool:
         """Let go of a stored set's objects if another key than the first of ours addressed them.

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from dataclasses import replace
 
 import sqlalchemy as sa
@@ -41,6 +41,8 @@ _EVIDENCE = (
     .where(evidences.c.run == sa.bindparam("of"))
     .order_by(evidences.c.at, evidences.c.seq)
 )
+_THESE: sa.BindParameter[str] = sa.bindparam("these", expanding=True)
+_DROP = tuple(sa.delete(one).where(one.c.run.in_(_THESE)) for one in (events, evidences, hooks))
 _SAVE_HOOK = upsert(hooks, "run", "name")
 _HOOK = sa.select(hooks).where(
     hooks.c.run == sa.bindparam("of"), hooks.c.name == sa.bindparam("of_name")
@@ -70,6 +72,11 @@ class SqlRunLog:
             new_details=event.details,
         )
         return replace(event, sequence=rows[0].sequence)
+
+    def drop(self, runs: Collection[RunId]) -> None:
+        """Delete what is kept with some runs. Safe to repeat."""
+        for statement in _DROP:
+            self._session.run(statement, these=list(runs))
 
     def events(self, run: RunId) -> Sequence[RunEvent]:
         """Read a run's log, oldest first."""

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import replace
 from datetime import datetime
 
@@ -27,6 +27,7 @@ _GET = sa.select(table.c.doc).where(table.c.id == sa.bindparam("of"))
 _SAVE = sa.update(table).where(
     table.c.id == sa.bindparam("of"), table.c.version == sa.bindparam("read_version")
 )
+_DROP = sa.delete(table).where(table.c.id.in_(sa.bindparam("these", expanding=True)))
 _LIVE = sa.select(table.c.doc).where(table.c.live.is_(True)).order_by(table.c.seq)
 _OF_STAGE = (
     table.c.application == sa.bindparam("of_application"),
@@ -97,6 +98,12 @@ class SqlRuns:
             raise ConflictError(
                 f"Run {run.id} is no longer at version {expected_version}; read it again."
             )
+
+    def drop(self, runs: Collection[RunId]) -> None:
+        """Delete runs with their events, evidence and hooks. Safe to repeat."""
+        if runs:
+            self._log.drop(runs)
+            self._session.run(_DROP, these=list(runs))
 
     def live(self) -> Sequence[Run]:
         """Read all runs that are Pending or Running, oldest first."""

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from datetime import datetime
 
 import sqlalchemy as sa
@@ -25,6 +25,7 @@ _ADD = insert_once(table)
 _OF_RUN = sa.select(table).where(table.c.run == sa.bindparam("of")).order_by(table.c.seq)
 _VOID_ALL = sa.update(table).where(table.c.run == sa.bindparam("of"), table.c.void_at.is_(None))
 _VOID = _VOID_ALL.where(table.c.plan != sa.bindparam("kept"))
+_DROP = sa.delete(table).where(table.c.run.in_(sa.bindparam("these", expanding=True)))
 
 
 class SqlVotes:
@@ -54,6 +55,11 @@ class SqlVotes:
         )
         if not added:
             raise ConflictError(f"A vote {vote.id} is there already; make another id.")
+
+    def drop(self, runs: Collection[RunId]) -> None:
+        """Delete every vote for some runs. Safe to repeat."""
+        if runs:
+            self._session.run(_DROP, these=list(runs))
 
     def of_run(self, run: RunId) -> Sequence[Vote]:
         """Read a run's votes, void ones too, oldest first."""

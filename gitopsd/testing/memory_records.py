@@ -29,7 +29,7 @@ class MemoryRecords:
         self._notifications: Table[str, tuple[int, Notification]] = Table(journal)
         self._notification_number = Counter(journal)
         self._replicas: Table[str, Replica] = Table(journal)
-        self._answers: Table[str, JsonObject] = Table(journal)
+        self._answers: Table[str, tuple[JsonObject, datetime]] = Table(journal)
         self._now = now
 
     def add_token(self, token: Token) -> None:
@@ -109,6 +109,19 @@ class MemoryRecords:
         """Read the row number of the newest notification; 0 when there is none."""
         return max((row[0] for row in self._notifications), default=0)
 
+    def drop(self, before: datetime, limit: int) -> int:
+        """Delete audit entries, notifications and answers of before, oldest first."""
+        entries = [one.sequence for one in list(self._audit)[:limit] if one.at < before]
+        for sequence in entries:
+            self._audit.remove(sequence)
+        told = [one.id for _, one in list(self._notifications)[:-1][:limit] if one.at < before]
+        for name in told:
+            self._notifications.remove(name)
+        answered = [key for key, (_, at) in self._answers.items() if at < before][:limit]
+        for key in answered:
+            self._answers.remove(key)
+        return len(entries) + len(told) + len(answered)
+
     def heartbeat(self, replica: Replica) -> None:
         """Insert or renew a replica's heartbeat."""
         self._replicas.put(replica.id, replica)
@@ -123,11 +136,12 @@ class MemoryRecords:
 
     def answer_of(self, key: str) -> JsonObject | None:
         """Read the answer stored for an idempotency key."""
-        return self._answers.get(key)
+        row = self._answers.get(key)
+        return None if row is None else row[0]
 
-    def put_answer(self, key: str, answer: JsonObject, at: datetime) -> bool:  # noqa: ARG002 - the fake keeps no times
+    def put_answer(self, key: str, answer: JsonObject, at: datetime) -> bool:
         """Store the answer for an idempotency key; False when one is there already."""
         if key in self._answers:
             return False
-        self._answers.insert(key, answer)
+        self._answers.insert(key, (answer, at))
         return True

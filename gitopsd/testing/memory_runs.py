@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter as Tally
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import replace
 from datetime import datetime, timedelta
 
@@ -58,6 +58,19 @@ class MemoryRuns:
             )
         self._rows.put(run.id, run)
         self._mark(run)
+
+    def drop(self, runs: Collection[RunId]) -> None:
+        """Delete runs with their events, evidence and hooks."""
+        for run in runs:
+            self._rows.remove(run)
+            self._live.remove(run)
+            self._events.remove(run)
+        for key, evidence in self._evidence.items():
+            if evidence.run in runs:
+                self._evidence.remove(key)
+        for name, hook in self._hooks.items():
+            if hook.run in runs:
+                self._hooks.remove(name)
 
     def live(self) -> Sequence[Run]:
         """Read all runs that are Pending or Running, oldest first."""

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from datetime import datetime
 
@@ -65,6 +65,14 @@ class MemoryDeliveries:
                 row, state=delivery.state, attempts=delivery.attempts, reason=delivery.reason
             )
             self._rows.put(delivery.id, new)
+
+    def drop(self, before: datetime, limit: int) -> int:
+        """Delete finished deliveries received before, oldest first; returns how many."""
+        finished = [row for row in self._rows if row.state is not DeliveryState.STORED]
+        old = [row.id for row in finished[:limit] if row.received_at < before]
+        for name in old:
+            self._rows.remove(name)
+        return len(old)
 
     def count_refused(self, receiver: str) -> None:
         """Count one refused request."""
@@ -251,6 +259,11 @@ class MemoryRenderedSets:
                 reason="UnknownEncryptionKey",
             )
         return self._rows.get(digest) if digest not in self.gone else None
+
+    def drop(self, digests: Collection[Digest]) -> None:
+        """Delete sets."""
+        for digest in digests:
+            self._rows.remove(digest)
 
 
 @dataclass(frozen=True, slots=True)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Collection, Sequence
 from dataclasses import replace
 from datetime import datetime, timedelta
 
@@ -145,6 +145,12 @@ class MemoryVotes:
             if (row.subject, row.run, row.plan) == voter:
                 self._rows.remove(row.id)
         self._rows.insert(vote.id, vote)
+
+    def drop(self, runs: Collection[RunId]) -> None:
+        """Delete every vote for some runs."""
+        for row in self._rows:
+            if row.run in runs:
+                self._rows.remove(row.id)
 
     def of_run(self, run: RunId) -> Sequence[Vote]:
         """Read a run's votes, void ones too, oldest first."""

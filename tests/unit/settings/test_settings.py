@@ -30,6 +30,7 @@ def test_what_is_given_is_read() -> None:
             "gitopsd_listen": "0.0.0.0:80",
             "GITOPSD_GIT__ALLOW_LOCAL": "true",
             "GITOPSD_GIT__DEADLINE": "1.5m",
+            "GITOPSD_RETENTION": "30d",
             "GITOPSD_GITHUB__BASE_URL": "https://github.example/api/v3",
             "GITOPSD_DATABASE_URL": SECRET,
         }
@@ -39,6 +40,7 @@ def test_what_is_given_is_read() -> None:
     assert settings.listen == "0.0.0.0:80"
     assert settings.git.allow_local
     assert settings.git.deadline == timedelta(seconds=90)
+    assert settings.retention == timedelta(days=30)
     assert settings.github.base_url == "https://github.example/api/v3"
     assert settings.database_url.get_secret_value() == SECRET
 
@@ -80,6 +82,13 @@ def test_spans_of_time(text: str, seconds: float) -> None:
         (
             {"GITOPSD_GIT__DEADLINE": "0s"},
             "setting GITOPSD_GIT__DEADLINE: it must be longer than nothing. See docs/settings.md",
+        ),
+        (
+            {"GITOPSD_RETENTION": "1d"},
+            (
+                "setting GITOPSD_RETENTION: keep at least 7d: gates, approvals and retries look "
+                "back as far. See docs/settings.md"
+            ),
         ),
         (
             {"GITOPSD_LOG_FORMAT": "xml"},
