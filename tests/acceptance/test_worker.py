@@ -46,7 +46,9 @@ class SlowToAnswer:
     async def transact(self, work: Callable[[Transaction], T]) -> T:
         """Run a transaction."""
         result = await self._inner.transact(work)
-        claimed = isinstance(result, list | tuple) and any(isinstance(one, WorkItem) for one in result)
+        claimed = isinstance(result, list | tuple) and any(
+            isinstance(one, WorkItem) for one in result
+        )
         if claimed:
             self.again += self._waiting > 0
             self._claimed.set()

@@ -67,6 +67,10 @@ SHAPES: Mapping[str, _Shape] = {
     "gitopsd_queue_wait_seconds": _Shape("How long due work waited", (), _SHORT),
     "gitopsd_git_request_duration_seconds": _Shape("Duration of a Git fetch", (), _SHORT),
     "gitopsd_cluster_requests_total": _Shape("Requests to API servers", ("code",)),
+    "gitopsd_notification_failures_total": _Shape(
+        "Messages that a channel did not take; they are sent again", ("channel",)
+    ),
+    "gitopsd_notifications_dropped": _Shape("Messages that were given up", ("channel",)),
     "gitopsd_event_loop_lag_seconds": _Shape("How late the event loop was", (), _SHORT),
 }
 """The metrics that dashboards may rely on."""

@@ -48,6 +48,7 @@ WHO_MAY = {
     "POST /freezes/{freeze}/thaw": DEPLOY,
     "GET /deliveries": ALL,
     "GET /audit": ALL,
+    "GET /channels": ALL,
     "GET /configuration": ALL,
     "POST /configuration/confirm-removals": ADMIN,
     "GET /events": ALL,
@@ -64,7 +65,7 @@ BODIES = {
     "POST /configuration/confirm-removals": {"files": ["applications/none.yaml"]},
     "POST /tokens": {"subject": "someone"},
 }
-EVERYWHERE = ("GET /deliveries", "GET /audit")
+EVERYWHERE = ("GET /deliveries", "GET /audit", "GET /channels")
 UNKNOWN = dict.fromkeys(
     ("app", "stage", "run", "release", "sha", "quarantine", "freeze", "token"), "none"
 )
