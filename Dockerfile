@@ -27,6 +27,7 @@ RUN /opt/gitopsd/bin/pip install --no-cache-dir --no-deps --only-binary :all: \
         --require-hashes -r requirements/build.txt
 COPY pyproject.toml README.md LICENSE ./
 COPY gitopsd gitopsd
+COPY manifests/ai-core manifests/ai-core
 # The build's own tools stay behind; what is installed brings no installer with it.
 RUN /opt/build/bin/python -m hatchling build -t wheel -d /src/dist \
     && /opt/gitopsd/bin/pip install --no-cache-dir --no-deps --no-index /src/dist/*.whl \

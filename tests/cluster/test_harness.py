@@ -46,7 +46,12 @@ def network() -> Iterator[ClusterNetwork]:
 
 
 def _is_running(pid: int) -> bool:
-    return Path(f"/proc/{pid}").exists()
+    """Tell whether a process runs; one that ended and waits for its new parent does not."""
+    try:
+        state = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0]
+    except (FileNotFoundError, ProcessLookupError):
+        return False
+    return state != "Z"
 
 
 def test_two_networks_do_not_overlap(network: ClusterNetwork) -> None:

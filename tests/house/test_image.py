@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 import subprocess
 import sys
+import tomllib
 import venv
 import zipfile
 from pathlib import Path
@@ -73,6 +74,14 @@ def test_what_it_copies_is_there_and_not_ignored() -> None:
             assert (REPOSITORY / source).exists(), source
             passes = [name for name in allowed if source == name or source.startswith(f"{name}/")]
             assert passes, f"{source} is not let through by .dockerignore"
+
+
+def test_it_copies_what_the_wheel_is_made_of() -> None:
+    """Folders that pyproject.toml puts into the wheel are in the build's context."""
+    project = tomllib.loads((REPOSITORY / "pyproject.toml").read_text())
+    folders = project["tool"]["hatch"]["build"]["targets"]["wheel"]["shared-data"]
+    copied = {source for line in _instructions("COPY") for source in line.split()[:-1]}
+    assert set(folders) <= copied
 
 
 def test_its_kustomize_is_the_one_that_is_tested() -> None:
