@@ -177,3 +177,26 @@ class RefState:
     next_look_at: datetime | None = None
     tries: int = 0
     problem: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class RepositorySpec:
+    """Credentials for the repositories under a URL prefix.
+
+    Attributes:
+        name: What people call it.
+        url_prefix: Addresses it applies to; the longest match wins.
+        username_file: File with the user name; empty when not used.
+        password_file: File with the password or token.
+        ssh_key_file: File with the private key.
+        known_hosts_file: Host keys that are accepted; without it no SSH host is.
+        ca_file: CA certificates for HTTPS; empty for the system's.
+    """
+
+    name: str
+    url_prefix: str
+    username_file: str = ""
+    password_file: str = ""
+    ssh_key_file: str = ""
+    known_hosts_file: str = ""
+    ca_file: str = ""

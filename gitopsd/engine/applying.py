@@ -6,6 +6,11 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from datetime import datetime, timedelta
 
+from gitopsd.cluster_ports import (
+    ApiRefusal,
+    AppliedObject,
+    Cluster,
+)
 from gitopsd.domain.manifests import ChangeAction, Json, JsonObject, ObjectKey
 from gitopsd.engine.assessment import Seen, body_to_send, identity_of_placed, refuse_owner
 from gitopsd.engine.placing import Placed
@@ -24,7 +29,6 @@ from gitopsd.kube.immutability import Recreation, decide_recreation, is_immutabl
 from gitopsd.kube.names import FIELD_MANAGER, HANDOVER_MANAGER, ApplyMode
 from gitopsd.kube.objects import int_at, is_terminating, mapping_at, string_at, uid_of
 from gitopsd.kube.statuses import Status, StatusKind, classify
-from gitopsd.ports import ApiRefusal, AppliedObject, Cluster
 
 GONE_TRIES = 40
 """Looks for a deleted object to be gone before it is created anew, half a second apart."""

@@ -7,6 +7,11 @@ from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from datetime import datetime
 
+from gitopsd.cluster_ports import (
+    ApiRefusal,
+    AppliedObject,
+    Cluster,
+)
 from gitopsd.domain.manifests import ChangeAction, Json, JsonObject, ObjectChange
 from gitopsd.domain.verifications import Destination
 from gitopsd.engine.fan_out import run_all
@@ -29,7 +34,6 @@ from gitopsd.kube.immutability import Recreation, decide_recreation, is_immutabl
 from gitopsd.kube.names import FIELD_MANAGER, ApplyMode, parse_adopt
 from gitopsd.kube.objects import int_at, is_terminating, mapping_at, string_at
 from gitopsd.kube.statuses import StatusKind, classify
-from gitopsd.ports import ApiRefusal, AppliedObject, Cluster
 
 
 @dataclass(frozen=True, slots=True)

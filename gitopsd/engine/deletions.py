@@ -4,13 +4,16 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+from gitopsd.cluster_ports import (
+    ApiRefusal,
+    Cluster,
+)
 from gitopsd.domain.manifests import Inventory, JsonObject, ObjectKey, ObjectRef
 from gitopsd.engine.fan_out import run_all
 from gitopsd.engine.refusals import raise_if_temporary
 from gitopsd.engine.step_context import StepContext
 from gitopsd.kube.inventory import PrunePlan, compute_prune
 from gitopsd.kube.objects import mapping_at
-from gitopsd.ports import ApiRefusal, Cluster
 
 LINGERING = frozenset({"Job", "Namespace", "Pod"})
 """Kinds whose objects end gracefully, or after what they own."""

@@ -10,6 +10,9 @@ from __future__ import annotations
 from dataclasses import dataclass
 from datetime import timedelta
 
+from gitopsd.cluster_ports import (
+    ApiRefusal,
+)
 from gitopsd.domain.manifests import Inventory, JsonObject, ObjectKey, ObjectRef
 from gitopsd.domain.releases import StageKey
 from gitopsd.domain.verifications import StallReason
@@ -27,7 +30,6 @@ from gitopsd.kube.inventory import (
     inventory_name,
 )
 from gitopsd.kube.names import INSTALLATION_ANNOTATION
-from gitopsd.ports import ApiRefusal
 from gitopsd.store_ports import Transaction
 
 _CONFLICT = 409

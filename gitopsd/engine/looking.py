@@ -7,6 +7,10 @@ from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, field
 from datetime import datetime, timedelta
 
+from gitopsd.cluster_ports import (
+    ApiRefusal,
+    Cluster,
+)
 from gitopsd.domain.manifests import Json, JsonObject, ObjectHealth
 from gitopsd.domain.work import EvidenceKind
 from gitopsd.engine.assessment import identity_of, identity_of_placed
@@ -23,7 +27,6 @@ from gitopsd.kube.restarts import restarts_of
 from gitopsd.kube.revisions import find_new_pods
 from gitopsd.kube.rollouts import EvidenceTarget, RolloutVerdict, compute_rollout_failure
 from gitopsd.kube.verdicts import MAX_LOG_LINES, SetState, SetVerdict, judge, make_evidence
-from gitopsd.ports import ApiRefusal, Cluster
 
 WORKLOADS = frozenset({"Deployment", "StatefulSet", "DaemonSet", "ReplicaSet", "Job", "Pod"})
 """Kinds whose pods are looked at."""

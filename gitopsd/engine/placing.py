@@ -5,10 +5,13 @@ from __future__ import annotations
 from collections.abc import Iterable
 from dataclasses import dataclass, replace
 
+from gitopsd.cluster_ports import (
+    Cluster,
+    KindInfo,
+)
 from gitopsd.domain.manifests import Json, JsonObject, ObjectKey, ObjectRef
 from gitopsd.kube.names import ApplyMode, HookPhase, parse_apply_mode, parse_hook_phases
 from gitopsd.kube.objects import mapping_at, parse_ref, string_at
-from gitopsd.ports import Cluster, KindInfo
 
 
 @dataclass(frozen=True, slots=True)

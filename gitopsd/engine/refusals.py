@@ -5,11 +5,13 @@ from __future__ import annotations
 from datetime import timedelta
 from typing import NoReturn
 
+from gitopsd.cluster_ports import (
+    ApiRefusal,
+)
 from gitopsd.domain.manifests import ObjectRef
 from gitopsd.errors import TemporaryError
 from gitopsd.kube.redaction import redact_clause
 from gitopsd.kube.statuses import Cause, Status, StatusKind, classify, is_retryable
-from gitopsd.ports import ApiRefusal
 
 CREDENTIAL_RETRY = timedelta(seconds=60)
 """A refused credential is tried again each minute, and at once when its file changes."""

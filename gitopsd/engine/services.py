@@ -6,13 +6,15 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 from datetime import timedelta
 
+from gitopsd.cluster_ports import (
+    Clusters,
+)
 from gitopsd.domain.config import Configuration
 from gitopsd.domain.manifests import Digest, Inventory
 from gitopsd.domain.releases import StageKey
 from gitopsd.engine.pauses import Pause
 from gitopsd.ports import (
     Clock,
-    Clusters,
     Doorbell,
     Notifier,
     Renderer,

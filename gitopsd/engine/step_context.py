@@ -5,6 +5,9 @@ from __future__ import annotations
 from dataclasses import dataclass
 from datetime import datetime
 
+from gitopsd.cluster_ports import (
+    Cluster,
+)
 from gitopsd.domain.config import ApplicationSpec, Configuration, StageSpec
 from gitopsd.domain.manifests import Json, JsonObject, RenderedSet
 from gitopsd.domain.releases import Release
@@ -14,7 +17,6 @@ from gitopsd.domain.work import Evidence, EvidenceKind
 from gitopsd.engine.services import Services
 from gitopsd.errors import LostError
 from gitopsd.kube.names import APPLICATION_LABEL, STAGE_LABEL
-from gitopsd.ports import Cluster
 from gitopsd.store_ports import Transaction
 
 

@@ -10,17 +10,19 @@ from __future__ import annotations
 import copy
 from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, Sequence
 
-from gitopsd.domain.manifests import Json, JsonObject, ObjectKey, ObjectRef
-from gitopsd.errors import GitopsdError, PermanentError
-from gitopsd.kube.objects import labels_of, parse_ref
-from gitopsd.ports import (
+from gitopsd.cluster_ports import (
     ApiRefusal,
     AppliedObject,
-    Clock,
     HttpAnswer,
     KindInfo,
     ProxiedRequest,
     WatchSignal,
+)
+from gitopsd.domain.manifests import Json, JsonObject, ObjectKey, ObjectRef
+from gitopsd.errors import GitopsdError, PermanentError
+from gitopsd.kube.objects import labels_of, parse_ref
+from gitopsd.ports import (
+    Clock,
 )
 from gitopsd.testing.json_patch import PatchError, run_json_patch
 from gitopsd.testing.memory_objects import MemoryObjects, Stored, without_managed_fields

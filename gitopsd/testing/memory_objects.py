@@ -8,10 +8,16 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from datetime import datetime
 
+from gitopsd.cluster_ports import (
+    KindInfo,
+    WatchSignal,
+)
 from gitopsd.domain.manifests import Json, JsonObject, ObjectKey, ObjectRef
 from gitopsd.kube.images import find_images
 from gitopsd.kube.objects import string_at
-from gitopsd.ports import Clock, KindInfo, WatchSignal
+from gitopsd.ports import (
+    Clock,
+)
 from gitopsd.testing.ownership import Owners, to_managed_fields
 from gitopsd.testing.workloads import (
     Family,

@@ -4,8 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
+from gitopsd.cluster_ports import (
+    ApiRefusal,
+)
 from gitopsd.domain.manifests import JsonObject, ObjectRef
-from gitopsd.ports import ApiRefusal
 
 _KNOWN_FIELDS = {
     ("", "ConfigMap"): frozenset(

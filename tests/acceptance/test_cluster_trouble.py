@@ -14,11 +14,13 @@ from itertools import pairwise
 import pytest
 
 from gitopsd.adapters.verify.http import HttpVerifier
+from gitopsd.cluster_ports import (
+    HttpAnswer,
+)
 from gitopsd.domain.manifests import JsonObject, ObjectRef
 from gitopsd.domain.runs import Phase, Run, RunKind, Step
 from gitopsd.domain.verifications import StallReason
 from gitopsd.errors import GitopsdError, TemporaryError
-from gitopsd.ports import HttpAnswer
 from gitopsd.store_ports import Transaction
 from gitopsd.testing.cluster import MemoryClusters
 from gitopsd.testing.workloads import Workload

@@ -119,7 +119,9 @@ def _confirm_by_hand(site: Site) -> None:
     assert removals_of(site) == []
     for name in NAMES:
         (site.directory / "config" / "applications" / f"{name}.yaml").unlink()
-    wait_until(lambda: removals_of(site), what="the files are held", within=timedelta(seconds=15))
+    wait_until(
+        lambda: bool(removals_of(site)), what="the files are held", within=timedelta(seconds=15)
+    )
     shown = site.run("confirm-removals")
     assert applications_of(site) == {"shop", *NAMES}
     log = site.log().read_text()

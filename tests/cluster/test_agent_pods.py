@@ -26,6 +26,7 @@ from tests.support.waiting import wait_for_objects
 
 if TYPE_CHECKING:
     from tests.support.cluster_site import Site
+    from tests.support.control_plane import ControlPlane
     from tests.support.images import Runtime
     from tests.support.node_agent import Node
 
@@ -149,13 +150,13 @@ def children_of(pod: str) -> list[int]:
 
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGKILL])
 def test_an_agent_takes_its_children_with_it(
-    site: Site, tmp_path: Path, number: signal.Signals
+    site: Site, control_plane: ControlPlane, tmp_path: Path, number: signal.Signals
 ) -> None:
     """However the agent ends, nothing it started goes on; the next agent runs the pod again."""
     pushed = site.push(web_image("1", runtime="process"), "1")
     name = f"{site.namespace}-child"
     spec = {"nodeName": "node-1", **pod_spec(pushed.reference, readinessProbe=READY_PROBE)}
-    first = start_node(site.cluster, site.registry.url, tmp_path, number=1)
+    first = start_node(control_plane, site.registry.url, tmp_path, number=1)
     try:
         site.cluster.client.create(f"{site.base}/pods", {"metadata": {"name": name}, "spec": spec})
         site.pod(is_ready, "the pod to be ready")
@@ -166,7 +167,7 @@ def test_an_agent_takes_its_children_with_it(
         wait_until(lambda: not children_of(name), what="the children", within=timedelta(seconds=10))
     finally:
         first.stop()
-    second = start_node(site.cluster, site.registry.url, tmp_path, number=1)
+    second = start_node(control_plane, site.registry.url, tmp_path, number=1)
     try:
         pod = site.pod(
             lambda pod: is_ready(pod) and container_status(pod)["restartCount"] == 1,

@@ -11,10 +11,12 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
+from gitopsd.cluster_ports import (
+    ApiRefusal,
+)
 from gitopsd.domain.config import StageSpec
 from gitopsd.domain.manifests import JsonObject
 from gitopsd.domain.runs import Run, Step
-from gitopsd.ports import ApiRefusal
 from tests.support.cluster_objects import config_map, ref_of
 from tests.support.cluster_world import (
     ClusterWorld,

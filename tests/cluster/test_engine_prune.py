@@ -8,11 +8,13 @@ from dataclasses import replace
 from datetime import timedelta
 from typing import TYPE_CHECKING, Any
 
+from gitopsd.cluster_ports import (
+    ApiRefusal,
+)
 from gitopsd.domain.config import PruneLimits, StageSpec
 from gitopsd.domain.manifests import JsonObject
 from gitopsd.domain.runs import Step
 from gitopsd.domain.work import EvidenceKind
-from gitopsd.ports import ApiRefusal
 from tests.support.cluster_objects import ref_of, widget, widget_definition
 from tests.support.cluster_world import (
     ClusterWorld,

@@ -1,4 +1,4 @@
-"""The layout of the code: charters, names, and what the core does without."""
+"""The layout of the code: charters, sizes, names, and what the core does without."""
 
 from __future__ import annotations
 
@@ -18,6 +18,7 @@ from tests.support.projects import REPOSITORY
 
 _CODE = REPOSITORY / "gitopsd"
 _CORE = ("domain", "kube", "pipeline", "webhooks")
+_LONGEST = 400
 _SAY_NOTHING = {"utils", "util", "helpers", "common", "manager", "base", "data", "info", "misc"}
 _HANDLERS = (
     accept_delivery,
@@ -52,6 +53,13 @@ def test_every_package_has_a_charter_and_nothing_else() -> None:
             wrong.append(_place(path))
 
     assert wrong == []
+
+
+def test_no_module_is_too_long_to_read() -> None:
+    """Four hundred lines are the ceiling."""
+    lengths = {_place(path): len(path.read_text().splitlines()) for path in _modules()}
+
+    assert {path: length for path, length in lengths.items() if length > _LONGEST} == {}
 
 
 def test_every_name_says_something() -> None:

@@ -19,6 +19,9 @@ from typing import TYPE_CHECKING, Any
 from gitopsd.adapters.clock import SystemClock
 from gitopsd.adapters.cluster.clusters import ConfiguredClusters
 from gitopsd.adapters.verify.http import HttpVerifier
+from gitopsd.cluster_ports import (
+    Cluster,
+)
 from gitopsd.domain.config import (
     ApplicationSpec,
     ApprovalGate,
@@ -41,7 +44,6 @@ from gitopsd.engine.daemon import ConfigurationChange, Daemon
 from gitopsd.engine.looks import look_key
 from gitopsd.engine.services import Pace, Services
 from gitopsd.kube.inventory import inventory_name
-from gitopsd.ports import Cluster
 from gitopsd.store_ports import Transaction
 from gitopsd.testing.doorbell import MemoryDoorbell
 from gitopsd.testing.memory_store import MemoryStore

@@ -110,7 +110,8 @@ def collect_server_facts(client: ClusterClient) -> dict[str, Any]:
         document = client.get(f"/openapi/v3/{group}/{api_version}")
         for name, schema in document["components"]["schemas"].items():
             # A definition is the same in every document but for the kinds that only one lists.
-            known = definitions.setdefault(name, _facts(schema))
+            facts: Any = _facts(schema)
+            known = definitions.setdefault(name, facts)
             for kind in schema.get(_GVK, ()):
                 if kind not in known.setdefault(_GVK, []):
                     known[_GVK].append(kind)

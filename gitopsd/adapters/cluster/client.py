@@ -18,10 +18,7 @@ from gitopsd.adapters.cluster.requests import (
     parse_json,
 )
 from gitopsd.adapters.cluster.watching import WatchPace, watch_collection
-from gitopsd.domain.manifests import Json, JsonObject, ObjectKey, ObjectRef
-from gitopsd.errors import TemporaryError
-from gitopsd.kube.objects import parse_ref, string_at
-from gitopsd.ports import (
+from gitopsd.cluster_ports import (
     ApiRefusal,
     AppliedObject,
     HttpAnswer,
@@ -29,6 +26,9 @@ from gitopsd.ports import (
     ProxiedRequest,
     WatchSignal,
 )
+from gitopsd.domain.manifests import Json, JsonObject, ObjectKey, ObjectRef
+from gitopsd.errors import TemporaryError
+from gitopsd.kube.objects import parse_ref, string_at
 
 _CREATED = 201
 _NOT_FOUND = 404

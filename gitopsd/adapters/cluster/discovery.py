@@ -8,9 +8,12 @@ from dataclasses import dataclass, field
 from typing import Any, TypeVar
 
 from gitopsd.adapters.cluster.requests import ApiServer
+from gitopsd.cluster_ports import (
+    ApiRefusal,
+    KindInfo,
+)
 from gitopsd.domain.manifests import ObjectRef
 from gitopsd.errors import TemporaryError
-from gitopsd.ports import ApiRefusal, KindInfo
 
 _ACCEPT = "application/json;g=apidiscovery.k8s.io;v=v2;as=APIGroupDiscoveryList,application/json"
 _REFRESH_SECONDS = 10.0

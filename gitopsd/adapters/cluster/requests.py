@@ -14,12 +14,17 @@ import orjson
 
 from gitopsd.adapters.cluster.local_files import clause_of
 from gitopsd.adapters.cluster.sessions import Held, Sessions
+from gitopsd.cluster_ports import (
+    ApiRefusal,
+)
 from gitopsd.domain.config import ClusterSpec
 from gitopsd.domain.manifests import Json
 from gitopsd.errors import TemporaryError
 from gitopsd.kube.redaction import redact_clause
 from gitopsd.kube.statuses import Status, StatusKind, classify, is_retryable, parse_status
-from gitopsd.ports import ApiRefusal, Telemetry
+from gitopsd.ports import (
+    Telemetry,
+)
 
 REQUEST_TIMEOUT = timedelta(seconds=10)
 CONNECT_TIMEOUT = timedelta(seconds=5)

@@ -15,8 +15,11 @@ import orjson
 from aiohttp.http_exceptions import LineTooLong
 
 from gitopsd.adapters.cluster.requests import Answer, ApiServer
+from gitopsd.cluster_ports import (
+    ApiRefusal,
+    WatchSignal,
+)
 from gitopsd.errors import TemporaryError
-from gitopsd.ports import ApiRefusal, WatchSignal
 
 _ACTIONS = {"ADDED": "Added", "MODIFIED": "Modified", "DELETED": "Deleted"}
 _GONE = 410

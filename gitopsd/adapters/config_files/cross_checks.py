@@ -13,12 +13,14 @@ from gitopsd.domain.config import (
     ClusterSpec,
     ProjectSpec,
     ReceiverSpec,
-    RepositorySpec,
     SoakGate,
     StageSpec,
 )
 from gitopsd.domain.images import RegistrySpec
 from gitopsd.domain.releases import StageName
+from gitopsd.domain.sources import (
+    RepositorySpec,
+)
 from gitopsd.errors import ConfigError, PermanentError
 
 

@@ -28,10 +28,12 @@ from gitopsd.domain.config import (
     ClusterSpec,
     ProjectSpec,
     ReceiverSpec,
-    RepositorySpec,
 )
 from gitopsd.domain.images import RegistrySpec
 from gitopsd.domain.people import People
+from gitopsd.domain.sources import (
+    RepositorySpec,
+)
 from gitopsd.errors import ConfigError
 
 MAX_FILE_BYTES = 1_048_576

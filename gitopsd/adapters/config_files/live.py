@@ -30,9 +30,11 @@ from gitopsd.domain.config import (
     Configuration,
     HeldRemoval,
     ReceiverSpec,
-    RepositorySpec,
 )
 from gitopsd.domain.images import RegistrySpec
+from gitopsd.domain.sources import (
+    RepositorySpec,
+)
 from gitopsd.errors import ConfigError
 from gitopsd.ports import Clock
 

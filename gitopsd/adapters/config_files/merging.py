@@ -15,10 +15,12 @@ from gitopsd.domain.config import (
     Configuration,
     ProjectSpec,
     ReceiverSpec,
-    RepositorySpec,
 )
 from gitopsd.domain.images import RegistrySpec
 from gitopsd.domain.people import People
+from gitopsd.domain.sources import (
+    RepositorySpec,
+)
 from gitopsd.errors import ConfigError
 
 MASS_REMOVAL_FILES = 3

@@ -22,10 +22,12 @@ from gitopsd.domain.config import (
     ProjectSpec,
     ReceiverSpec,
     ReceiverType,
-    RepositorySpec,
 )
 from gitopsd.domain.people import People, Person, RoleBinding
-from gitopsd.domain.sources import ReceiverName
+from gitopsd.domain.sources import (
+    ReceiverName,
+    RepositorySpec,
+)
 
 ApiVersion: TypeAlias = Literal["gitopsd.io/v1"]
 

@@ -7,8 +7,10 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 from urllib.parse import SplitResult, urlsplit
 
-from gitopsd.domain.config import RepositorySpec
-from gitopsd.domain.sources import RepoURL
+from gitopsd.domain.sources import (
+    RepositorySpec,
+    RepoURL,
+)
 from gitopsd.errors import PermanentError
 
 DEFAULT_PORTS = {"https": 443, "http": 80, "ssh": 22}

@@ -6,7 +6,9 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from gitopsd.adapters.git.addresses import Address
-from gitopsd.domain.config import RepositorySpec
+from gitopsd.domain.sources import (
+    RepositorySpec,
+)
 from gitopsd.errors import PermanentError
 
 _MAX_SECRET_BYTES = 65_536

@@ -24,8 +24,13 @@ from gitopsd.adapters.git.known_hosts import host_key_error, load_known_hosts, u
 from gitopsd.adapters.git.mirrors import Mirror, local_head, place_home, place_mirror
 from gitopsd.adapters.git.protocol import UnusualError
 from gitopsd.adapters.git.quick_fetch import QuickFetcher, find_own, remove_ref, store_objects
-from gitopsd.domain.config import RepositorySpec
-from gitopsd.domain.sources import Commit, CommitSha, RefName, RepoURL
+from gitopsd.domain.sources import (
+    Commit,
+    CommitSha,
+    RefName,
+    RepositorySpec,
+    RepoURL,
+)
 from gitopsd.errors import TemporaryError
 from gitopsd.ports import SourceHead
 

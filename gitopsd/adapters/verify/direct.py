@@ -15,10 +15,12 @@ from gitopsd.adapters.outgoing_addresses import (
     RefusedAddressError,
     check_literal_address,
 )
+from gitopsd.cluster_ports import (
+    HttpAnswer,
+)
 from gitopsd.domain.config import HttpCheck
 from gitopsd.errors import PermanentError, TemporaryError
 from gitopsd.kube.redaction import redact_clause
-from gitopsd.ports import HttpAnswer
 
 USER_AGENT = "gitopsd-verify"
 MAX_REDIRECTS = 5

@@ -8,10 +8,12 @@ from datetime import timedelta
 import orjson
 
 from gitopsd.adapters.json_path import MISSING, find_value, parse_json_path
+from gitopsd.cluster_ports import (
+    HttpAnswer,
+)
 from gitopsd.domain.config import HttpCheck
 from gitopsd.domain.manifests import Json
 from gitopsd.kube.redaction import redact_text
-from gitopsd.ports import HttpAnswer
 
 _SHOWN_BYTES = 1000
 _SHOWN_CHARACTERS = 100

@@ -11,11 +11,19 @@ from gitopsd.adapters.outgoing_addresses import CheckedResolver
 from gitopsd.adapters.verify.direct import DirectClient
 from gitopsd.adapters.verify.expectations import describe_answer, find_mismatch
 from gitopsd.adapters.verify.proxied import ProxiedClient
+from gitopsd.cluster_ports import (
+    Clusters,
+    HttpAnswer,
+)
 from gitopsd.domain.config import Check, HttpCheck
 from gitopsd.domain.manifests import Json, JsonObject
 from gitopsd.errors import GitopsdError, PermanentError
 from gitopsd.kube.redaction import redact_text
-from gitopsd.ports import CheckAttempt, CheckTarget, Clock, Clusters, HttpAnswer
+from gitopsd.ports import (
+    CheckAttempt,
+    CheckTarget,
+    Clock,
+)
 
 
 class HttpVerifier:

@@ -10,18 +10,20 @@ from urllib.parse import urlsplit
 
 import orjson
 
+from gitopsd.cluster_ports import (
+    ApiRefusal,
+    Cluster,
+    Clusters,
+    HttpAnswer,
+    ProxiedRequest,
+)
 from gitopsd.domain.config import HttpCheck
 from gitopsd.domain.manifests import ObjectKey, ObjectRef
 from gitopsd.errors import GitopsdError, PermanentError, TemporaryError
 from gitopsd.kube.redaction import redact_clause
 from gitopsd.ports import (
-    ApiRefusal,
     CheckTarget,
     Clock,
-    Cluster,
-    Clusters,
-    HttpAnswer,
-    ProxiedRequest,
 )
 
 MAX_REDIRECTS = 5

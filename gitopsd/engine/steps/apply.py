@@ -6,6 +6,10 @@ from collections.abc import Mapping, Sequence
 from contextlib import suppress
 from datetime import timedelta
 
+from gitopsd.cluster_ports import (
+    ApiRefusal,
+    Cluster,
+)
 from gitopsd.domain.manifests import Inventory, InventoryEntry, Json
 from gitopsd.domain.runs import RunKind
 from gitopsd.domain.work import EvidenceKind
@@ -22,7 +26,6 @@ from gitopsd.kube.inventory import union
 from gitopsd.kube.names import ApplyMode
 from gitopsd.kube.objects import condition_true, string_at
 from gitopsd.kube.ordering import apply_batches, split_tiers
-from gitopsd.ports import ApiRefusal, Cluster
 
 READY_LOOKS = 60
 """Looks for definitions and namespaces to be ready before what needs them."""

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+from gitopsd.cluster_ports import (
+    Cluster,
+)
 from gitopsd.domain.manifests import Json, ObjectKey
 from gitopsd.domain.work import EvidenceKind
 from gitopsd.engine.deletions import find_remaining, plan_deletions
@@ -13,7 +16,6 @@ from gitopsd.engine.step_context import StepContext
 from gitopsd.engine.writing import WritePermit, write_permit
 from gitopsd.kube.inventory import PrunePlan, survivors, union
 from gitopsd.kube.ordering import prune_order
-from gitopsd.ports import Cluster
 
 
 async def run_prune(context: StepContext) -> Outcome:

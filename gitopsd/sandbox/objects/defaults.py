@@ -1,8 +1,8 @@
 """What a server fills in where an object says nothing, by type.
 
 Source: the defaulting functions of Kubernetes (``pkg/apis/*/*/defaults.go``) as seen in the
-answers of a real server. Each function completes one struct that was made for this request; what
-the schema itself tells is filled in before (`decoding`).
+answers of a real server. Each completes one struct of this request; what the schema itself tells
+is filled in before (`decoding`).
 """
 
 from __future__ import annotations
@@ -27,9 +27,7 @@ _RBAC = "rbac.authorization.k8s.io"
 
 def part(struct: Struct, name: str) -> Struct:
     """A struct inside another one, made when it is missing, safe to change."""
-    value = struct.get(name)
-    made = dict(value) if isinstance(value, Mapping) else {}
-    struct[name] = made
+    struct[name] = made = dict(value) if isinstance(value := struct.get(name), Mapping) else {}
     return made
 
 
@@ -38,8 +36,7 @@ def parts(struct: Struct, name: str) -> list[Struct]:
     value = struct.get(name)
     if not isinstance(value, list):
         return []
-    made = [dict(item) if isinstance(item, Mapping) else {} for item in value]
-    struct[name] = made
+    struct[name] = made = [dict(item) if isinstance(item, Mapping) else {} for item in value]
     return made
 
 

@@ -12,8 +12,10 @@ from typing import TYPE_CHECKING
 import pytest
 
 from gitopsd.adapters.cluster.clusters import ConfiguredClusters
+from gitopsd.cluster_ports import (
+    Cluster,
+)
 from gitopsd.domain.config import ClusterSpec
-from gitopsd.ports import Cluster
 from gitopsd.testing.clock import LoopClock
 from gitopsd.testing.cluster import MemoryCluster
 from gitopsd.testing.refusals import forbidden

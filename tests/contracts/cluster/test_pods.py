@@ -11,7 +11,12 @@ import orjson
 import pytest
 
 from gitopsd.adapters.cluster.clusters import ConfiguredClusters
-from gitopsd.ports import ApiRefusal, AppliedObject, HttpAnswer, ProxiedRequest
+from gitopsd.cluster_ports import (
+    ApiRefusal,
+    AppliedObject,
+    HttpAnswer,
+    ProxiedRequest,
+)
 from gitopsd.testing.telemetry import MemoryTelemetry
 from tests.support.cluster_objects import config_map, ref_of
 from tests.support.cluster_site import is_ready

@@ -6,13 +6,19 @@ import asyncio
 from contextlib import aclosing
 from typing import TYPE_CHECKING, Any
 
+from gitopsd.cluster_ports import (
+    ApiRefusal,
+    AppliedObject,
+    KindInfo,
+)
 from gitopsd.domain.manifests import ObjectKey, ObjectRef
-from gitopsd.ports import ApiRefusal, AppliedObject, KindInfo
 from tests.support.cluster_objects import config_map, ref_of, widget, widget_definition
 
 if TYPE_CHECKING:
+    from gitopsd.cluster_ports import (
+        Cluster,
+    )
     from gitopsd.domain.manifests import JsonObject
-    from gitopsd.ports import Cluster
     from tests.contracts.cluster.conftest import Rig
 
 

@@ -4,14 +4,19 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
+from gitopsd.cluster_ports import (
+    ApiRefusal,
+    AppliedObject,
+)
 from gitopsd.domain.manifests import JsonObject
 from gitopsd.kube.field_managers import parse_losers
 from gitopsd.kube.statuses import Cause, Status, StatusKind, classify
-from gitopsd.ports import ApiRefusal, AppliedObject
 from tests.support.cluster_objects import config_map, ref_of
 
 if TYPE_CHECKING:
-    from gitopsd.ports import Cluster
+    from gitopsd.cluster_ports import (
+        Cluster,
+    )
     from tests.contracts.cluster.conftest import Rig
 
 

@@ -7,9 +7,14 @@ from typing import TYPE_CHECKING
 
 import pytest
 
+from gitopsd.cluster_ports import (
+    ApiRefusal,
+    AppliedObject,
+    HttpAnswer,
+    ProxiedRequest,
+)
 from gitopsd.domain.manifests import ObjectKey, ObjectRef
 from gitopsd.errors import TemporaryError
-from gitopsd.ports import ApiRefusal, AppliedObject, HttpAnswer, ProxiedRequest
 from tests.support.cluster_objects import config_map
 from tests.support.half_dead_api import (
     Behaviour,

@@ -12,8 +12,10 @@ import pytest
 
 from gitopsd.adapters.git.mirrors import Mirror, place_mirror
 from gitopsd.adapters.git.repositories import GitRepositories
-from gitopsd.domain.config import RepositorySpec
-from gitopsd.domain.sources import RepoURL
+from gitopsd.domain.sources import (
+    RepositorySpec,
+    RepoURL,
+)
 from tests.support.git_http import GitHost, run_git_http
 from tests.support.git_processes import list_git_children
 

@@ -10,8 +10,10 @@ from pathlib import Path
 import pytest
 
 from gitopsd.adapters.git.repositories import GitRepositories
-from gitopsd.domain.config import RepositorySpec
-from gitopsd.domain.sources import RepoURL
+from gitopsd.domain.sources import (
+    RepositorySpec,
+    RepoURL,
+)
 from gitopsd.errors import TemporaryError
 from tests.integration.git.conftest import Bench, Open
 from tests.support.repositories import MAIN, BareRepository
