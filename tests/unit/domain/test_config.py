@@ -4,7 +4,13 @@ from __future__ import annotations
 
 from dataclasses import replace
 
-from gitopsd.domain.config import ApplicationSpec, GitSource, StageSpec
+from gitopsd.domain.config import (
+    ApplicationSpec,
+    ChannelSpec,
+    ChannelType,
+    GitSource,
+    StageSpec,
+)
 from gitopsd.domain.releases import ApplicationName, StageName
 from gitopsd.domain.sources import RefName, RepoURL
 
@@ -38,3 +44,9 @@ def test_an_application_follows_the_branches_that_its_stages_take() -> None:
     assert [SHOP.follows(repo, ref) for ref in (MAIN, EU)] == [True, True]
     assert [alone.follows(repo, ref) for ref in (MAIN, EU)] == [False, True]
     assert not SHOP.follows(RepoURL("https://git.example/another.git"), MAIN)
+
+
+def test_channels_that_can_be_written_again_show_reports() -> None:
+    """Slack and GitHub show how things stand; a webhook gets one message for each event."""
+    showing = {kind for kind in ChannelType if ChannelSpec("one", kind).shows_reports}
+    assert showing == {ChannelType.SLACK, ChannelType.GITHUB}
