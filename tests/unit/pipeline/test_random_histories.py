@@ -12,4 +12,4 @@ class _Histories(PipelineRules):
 
 
 TestRandomHistories = _Histories.TestCase
-TestRandomHistories.settings = settings(max_examples=25, stateful_step_count=30)
+TestRandomHistories.settings = settings(max_examples=10, stateful_step_count=30)
