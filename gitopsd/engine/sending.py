@@ -236,7 +236,7 @@ def _waiting_since(services: Services, item: WorkItem) -> datetime:
 
 async def _drop(services: Services, channel: ChannelSpec, item: WorkItem, why: str) -> None:
     _LOG.error("%s is given up for channel %s: %s", item.subject, channel.name, why)
-    services.telemetry.count("gitopsd_notifications_dropped", channel=channel.name)
+    services.telemetry.count("gitopsd_notifications_dropped_total", channel=channel.name)
 
     def work(tx: Transaction) -> None:
         state = tx.handles.channel(channel.name) or ChannelState(channel.name, "", tx.now)

@@ -70,7 +70,7 @@ SHAPES: Mapping[str, _Shape] = {
     "gitopsd_notification_failures_total": _Shape(
         "Messages that a channel did not take; they are sent again", ("channel",)
     ),
-    "gitopsd_notifications_dropped": _Shape("Messages that were given up", ("channel",)),
+    "gitopsd_notifications_dropped_total": _Shape("Messages that were given up", ("channel",)),
     "gitopsd_event_loop_lag_seconds": _Shape("How late the event loop was", (), _SHORT),
 }
 """The metrics that dashboards may rely on."""

@@ -351,10 +351,10 @@ async def test_what_no_channel_took_for_a_day_is_given_up_visibly() -> None:
         [item] = await world.store.transact(lambda tx: tx.work.claim("me", 10, MINUTE))
         await world.clock.sleep(timedelta(hours=23))
         assert await send_queued(world.services, item) is not None
-        assert world.telemetry.total("gitopsd_notifications_dropped") == 0
+        assert world.telemetry.total("gitopsd_notifications_dropped_total") == 0
         await world.clock.sleep(timedelta(hours=2))
         assert await send_queued(world.services, item) is None
-        assert world.telemetry.total("gitopsd_notifications_dropped") == 1
+        assert world.telemetry.total("gitopsd_notifications_dropped_total") == 1
         state = await world.store.read(lambda tx: tx.handles.channel("deploys"))
         assert state is not None
         assert (state.problem, state.dropped) == ("no answer from Slack", 1)

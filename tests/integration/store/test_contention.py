@@ -157,10 +157,11 @@ async def test_a_reader_of_the_event_stream_misses_nothing(writers: list[SqlStor
         seen: list[str] = []
         last = 0
         while len(seen) < 10 * WRITERS:
+            ended = all(task.done() for task in writing)  # before the read that must then see all
             rows = await writers[0].read(lambda tx: tx.records.notifications_after(last, 3))  # noqa: B023 - as above
             seen += [one.id for _, one in rows]
             last = rows[-1][0] if rows else last
-            if not rows and all(task.done() for task in writing):
+            if not rows and ended:
                 rest = await writers[0].read(lambda tx: tx.records.notifications_after(0, 1000))
                 pytest.fail(f"saw {len(seen)} of {len(rest)}")
         return seen
