@@ -6,7 +6,7 @@ from dataclasses import replace
 from functools import partial
 from typing import TYPE_CHECKING
 
-from gitopsd.domain.config import HeldRemoval
+from gitopsd.domain.config import ChannelSpec, ChannelType, HeldRemoval
 from gitopsd.domain.gates import Decision, Vote
 from gitopsd.domain.manifests import Digest
 from gitopsd.domain.releases import ApplicationName
@@ -27,12 +27,13 @@ if TYPE_CHECKING:
 LISTS = [
     route for route in ROUTES if route.answer is not None and "items" in route.answer.model_fields
 ]
+HOOK = "https://hooks.example/"
 WRITES = [route for route in ROUTES if route.writes]
 
 
 def test_every_list_has_a_cursor() -> None:
     """Whatever has rows takes a limit and the cursor of the page before, and tells the next."""
-    assert len(LISTS) == 9
+    assert len(LISTS) == 10
     for route in LISTS:
         assert issubclass(route.query, PageQuery), route.path
         assert "next" in route.answer.model_fields if route.answer else False, route.path
@@ -75,6 +76,9 @@ async def fill(http: HttpWorld) -> None:
     for number in range(3):
         await http.world.store.transact(partial(add_more, run=busy.waiting, number=number))
         await http.post("/freezes", {"scope": "application:shop", "seconds": 60 + number})
+    names = [f"channel-{number}" for number in range(3)]
+    channels = {name: ChannelSpec(name, ChannelType.WEBHOOK, HOOK) for name in names}
+    await http.world.configure(replace(http.world.configuration[0], channels=channels))
 
 
 async def read_pages(http: HttpWorld, path: str) -> list[Document]:

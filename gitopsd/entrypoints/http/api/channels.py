@@ -8,7 +8,8 @@ from pydantic import Field
 
 from gitopsd.domain.config import ChannelSpec
 from gitopsd.domain.reports import ChannelState
-from gitopsd.entrypoints.http.models import Model
+from gitopsd.entrypoints.http.api.results import cut_page, expect
+from gitopsd.entrypoints.http.models import Model, PageQuery
 from gitopsd.entrypoints.http.permissions import Access
 from gitopsd.entrypoints.http.routes import Answer, Call, Route
 from gitopsd.kube.redaction import redact_text
@@ -30,17 +31,20 @@ class ChannelList(Model):
     """Channels, by name."""
 
     items: list[ChannelView]
+    next: str | None = Field(None, description="Cursor of the next page; null at the end.")
 
 
 async def list_channels(call: Call) -> Answer:
     """List the configured channels and how they fare."""
+    query = expect(PageQuery, call.query)
     services = call.service.services
     stored = await services.store.read(lambda tx: tuple(tx.handles.channels()))
     states = {state.channel: state for state in stored}
     configured = services.configuration().channels
-    return ChannelList(
-        items=[_view(configured[name], states.get(name)) for name in sorted(configured)]
-    )
+    names = [name for name in sorted(configured) if name > query.before]
+    views = [_view(configured[name], states.get(name)) for name in names[: query.limit + 1]]
+    items, following = cut_page(views, query, lambda view: view.name)
+    return ChannelList(items=list(items), next=following)
 
 
 def _view(channel: ChannelSpec, state: ChannelState | None) -> ChannelView:
@@ -63,6 +67,7 @@ ROUTES = (
         Access.READ,
         "List the channels, whether each takes messages, and what was given up.",
         answer=ChannelList,
+        query=PageQuery,
         everywhere=True,
     ),
 )
