@@ -30,12 +30,20 @@ def store() -> TellingStore:
 
 @pytest.fixture
 def lines() -> Iterator[Lines]:
-    """Read what was logged, with the process's logging restored afterwards."""
+    """Read what the product logged, with the process's logging restored afterwards.
+
+    What threads of other libraries still have to say is not counted.
+    """
     root = logging.getLogger()
     before = (root.level, root.handlers[:], logging.raiseExceptions)
     written = io.StringIO()
     start_logging("json", stream=written)
-    yield lambda: [json.loads(line) for line in written.getvalue().splitlines()]
+
+    def read() -> list[dict[str, Any]]:
+        found = [json.loads(line) for line in written.getvalue().splitlines()]
+        return [line for line in found if line["logger"].startswith("gitopsd")]
+
+    yield read
     root.setLevel(before[0])
     root.handlers[:] = before[1]
     logging.raiseExceptions = before[2]
