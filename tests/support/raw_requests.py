@@ -57,12 +57,19 @@ def send(
 @contextmanager
 def watch(client: ClusterClient, path: str, **headers: str) -> Iterator[Iterator[dict[str, Any]]]:
     """Open a stream of events; it ends with the server's, and is closed with the context."""
+    with lines(client, path, **headers) as read:
+        yield (json.loads(line) for line in read)
+
+
+@contextmanager
+def lines(client: ClusterClient, path: str, **headers: str) -> Iterator[Iterator[bytes]]:
+    """Open a stream of lines; it ends with the server's, and is closed with the context."""
     connection = _connect(client)
     try:
         _request(connection, client, "GET", path, None, headers)
         response = connection.getresponse()
         assert response.status == http.HTTPStatus.OK, response.read()
-        yield (json.loads(line) for line in response)
+        yield iter(response)
     finally:
         connection.close()
 

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from gitopsd.sandbox.api.deletion import DEFINITIONS, is_deleted
 from gitopsd.sandbox.api.keys import Key, Kind, StoreRefusal
 from gitopsd.sandbox.fields import text_at
 from gitopsd.sandbox.objects.status_errors import StatusError, forbidden
@@ -21,6 +22,7 @@ if TYPE_CHECKING:
 NAMESPACES = Kind("", "namespaces")
 NOT_FOUND = 404
 FORBIDDEN = 403
+METHOD_NOT_ALLOWED = 405
 NAMESPACE_ENDS = "NamespaceTerminating"
 
 
@@ -40,8 +42,10 @@ class Admission:
         """Let an object into its namespace.
 
         Raises:
-            StatusError: The namespace does not exist, or is being deleted.
+            StatusError: The namespace does not exist, or is being deleted, or the kind is.
         """
+        if resource.custom:
+            self._check_definition(resource)
         if not resource.namespaced:
             return
         found = self._store.get(Key(*NAMESPACES, "", namespace))
@@ -57,6 +61,12 @@ class Admission:
         cause = {"reason": NAMESPACE_ENDS, "message": said, "field": "metadata.namespace"}
         details = {**(plain.details or {}), "causes": [cause]}
         raise StatusError(FORBIDDEN, "Forbidden", plain.message, details)
+
+    def _check_definition(self, resource: Resource) -> None:
+        definition = self._store.get(Key(*DEFINITIONS, "", resource.qualified))
+        if definition is not None and is_deleted(definition):
+            said = "create not allowed while custom resource definition is terminating"
+            raise StatusError(METHOD_NOT_ALLOWED, "MethodNotAllowed", said)
 
     def check_other(self, key: Key, obj: JsonObject) -> None:
         """Let a new object in as far as `also` has nothing against it.

@@ -87,7 +87,7 @@ class SandboxApi:
         addresses = ServiceAddresses(lambda: self.store.list(SERVICES).items)
         objects = ObjectWriter(served.schemas, addresses)
         # A cluster that is made anew goes on above where the one before it can have ended.
-        first = int(clock.now().timestamp())
+        first = int(clock.now().timestamp() * 1000)
         self.store = ObjectStore(clock, stamp=Stamper(served, objects, clock), version=first)
         self.admission = Admission(self.store)
         self.tokens = Tokens(self.store)

@@ -17,6 +17,8 @@ if TYPE_CHECKING:
     from collections.abc import Callable
     from types import TracebackType
 
+    from aiohttp.typedefs import Handler
+
     from gitopsd.domain.manifests import Json
     from gitopsd.sandbox.api.faults import Faults
     from gitopsd.sandbox.api.request_log import RequestLog
@@ -44,7 +46,7 @@ class ControlServer:
 
     async def __aenter__(self) -> Self:
         """Listen on a free port."""
-        application = web.Application()
+        application = web.Application(middlewares=[_refuse_pages])
         application.router.add_get("/requests", self._requests)
         application.router.add_get("/faults", self._show)
         application.router.add_post("/faults", self._add)
@@ -100,6 +102,15 @@ class ControlServer:
     async def _disconnect(self, _: web.Request) -> web.Response:
         """Cut every connection of the API, as when a load balancer is replaced."""
         return _answer({"disconnected": self.disconnect()})
+
+
+@web.middleware
+async def _refuse_pages(request: web.Request, handler: Handler) -> web.StreamResponse:
+    """No page that somebody happens to look at may switch anything: browsers send an Origin."""
+    if "Origin" in request.headers:
+        said = "this address is for programs, not for pages of a browser"
+        return _answer({"error": said}, HTTPStatus.FORBIDDEN)
+    return await handler(request)
 
 
 def _answer(document: Json, status: int = HTTPStatus.OK) -> web.Response:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from http import HTTPStatus
 from typing import TYPE_CHECKING, Self
 
@@ -21,6 +22,7 @@ if TYPE_CHECKING:
 
     from gitopsd.sandbox.api.backends import Backend
 
+Began = Callable[[int], None]
 # These speak to the API server; a pod must not see who asked, nor with which credential.
 _OURS = ("authorization", "impersonate-", "host")
 _TIMEOUT = aiohttp.ClientTimeout(total=None, sock_connect=30)
@@ -54,9 +56,16 @@ class Forwarder:
             self._session = None
 
     async def forward(
-        self, request: web.BaseRequest, body: bytes, backend: Backend, path: str
+        self, request: web.BaseRequest, body: bytes, backend: Backend, path: str, began: Began
     ) -> web.StreamResponse:
         """Pass a request on, with its method, query, headers and body.
+
+        Args:
+            request: The request.
+            body: Its body.
+            backend: Who answers.
+            path: The path there.
+            began: Told the status when the answer begins: it may take long to end.
 
         Raises:
             StatusError: Nobody answers there.
@@ -71,7 +80,7 @@ class Forwarder:
                 response = web.StreamResponse(
                     status=answer.status, headers=_passed_on(answer.headers)
                 )
-                await self._copy(request, response, answer)
+                await self._copy(request, response, answer, began)
                 return response
         except (aiohttp.ClientConnectorError, ConnectionError) as error:
             why = say_dial(error, backend.address, backend.port)
@@ -80,9 +89,9 @@ class Forwarder:
             raise unavailable(f"error trying to reach service: {str(error) or 'EOF'}") from error
 
     async def fetch_log(
-        self, request: web.BaseRequest, backend: Backend, path: str
+        self, request: web.BaseRequest, backend: Backend, path: str, began: Began
     ) -> web.StreamResponse:
-        """A container's log from its node, for as long as the node sends.
+        """A container's log from its node, for as long as the node sends; see `forward`.
 
         Raises:
             StatusError: The node has none, or is not there.
@@ -92,7 +101,7 @@ class Forwarder:
                 if answer.status >= HTTPStatus.BAD_REQUEST:
                     raise _log_refusal(answer.status, (await answer.text()).strip())
                 response = web.StreamResponse(headers={"Content-Type": "text/plain"})
-                await self._copy(request, response, answer)
+                await self._copy(request, response, answer, began)
                 return response
         except (aiohttp.ClientConnectorError, ConnectionError) as error:
             why = f'Get "{backend.url}{path}": '
@@ -111,8 +120,10 @@ class Forwarder:
         request: web.BaseRequest,
         response: web.StreamResponse,
         answer: aiohttp.ClientResponse,
+        began: Began,
     ) -> None:
         await response.prepare(request)
+        began(response.status)
         async for chunk in answer.content.iter_any():
             for start in range(0, len(chunk), CHUNK_BYTES):
                 await response.write(chunk[start : start + CHUNK_BYTES])

@@ -64,6 +64,10 @@ class _Grant:
     expires: datetime | None = None
     account: tuple[str, str] | None = None
 
+    def is_over(self, now: datetime) -> bool:
+        """Whether its time is over."""
+        return self.expires is not None and self.expires <= now
+
 
 class Tokens:
     """The bearer tokens that are taken.
@@ -82,8 +86,13 @@ class Tokens:
         self._grants[token] = _Grant(user)
         return token
 
-    def make_for_account(self, namespace: str, name: str, expires: datetime) -> str:
+    def make_for_account(
+        self, namespace: str, name: str, *, now: datetime, expires: datetime
+    ) -> str:
         """A new token for a service account that exists."""
+        over = [old for old, grant in self._grants.items() if grant.is_over(now)]
+        for old in over:
+            del self._grants[old]
         token = f"sandbox-{secrets.token_urlsafe(32)}"
         account = self._store.get(Key(*ACCOUNTS, namespace, name))
         user = account_user(namespace, name, text_at(account, "metadata", "uid"))
@@ -96,7 +105,7 @@ class Tokens:
         if grant is None:
             return None
         gone = grant.account is not None and self._account_uid(*grant.account) != grant.user.uid
-        if gone or (grant.expires is not None and grant.expires <= now):
+        if gone or grant.is_over(now):
             del self._grants[token]
             return None
         return grant.user

@@ -197,7 +197,7 @@ class Parts:
             raise invalid("authentication.k8s.io", "TokenRequest", "", [cause])
         expires = call.now + timedelta(seconds=seconds)
         namespace, name = call.asked.namespace, call.asked.name
-        token = self._tokens.make_for_account(namespace, name, expires)
+        token = self._tokens.make_for_account(namespace, name, now=call.now, expires=expires)
         shown: JsonObject = {
             "kind": "TokenRequest",
             "apiVersion": "authentication.k8s.io/v1",

@@ -6,6 +6,7 @@ import asyncio
 import logging
 from contextlib import aclosing
 from dataclasses import dataclass, field
+from functools import partial
 from typing import TYPE_CHECKING
 
 import orjson
@@ -168,7 +169,8 @@ class ApiServer:
         except web.HTTPRequestEntityTooLarge as error:
             said = f"Request entity too large: limit is {LARGEST_BODY_BYTES}"
             raise StatusError(TOO_LARGE, "RequestEntityTooLarge", said) from error
-        streamed = await self._proxies.answer(request, asked, body)
+        began = partial(self._note, exchange)
+        streamed = await self._proxies.answer(request, asked, body, began)
         if streamed is not None:
             return streamed
         call = Call(

@@ -22,7 +22,14 @@ from typing import TYPE_CHECKING, Protocol
 from gitopsd.sandbox.api.deletion import DeleteOptions, is_deleted, is_held, mark_deleted
 from gitopsd.sandbox.api.generation import next_generation, starts_generation
 from gitopsd.sandbox.api.history import KEPT_CHANGES, Action, Change, Feed, History
-from gitopsd.sandbox.api.keys import AlreadyExists, Key, Kind, NotFound, VersionConflict
+from gitopsd.sandbox.api.keys import (
+    AlreadyExists,
+    HistoryLost,
+    Key,
+    Kind,
+    NotFound,
+    VersionConflict,
+)
 from gitopsd.sandbox.fields import object_at, text_at
 from gitopsd.sandbox.status import stamp
 
@@ -296,9 +303,12 @@ class ObjectStore:
             limit: How many changes may wait unread before the feed is broken off.
 
         Raises:
-            HistoryLost: The changes since then are not kept any more.
+            HistoryLost: The changes since then are not kept any more, or the version lies ahead:
+                it was seen in a cluster that is no more.
         """
         wanted = frozenset(kinds) or None
+        if since is not None and since > self._version:
+            raise HistoryLost(since, self._version)
         if since != 0:
             return self._history.follow(wanted, limit, since)
         feed = self._history.follow(wanted, limit, None)

@@ -434,5 +434,13 @@ def test_a_custom_kind_is_served_and_cleared_away(kubectl: Kubectl) -> None:
         ["NAME", "SIZE"],
         ["one", "3"],
     ]
-    assert kubectl("delete", "crd", "gadgets.kubectl.example.com").code == 0
+    held = {**gadget, "metadata": {"name": "held", "finalizers": ["example.com/hold"]}}
+    assert kubectl.apply(held).code == 0
+    assert kubectl("delete", "crd", "gadgets.kubectl.example.com", "--wait=false").code == 0
+    late = kubectl.apply({**gadget, "metadata": {"name": "late"}})
+    assert late.code == 1
+    assert "create not allowed while custom resource definition is terminating" in late.err
+    free = '[{"op": "remove", "path": "/metadata/finalizers"}]'
+    assert kubectl("patch", "gadget", "held", "--type=json", "-p", free).code == 0
+    assert kubectl("wait", "--for=delete", "crd/gadgets.kubectl.example.com").code == 0
     assert kubectl("get", "gadgets").code == 1

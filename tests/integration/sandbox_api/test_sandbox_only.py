@@ -12,9 +12,12 @@ from urllib.parse import urlsplit
 import pytest
 
 from tests.support.cluster_objects import config_map
-from tests.support.raw_requests import MERGE, send, watch
+from tests.support.cluster_site import Site, is_ready
+from tests.support.images import web_image
+from tests.support.raw_requests import MERGE, lines, send, watch
 
 if TYPE_CHECKING:
+    from tests.support.registry import RegistryServer
     from tests.support.sandbox_server import SandboxServer
 
 MINE = "a-client-under-test/1.0"
@@ -53,6 +56,23 @@ def test_every_request_is_logged(sandbox_server: SandboxServer, maps: str) -> No
     assert (mine[0]["fieldManager"], mine[0]["dryRun"]) == ("me", True)
     assert mine[0]["path"].startswith(maps)
     assert (mine[1]["user"], mine[1]["impersonated"]) == ("sandbox-admin", "somebody")
+
+
+def test_a_stream_is_logged_when_it_begins(
+    sandbox_server: SandboxServer, sandbox_registry: RegistryServer, sandbox_namespace: str
+) -> None:
+    """Whoever follows a log for hours is in the request log from the first minute."""
+    site = Site(sandbox_server, sandbox_registry, sandbox_namespace)
+    site.deploy(site.push(web_image("1"), "1").pinned)
+    pod = site.pod(is_ready, "a ready pod")["metadata"]["name"]
+    before = sandbox_server.last_request()
+
+    path = f"{site.base}/pods/{pod}/log?follow=true"
+    with lines(sandbox_server.client, path, User_Agent=MINE) as read:
+        assert next(read)
+        logged = [item for item in sandbox_server.requests(before) if item["userAgent"] == MINE]
+
+    assert [(item["verb"], item["status"]) for item in logged] == [("get", 200)]
 
 
 def test_a_switch_makes_chosen_requests_fail(quiet_server: SandboxServer, maps: str) -> None:
@@ -148,6 +168,27 @@ def test_forgotten_history_ends_a_watch_with_410(sandbox_server: SandboxServer, 
     assert (event["object"]["code"], event["object"]["reason"]) == (410, "Expired")
     assert "too old resource version" in event["object"]["message"]
     assert (listed.status, listed.body["reason"]) == (410, "Expired")
+
+
+def test_a_version_of_another_cluster_is_expired(sandbox_server: SandboxServer, maps: str) -> None:
+    """Whoever comes back to a cluster that was made anew is told to list again."""
+    future = "9" * 15
+    with watch(
+        sandbox_server.client, f"{maps}?watch=1&timeoutSeconds=5&resourceVersion={future}"
+    ) as events:
+        event = next(events)
+    listed = send(sandbox_server.client, "GET", f"{maps}?resourceVersion={future}")
+
+    assert (event["type"], event["object"]["code"]) == ("ERROR", 410)
+    assert (listed.status, listed.body["reason"]) == (504, "Timeout")
+
+
+def test_pages_of_a_browser_cannot_switch_anything(sandbox_server: SandboxServer) -> None:
+    """The control address refuses requests that say which page they come from."""
+    connection = http.client.HTTPConnection(urlsplit(sandbox_server.control).netloc, timeout=20)
+    connection.request("POST", "/compact", headers={"Origin": "https://page.example"})
+    assert connection.getresponse().status == 403
+    connection.close()
 
 
 def test_connections_can_be_cut(sandbox_server: SandboxServer, maps: str) -> None:
