@@ -117,7 +117,30 @@ WIDGETS = {
                             },
                             "status": {
                                 "type": "object",
-                                "properties": {"ready": {"type": "boolean"}},
+                                "properties": {
+                                    "ready": {"type": "boolean"},
+                                    "phase": {"type": "string", "enum": ["Here", "Gone"]},
+                                    "count": {"type": "integer", "minimum": 0},
+                                    "one": {
+                                        "type": "object",
+                                        "oneOf": [
+                                            {"required": ["a"]},
+                                            {"required": ["b"]},
+                                        ],
+                                        "properties": {
+                                            "a": {"type": "string"},
+                                            "b": {"type": "string"},
+                                        },
+                                    },
+                                    "rows": {
+                                        "type": "array",
+                                        "items": {
+                                            "type": "object",
+                                            "required": ["of"],
+                                            "properties": {"of": {"type": "string"}},
+                                        },
+                                    },
+                                },
                             },
                         },
                     }

@@ -14,6 +14,7 @@ from gitopsd.sandbox.api.keys import AlreadyExists, Kind
 from gitopsd.sandbox.api.served import kind_of
 from gitopsd.sandbox.api.storage import generate_name
 from gitopsd.sandbox.fields import object_at, text_at
+from gitopsd.sandbox.objects.bodies import duplicate_fields
 from gitopsd.sandbox.objects.patches import APPLY
 from gitopsd.sandbox.objects.status_errors import (
     Cause,
@@ -22,11 +23,11 @@ from gitopsd.sandbox.objects.status_errors import (
     invalid,
     not_found,
 )
-from gitopsd.sandbox.objects.writes import Write
+from gitopsd.sandbox.objects.write_request import IGNORE, Write
 from gitopsd.sandbox.status import stamp
 
 if TYPE_CHECKING:
-    from gitopsd.domain.manifests import JsonObject
+    from gitopsd.domain.manifests import Json, JsonObject
     from gitopsd.sandbox.api.admission import Admission
     from gitopsd.sandbox.api.calls import Call
     from gitopsd.sandbox.api.served import ServedResources
@@ -110,7 +111,7 @@ class Writer:
         conditional = call.resource.custom or kind in CONDITIONAL
         if conditional and not text_at(body, "metadata", "resourceVersion"):
             raise _unconditional(call)
-        written = self._writer.update(make_write(call), live, body)
+        written = self._writer.update(make_write(call, body), live, body)
         return self.store(call, written)
 
     def patch(self, call: Call) -> Answer:
@@ -122,7 +123,7 @@ class Writer:
         _check_options(call, "PatchOptions")
         body = read_patch(call)
         live = self._store.get(call.key)
-        write = make_write(call)
+        write = make_write(call, body)
         if call.content_type != APPLY:
             if live is None:
                 raise not_found(call.resource, call.asked.name)
@@ -153,7 +154,7 @@ class Writer:
         base = text_at(body, "metadata", "generateName")
         if not name and base:
             name = generate_name(base)
-        write = make_write(call, name=name)
+        write = make_write(call, body, name=name)
         try:
             written = self._writer.create(write, body)
         except StatusError as error:
@@ -193,8 +194,9 @@ class Writer:
         return Answer(status, presenter.show(obj, call.now), warnings)
 
 
-def make_write(call: Call, *, name: str = "") -> Write:
+def make_write(call: Call, body: Json = None, *, name: str = "") -> Write:
     """Who writes what, where and how, as a request says it."""
+    checked = call.field_validation != IGNORE
     plain = Write(
         resource=call.resource,
         manager=call.field_manager,
@@ -204,6 +206,7 @@ def make_write(call: Call, *, name: str = "") -> Write:
         uid=str(uuid.uuid4()),
         subresource=call.asked.subresource,
         validation=call.field_validation,
+        duplicates=duplicate_fields(call.body, body) if checked else (),
     )
     return replace(plain, force=call.force)
 

@@ -198,14 +198,16 @@ def read_applied(write: Write, schema: Schema, body: JsonObject, merged: JsonObj
         ) from error
     if not write.duplicates or write.validation == IGNORE:
         return obj, ()
-    lines = "".join(
-        f'\n  line 1: key "{path.rpartition(".")[2]}" already set in map'
-        for path in write.duplicates
+    lines = tuple(
+        f'line 1: key "{path.rpartition(".")[2]}" already set in map' for path in write.duplicates
     )
-    complaint = f"error converting YAML to JSON: yaml: unmarshal errors:{lines}"
     if write.validation == STRICT:
-        raise bad_request(f"error strict decoding patch: {complaint}")
-    return obj, (complaint,)
+        said = "".join(f"\n  {line}" for line in lines)
+        raise bad_request(
+            "error strict decoding patch: error converting YAML to JSON: yaml: unmarshal "
+            f"errors:{said}"
+        )
+    return obj, lines
 
 
 def _spoken(body: JsonObject) -> str:

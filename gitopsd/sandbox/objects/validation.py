@@ -11,7 +11,7 @@ from gitopsd.sandbox.objects.resources import Resource
 from gitopsd.sandbox.objects.rules import configuration, network, workloads
 from gitopsd.sandbox.objects.rules.changes import check_changes
 from gitopsd.sandbox.objects.rules.complaints import Complaints
-from gitopsd.sandbox.objects.rules.custom import check_custom
+from gitopsd.sandbox.objects.rules.custom import check_custom, check_custom_status
 from gitopsd.sandbox.objects.rules.definitions import check_definition
 from gitopsd.sandbox.objects.rules.metadata import check_changed_metadata, check_new_metadata
 from gitopsd.sandbox.objects.rules.pods import check_pod_spec
@@ -76,7 +76,7 @@ def validate_update(
             _check_content(resource, schema, obj, told)
         check_changes(resource, obj, live, told, after=True)
     elif resource.custom:
-        _check_content(resource, schema, obj, told)
+        check_custom_status(obj, schema, told)
     elif (resource.group, resource.plural) == ("", "services"):
         network.check_service_status(obj, told)
     return told.causes

@@ -252,6 +252,13 @@ def test_item_that_is_there_twice_is_refused(api: PaperApi) -> None:
     )
 
 
+def _without_empty(value: Any) -> Any:  # noqa: ANN401 - any JSON
+    if isinstance(value, dict):
+        kept = {name: _without_empty(item) for name, item in value.items()}
+        return {name: item for name, item in kept.items() if item not in ({}, [], None)}
+    return [_without_empty(item) for item in value] if isinstance(value, list) else value
+
+
 @st.composite
 def _applied(draw: st.DrawFn) -> tuple[Kind, list[dict[str, Any]]]:
     kind = draw(st.sampled_from(KINDS))
@@ -267,11 +274,16 @@ def _say(kind: Kind, body: dict[str, Any], manager: str, api: PaperApi) -> Said:
 @settings(max_examples=60)
 @given(applied=_applied())
 def test_applying_twice_is_applying_once(applied: tuple[Kind, list[dict[str, Any]]]) -> None:
-    """Whatever was there before, repeating an apply changes neither object nor owners."""
+    """Whatever was there before, repeating an apply changes neither object nor owners.
+
+    Empty objects and lists are left out: one that takes the last label away owns an empty map only
+    the second time, on a real server too.
+    """
     kind, bodies = applied
     api = PaperApi()
     prepare(api.say, "shop")
-    for number, body in enumerate(bodies):
+    for number, full in enumerate(bodies):
+        body = {"metadata": {}, **_without_empty(full)}
         first = _say(kind, body, f"m{number % 2}", api)
         second = _say(kind, body, f"m{number % 2}", api)
 

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Mapping
+from dataclasses import replace
 from functools import lru_cache
 
 from gitopsd.domain.manifests import Json, JsonObject
@@ -31,6 +32,19 @@ def check_custom(obj: JsonObject, schema: Schema, told: Complaints) -> None:
     structural = schema.structural or {}
     _check(obj, structural, "", told)
     told.causes = list(dict.fromkeys(told.causes))
+
+
+def check_custom_status(obj: JsonObject, schema: Schema, told: Complaints) -> None:
+    """Complain about an object's status alone: of it, the sentences name paths from there."""
+    structural = field_at(schema.structural or {}, "properties", "status")
+    if "status" not in obj or not isinstance(structural, Mapping):
+        return
+    inner = Complaints()
+    _check(obj["status"], structural, "", inner)
+    for cause in dict.fromkeys(inner.causes):
+        nowhere = cause.field == _NOWHERE
+        path = "status" if nowhere or not cause.field else f"status.{cause.field}"
+        told.causes.append(replace(cause, field=path))
 
 
 def _type_name(value: Json) -> str:
