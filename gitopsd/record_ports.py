@@ -280,6 +280,9 @@ class Handles(Protocol):
     def about(self, topics: Collection[str]) -> Sequence[MessageHandle]:
         """Read the handles that one of the topics concerns, by channel and subject."""
 
+    def drop(self, before: datetime, limit: int) -> int:
+        """Delete handles begun before, oldest first, at most ``limit``; returns how many went."""
+
     def save_channel(self, state: ChannelState) -> None:
         """Insert or replace how a channel fares."""
 

@@ -46,6 +46,7 @@ async def run_retention(services: Services) -> int:
     before = now - services.pace.retention
     gone = await _drop_all(services, lambda tx: tx.deliveries.drop(before, ROWS))
     gone += await _drop_all(services, lambda tx: tx.records.drop(before, ROWS))
+    gone += await _drop_all(services, lambda tx: tx.handles.drop(before, ROWS))
     for stage in await services.store.read(lambda tx: tuple(tx.stages.page())):
         gone += await _drop_runs(services, stage.key, before)
     return gone

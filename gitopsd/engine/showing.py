@@ -30,10 +30,13 @@ CALLS = frozenset(
         Trigger.STALLED,
         Trigger.DRIFT_DETECTED,
         Trigger.FROZEN,
-        Trigger.RUN_ERRORED,
     )
 )
-"""What people must hear of: an updated message rings no phone, so these are messages too."""
+"""What people must hear of: an updated message rings no phone, so these are messages too.
+
+A run without a verdict is none of them: it is tried again every few minutes, and when something
+was changed already, the stage is stalled, which is.
+"""
 
 _BACK = Page(limit=50)
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Collection, Sequence
+from datetime import datetime
 
 import sqlalchemy as sa
 
@@ -29,6 +30,15 @@ _ABOUT = (
     .where(message_handles.c.topic.in_(sa.bindparam("topics", expanding=True)))
     .order_by(message_handles.c.channel, message_handles.c.subject)
 )
+_OLD = (
+    sa.select(message_handles.c.channel, message_handles.c.subject)
+    .where(
+        message_handles.c.begun_at < sa.bindparam("before", type_=message_handles.c.begun_at.type)
+    )
+    .order_by(message_handles.c.begun_at)
+    .limit(sa.bindparam("at_most"))
+)
+_DROP = sa.delete(message_handles).where(*_OF)
 _SAVE_STATE = upsert(channel_states, "channel")
 _STATES = sa.select(channel_states).order_by(channel_states.c.channel)
 _STATE_OF = sa.select(channel_states).where(channel_states.c.channel == sa.bindparam("of"))
@@ -50,6 +60,7 @@ class SqlHandles:
                 topic=handle.topic,
                 version=handle.version,
                 doc=_HANDLE.encode(handle),
+                begun_at=handle.begun_at,
             )
         )
 
@@ -82,6 +93,14 @@ class SqlHandles:
     def about(self, topics: Collection[str]) -> Sequence[MessageHandle]:
         """Read the handles that one of the topics concerns, by channel and subject."""
         return [_read(row) for row in self._session.rows(_ABOUT, topics=sorted(set(topics)))]
+
+    def drop(self, before: datetime, limit: int) -> int:
+        """Delete handles begun before, oldest first, at most ``limit``; returns how many went."""
+        old = self._session.rows(_OLD, before=before, at_most=limit)
+        self._session.run_many(
+            _DROP, [{"of_channel": row.channel, "of_subject": row.subject} for row in old]
+        )
+        return len(old)
 
     def save_channel(self, state: ChannelState) -> None:
         """Insert or replace how a channel fares."""

@@ -362,7 +362,9 @@ message_handles = _table(
     _text("topic"),
     _number("version"),
     _json("doc"),
+    _moment("begun_at", null=True),
     sa.Index(None, "topic"),
+    sa.Index(None, "begun_at"),
 )
 
 channel_states = _table("channel_states", _text("channel", key=True), _json("doc"))

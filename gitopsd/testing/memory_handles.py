@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Collection, Sequence
+from datetime import datetime
 
 from gitopsd.domain.reports import ChannelState, MessageHandle
 from gitopsd.errors import ConflictError
@@ -50,6 +51,14 @@ class MemoryHandles:
         """Read the handles that one of the topics concerns, by channel and subject."""
         found = [handle for handle in self._handles if handle.topic in topics]
         return sorted(found, key=lambda handle: (handle.channel, handle.subject))
+
+    def drop(self, before: datetime, limit: int) -> int:
+        """Delete handles begun before, oldest first, at most ``limit``; returns how many went."""
+        old = sorted(self._handles, key=lambda handle: handle.begun_at)
+        gone = [handle for handle in old if handle.begun_at < before][:limit]
+        for handle in gone:
+            self._handles.remove((handle.channel, handle.subject))
+        return len(gone)
 
     def save_channel(self, state: ChannelState) -> None:
         """Insert or replace how a channel fares."""

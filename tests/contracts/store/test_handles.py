@@ -73,3 +73,17 @@ async def test_how_a_channel_fares_is_replaced(store: Store) -> None:
     assert await store.read(lambda tx: tx.handles.channel("deploys")) == mended
     found = await store.read(lambda tx: tx.handles.channels())
     assert [state.channel for state in found] == ["alerts", "deploys"]
+
+
+async def test_old_handles_go_oldest_first(store: Store) -> None:
+    """What was begun long ago is shown anew if it ever changes again."""
+    handles = [
+        replace(HANDLE, subject=f"release:{number}", begun_at=NOON + number * MINUTE)
+        for number in (2, 0, 1, 3)
+    ]
+    await each(store, handles, lambda tx, one: tx.handles.begin(one))
+    before = NOON + 3 * MINUTE
+    gone = [await store.transact(lambda tx: tx.handles.drop(before, 2)) for _ in range(3)]
+    assert gone == [2, 1, 0]
+    left = await store.read(lambda tx: tx.handles.about({HANDLE.topic}))
+    assert [handle.subject for handle in left] == ["release:3"]
