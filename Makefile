@@ -1,6 +1,7 @@
 # `make` prints what there is. Every target works on a fresh clone: it sets up what it needs first.
 
-PYTHON ?= python3
+# A Python to make .venv with; empty: the first one that is new enough.
+PYTHON ?=
 BIN := .venv/bin
 STAMP := .venv/.locked
 CODE := gitopsd tests tools benchmarks
@@ -19,12 +20,7 @@ help: ## Print this list
 setup: $(STAMP) ## Make .venv from the lock file
 
 $(STAMP): requirements/dev.txt pyproject.toml
-	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' \
-	    || { echo "Python 3.11 or newer is needed: make setup PYTHON=python3.11"; exit 1; }
-	@test -x $(BIN)/python || $(PYTHON) -m venv .venv
-	$(BIN)/python -m pip install --quiet --require-hashes -r requirements/dev.txt
-	$(BIN)/python -m pip install --quiet --no-deps --no-build-isolation -e .
-	@touch $@
+	@sh tools/setup.sh $(PYTHON)
 
 lint: $(STAMP) ## Check style, imports and spelling
 	$(BIN)/ruff check $(wildcard $(CODE))
@@ -40,17 +36,17 @@ types: $(STAMP) ## Check types (mypy, strict)
 	$(BIN)/mypy $(wildcard $(CODE))
 
 servers: ## Install the servers that the tests start (Debian, Ubuntu; as root)
-	sh tools/install-servers.sh
+	@sh tools/install-servers.sh
 
 envtest: ## Build etcd, the Kubernetes control plane and helm for the tests (once)
-	sh tests/envtest/build.sh
-	sh tests/envtest/build.sh helm
+	@sh tests/envtest/build.sh
+	@sh tests/envtest/build.sh helm
 
 demo: $(STAMP) ## Play releases and rollbacks on this machine; no cluster is needed
 	@if [ -t 1 ]; then $(BIN)/gitopsd demo $(ARGS); else $(BIN)/gitopsd demo --headless $(ARGS); fi
 
 test: $(STAMP) servers envtest ## Run every test there is
-	$(PYTEST) --junitxml=build/junit/tests.xml $(ARGS)
+	sh tools/own-network.sh $(PYTEST) --junitxml=build/junit/tests.xml $(ARGS)
 
 test-unit: $(STAMP) ## Run the tests of the core alone, in seconds
 	$(PYTEST) tests/unit --junitxml=build/junit/unit.xml $(ARGS)

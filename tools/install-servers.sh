@@ -53,7 +53,8 @@ if ! command -v apt-get >/dev/null 2>&1; then
 fi
 if [ "$(id -u)" != 0 ]; then
     echo "missing test servers:$missing" >&2
-    echo "run this once, then run again:  sudo $install" >&2
+    echo "install them once (with apt-get; nothing is started), then run make again:" >&2
+    echo "  sudo make servers" >&2
     exit 1
 fi
 

@@ -54,7 +54,23 @@ if [ "${1:-}" = --where ]; then
     fail "$what for the tests is not built yet; build it with: make envtest"
 fi
 
-command -v go >/dev/null || fail "no go command found: install Go $(sed -n 's/^go //p' kubernetes/go.mod) or newer"
+# Go is often unpacked to a place that is in no PATH but that of its owner's shell.
+PATH=$PATH:/usr/local/go/bin:${HOME:-}/go/bin:${HOME:-}/.local/go/bin:/usr/lib/go/bin:/snap/bin
+wanted=$(sed -n 's/^go //p' kubernetes/go.mod helm/go.mod | sort -V | tail -n 1)
+how_to_install() {
+    case $(uname -m) in aarch64 | arm64) machine=arm64 ;; *) machine=amd64 ;; esac
+    say "install it, then run make again:"
+    fail "  curl -fsSL https://go.dev/dl/go$wanted.linux-$machine.tar.gz | sudo tar -C /usr/local -xz"
+}
+if ! command -v go >/dev/null; then
+    say "building $what takes Go $wanted or newer, and there is no go command, in /usr/local/go neither"
+    how_to_install
+fi
+version=$(GOTOOLCHAIN=local go env GOVERSION)
+if ! printf '%s\n' "$wanted" "${version#go}" | sort --check=quiet --version-sort; then
+    say "building $what takes Go $wanted or newer, and $(command -v go) is $version"
+    how_to_install
+fi
 mkdir -p "$parent"
 
 # A second build of the same thing waits for the first and then finds it done.
@@ -66,7 +82,8 @@ fi
 # Both shorten the build a little: compilers are short-lived and need not collect garbage often,
 # and debugging information would only be dropped by the linker (-s -w).
 flags="-trimpath -buildvcs=false -gcflags=all=-dwarf=false"
-export CGO_ENABLED=0 GOTOOLCHAIN=local GOFLAGS=-mod=readonly GOWORK=off GOGC=400
+export CGO_ENABLED=0 GOTOOLCHAIN=local GOFLAGS="-mod=readonly -modcacherw" GOWORK=off GOGC=400
+rm -rf "$parent"/building.*  # of a build that was killed: this one has the lock
 work=$(mktemp -d "$parent/building.XXXXXX")
 trap 'rm -rf "$work"' EXIT
 trap 'exit 130' INT TERM
@@ -92,15 +109,15 @@ build_control_plane() {
     done
 
     say "[$(elapsed) s] etcd"
-    (cd etcd && go build $flags -ldflags "-s -w" -o "$work/etcd" .)
+    (cd etcd && go build $flags -ldflags "-s -w" -o "$work/etcd" .) || return
     say "[$(elapsed) s] kube-apiserver, kube-controller-manager, kube-scheduler $version"
-    (cd kubernetes && go build $flags -ldflags "$stamp" -o "$work/kubernetes" .)
+    (cd kubernetes && go build $flags -ldflags "$stamp" -o "$work/kubernetes" .) || return
     for server in kube-apiserver kube-controller-manager kube-scheduler; do
         ln -s kubernetes "$work/$server"
     done
 }
 
-"build_${part:-control_plane}"
+"build_${part:-control_plane}" || fail "go could not build $what; what it said stands above. It takes its modules from proxy.golang.org: without the network, or behind another proxy, set GOPROXY and run make again"
 
 chmod 755 "$work"
 rm -rf "$target"

@@ -14,7 +14,8 @@ in it (see :attr:`ClusterNetwork.prefix`) may bind any of them without setting a
 in the root namespace that pods or the API server must reach (a registry, a webhook) listens on
 ``host_address``.
 
-It needs the right to make network namespaces, which is root's.
+It needs the right to make network namespaces. Root has it, and so has an ordinary user in
+``tools/own-network.sh``, with which ``make test`` runs.
 """
 
 import fcntl
@@ -25,7 +26,6 @@ import secrets
 import shutil
 import signal
 import subprocess
-import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
@@ -39,6 +39,9 @@ _NAME_PREFIX = "gitopsd-"
 _CANDIDATES = IPv4Network("10.64.0.0/10")
 _SIZE = 22
 _NAMESPACES = Path("/run/netns")
+_RIGHTS = 1 << 12 | 1 << 21
+"""``CAP_NET_ADMIN`` and ``CAP_SYS_ADMIN``, as ``/proc/self/status`` counts them."""
+
 _TRIES = 50
 
 
@@ -67,20 +70,34 @@ def _check_rights() -> None:
             "install the packages iproute2 and util-linux"
         )
         raise NetworkError(message)
-    if os.geteuid() != 0:
+    if _effective_rights() & _RIGHTS != _RIGHTS:
         message = (
-            "the test cluster needs a network namespace, which only root may make; "
-            "run this as root (in a container: with the capabilities NET_ADMIN and SYS_ADMIN)"
+            "the test cluster needs a network namespace, which this user may not make; run it as "
+            "`make test` does, with `sh tools/own-network.sh COMMAND`, or as root "
+            "(in a container: with the capabilities NET_ADMIN and SYS_ADMIN)"
         )
         raise NetworkError(message)
 
 
+def _effective_rights() -> int:
+    status = Path("/proc/self/status").read_text(encoding="ascii")
+    (rights,) = (line.split()[1] for line in status.splitlines() if line.startswith("CapEff:"))
+    return int(rights, 16)
+
+
 @contextmanager
 def _one_at_a_time() -> Iterator[None]:
-    """Keep two test runs on one machine from choosing the same addresses."""
-    with (Path(tempfile.gettempdir()) / "gitopsd-netns.lock").open("w") as file:
-        fcntl.flock(file, fcntl.LOCK_EX)
+    """Keep two test runs that share a network from choosing the same addresses.
+
+    The lock is on the directory that the namespaces are listed below: who shares it shares the
+    network, and no file has to be owned by one of several users.
+    """
+    directory = os.open(_NAMESPACES.parent, os.O_RDONLY | os.O_DIRECTORY)
+    try:
+        fcntl.flock(directory, fcntl.LOCK_EX)
         yield
+    finally:
+        os.close(directory)
 
 
 def _networks_in_use() -> list[IPv4Network]:
