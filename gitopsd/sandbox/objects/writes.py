@@ -146,7 +146,7 @@ class ObjectWriter:
         circumstances = strategies.Circumstances(write.uid, write.now, self._addresses)
         strategies.prepare_create(write.resource, schema, made, circumstances)
         _check(write.resource, made, validate_create(write.resource, schema, made))
-        return Written(made, (*warnings, *advise(write.resource, made, created=True)), created=True)
+        return Written(made, (*warnings, *advise(write.resource, made, None)), created=True)
 
     def _updated(
         self,
@@ -164,7 +164,7 @@ class ObjectWriter:
         causes = validate_update(write.resource, schema, made, live, write.subresource)
         _check(write.resource, made, causes)
         if not write.subresource:
-            warnings = (*warnings, *advise(write.resource, made, created=False))
+            warnings = (*warnings, *advise(write.resource, made, live))
         return Written(_with_old_times(made, live), warnings)
 
     def _schema(self, resource: Resource) -> Schema:
