@@ -173,9 +173,10 @@ class Writer:
                     call.resource, call.asked.namespace, call.asked.name
                 )
             raise
-        return self._store_new(call, written)
+        version = text_at(body, "metadata", "resourceVersion")
+        return self._store_new(call, written, version)
 
-    def _store_new(self, call: Call, written: Written) -> Answer:
+    def _store_new(self, call: Call, written: Written, version: str = "") -> Answer:
         name = text_at(written.object, "metadata", "name")
         self._admission.check_namespace(call.resource, call.asked.namespace, name)
         key = call.key._replace(name=name)
@@ -185,6 +186,10 @@ class Writer:
         except AlreadyExists as error:
             deleted = is_deleted(self._store.get(key) or {})
             raise already_exists(call.resource, name, deleted=deleted) from error
+        if version and call.dry_run:
+            # Seen on a real server: an apply that would make the object says the version it was
+            # sent with, since only storing it gives it one of its own.
+            made = {**made, "metadata": {**object_at(made, "metadata"), "resourceVersion": version}}
         return self._answer(call, CREATED, made, written.warnings)
 
     def _answer(
