@@ -42,6 +42,9 @@ MOST_PAGES = 200
 MOST_TAGS = 50_000
 PAGE_TAGS = 1000
 MOST_DETAILS = 5000
+LISTING_TIMEOUT = timedelta(seconds=60)
+"""Bound of all pages of a list of tags, however many there are."""
+
 LONGEST_PATIENCE = timedelta(hours=1)
 
 _OK, _UNAUTHORIZED, _FORBIDDEN, _NOT_FOUND = 200, 401, 403, 404
@@ -59,6 +62,7 @@ class HttpRegistry:
         registries: The configured registries, as they are now.
         clock: Tells when tokens end; real time unless given.
         timeout: Bound of one request.
+        listing: Bound of all requests for one list of tags.
     """
 
     def __init__(
@@ -67,9 +71,11 @@ class HttpRegistry:
         clock: Clock | None = None,
         *,
         timeout: timedelta = TIMEOUT,
+        listing: timedelta = LISTING_TIMEOUT,
     ) -> None:
         self._registries = registries
         self._transfer = Transfer(self._trusted_hosts, timeout)
+        self._listing = listing
         self._logins = Logins(self._transfer, clock or SystemClock())
         self._details: OrderedDict[tuple[str, Digest], ImageDetails] = OrderedDict()
 
@@ -103,6 +109,15 @@ class HttpRegistry:
             PermanentError: It has more than `MOST_TAGS`, or the name cannot be used.
         """
         endpoint = find_endpoint(image, self._registries())
+        bound = self._listing.total_seconds()
+        try:
+            async with asyncio.timeout(bound):
+                return await self._read_pages(image, endpoint)
+        except TimeoutError as error:
+            message = f"{_where(endpoint, 'tags/list')}: not at its end within {bound:g} s"
+            raise TemporaryError(message) from error
+
+    async def _read_pages(self, image: str, endpoint: Endpoint) -> tuple[str, ...]:
         path, tags = f"tags/list?n={PAGE_TAGS}", dict[str, None]()
         for _ in range(MOST_PAGES):
             answer = await self._ask("GET", endpoint, path, largest=LARGEST_PAGE)

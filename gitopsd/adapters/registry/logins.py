@@ -11,7 +11,7 @@ import asyncio
 from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import timedelta
-from urllib.parse import urlencode, urlsplit
+from urllib.parse import SplitResult, urlencode, urlsplit
 
 from gitopsd.adapters.registry.challenges import Challenge, parse_challenges
 from gitopsd.adapters.registry.credentials import Credential
@@ -103,8 +103,8 @@ class Logins:
         self, endpoint: Endpoint, credential: Credential | None, challenge: Challenge
     ) -> _Kept:
         realm = challenge.parameters.get("realm", "")
-        parts = urlsplit(realm)
-        if parts.scheme not in ("http", "https") or not parts.hostname:
+        parts = _split_realm(realm)
+        if parts is None:
             message = f"registry {endpoint.host}: tokens are had at {redact_clause(realm)!r}"
             raise TemporaryError(f"{message}, which is no address", reason="BadAnswer")
         if credential is not None:
@@ -137,6 +137,17 @@ class Logins:
 def _key(endpoint: Endpoint, credential: Credential | None) -> tuple[str, str, str]:
     mark = credential.mark if credential is not None else ""
     return (endpoint.url, endpoint.repository, mark)
+
+
+def _split_realm(realm: str) -> SplitResult | None:
+    """Split the address that tokens are had at; None when it is none, or names a user itself."""
+    try:
+        parts = urlsplit(realm)
+        port = parts.port
+    except ValueError:
+        return None
+    usable = parts.scheme in ("http", "https") and parts.hostname and "@" not in parts.netloc
+    return parts if usable and port != 0 else None
 
 
 def _check_realm(endpoint: Endpoint, realm: str) -> None:

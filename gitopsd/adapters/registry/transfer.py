@@ -80,6 +80,8 @@ class Transfer:
     ) -> Answer:
         """Send a GET or HEAD and follow its redirects; credentials stay with the first origin.
 
+        Once a redirect led elsewhere they are not sent again, not even to where they belong.
+
         Args:
             method: ``GET`` or ``HEAD``.
             url: Whole address.
@@ -102,9 +104,11 @@ class Transfer:
             message = f"{where}: its certificate is not trusted: {_say(error.certificate_error)}"
             raise TemporaryError(message, reason="Tls") from error
         except aiohttp.InvalidURL as error:
-            raise PermanentError(f"{where}: this is no address") from error
+            raise _no_address(where) from error
         except (aiohttp.ClientError, OSError) as error:
             raise _translate(where, error) from error
+        except ValueError as error:  # of what splits addresses, and of names that no DNS can hold
+            raise _no_address(where) from error
 
     async def close(self) -> None:
         """Close connections. Safe to repeat: closed is closed."""
@@ -118,9 +122,10 @@ class Transfer:
         first = url
         for _ in range(MOST_REDIRECTS + 1):
             own = is_same_origin(first, url)
-            sent = headers if own else _without_credentials(headers)
+            if not own:  # for good: who leads back home would choose what is asked there as us
+                headers = _without_credentials(headers)
             tls = self._context(ca_file) if own and ca_file else True
-            answer = await self._once(method, url, sent, largest, tls)
+            answer = await self._once(method, url, headers, largest, tls)
             location = answer.headers.get("location", "")
             if answer.status not in _REDIRECTS or not location:
                 return answer
@@ -250,6 +255,10 @@ def _translate(where: str, error: Exception) -> PermanentError | TemporaryError:
     if isinstance(cause, RefusedAddressError):
         return _refused(where, _say(cause))
     return TemporaryError(message)
+
+
+def _no_address(where: str) -> PermanentError:
+    return PermanentError(f"{where}: this is no address, or leads to what is none")
 
 
 def _refused(where: str, why: str) -> PermanentError:

@@ -19,8 +19,18 @@ async def connect() -> AsyncIterator[Connect]:
     """Makes clients that know the given registries, and closes them after the test."""
     made: list[HttpRegistry] = []
 
-    def make(*specs: RegistrySpec, clock: Clock | None = None, seconds: float = 5) -> HttpRegistry:
-        client = HttpRegistry(lambda: specs, clock, timeout=timedelta(seconds=seconds))
+    def make(
+        *specs: RegistrySpec,
+        clock: Clock | None = None,
+        seconds: float = 5,
+        listing_seconds: float = 60,
+    ) -> HttpRegistry:
+        client = HttpRegistry(
+            lambda: specs,
+            clock,
+            timeout=timedelta(seconds=seconds),
+            listing=timedelta(seconds=listing_seconds),
+        )
         made.append(client)
         return client
 

@@ -13,7 +13,7 @@ import pytest
 import trustme
 from aiohttp import web
 
-from gitopsd.adapters.registry.client import HttpRegistry
+from gitopsd.adapters.registry.client import LARGEST_PAGE, HttpRegistry
 from gitopsd.domain.images import RegistrySpec
 from gitopsd.domain.manifests import Digest
 from gitopsd.errors import PermanentError, TemporaryError
@@ -190,6 +190,35 @@ async def test_a_list_without_end_ends(connect: Connect) -> None:
         with pytest.raises(PermanentError, match="more than 200 tags") as caught:
             await connect(_spec(registry)).fetch_tags(f"{registry.host}/a")
     assert caught.value.reason == "TooManyTags"
+
+
+async def test_a_list_that_drips_ends(connect: Connect) -> None:
+    """However quickly each page comes, all of them together are bounded in time."""
+    ended = asyncio.Event()
+
+    async def answer(asked: Asked) -> web.Response:
+        if "last=2" in asked.path:
+            await ended.wait()
+        number = 2 if "last=1" in asked.path else 1
+        link = f'</v2/a/tags/list?last={number}>; rel="next"'
+        return say(200, _dump({"tags": [f"t{number}"]}), JSON, link=link)
+
+    async with run_odd_registry(answer) as registry:
+        client = connect(_spec(registry), seconds=60, listing_seconds=0.3)
+        with pytest.raises(TemporaryError, match=r"tags/list: not at its end within 0\.3 s"):
+            await client.fetch_tags(f"{registry.host}/a")
+        ended.set()
+
+
+async def test_a_page_is_bounded(connect: Connect) -> None:
+    """A page of more bytes than any list has is given up before it is read to its end."""
+
+    async def pour(_: Asked) -> web.StreamResponse:
+        return say(200, b'{"tags": ["' + b"a" * (LARGEST_PAGE + 1) + b'"]}', JSON)
+
+    async with run_odd_registry(pour) as registry:
+        with pytest.raises(TemporaryError, match="longer than 4194304 bytes"):
+            await connect(_spec(registry)).fetch_tags(f"{registry.host}/a")
 
 
 @pytest.mark.parametrize("body", [b"{", b"[]", b'{"tags": 7}', b'{"tags": {}}'])
@@ -412,6 +441,64 @@ async def test_redirects_end(connect: Connect, location: str, problem: str) -> N
     async with run_odd_registry(lambda _: say(302, location=location)) as registry:
         with pytest.raises(TemporaryError, match=problem):
             await connect(_spec(registry)).fetch_digest(f"{registry.host}/a", "1")
+
+
+@pytest.mark.parametrize(
+    "location",
+    [
+        "http://h.invalid:99999/",
+        "http://h.invalid:port/",
+        "http://h..invalid/",
+        f"http://{'a' * 300}/",
+        "http://x\\y/",
+        "http://u:p@127.1/",
+    ],
+)
+@pytest.mark.parametrize("logged_in", [False, True])
+async def test_an_address_that_is_none_is_a_sentence(
+    connect: Connect, tmp_path: Path, location: str, *, logged_in: bool
+) -> None:
+    """What no resolver and no client can read ends as any other refusal, never as a bug."""
+    login = tmp_path / "login"
+    login.write_text("user:password")
+
+    def answer(asked: Asked) -> web.Response:
+        if logged_in and not asked.authorization:
+            return say(401, www_authenticate="Basic")
+        return say(302, location=location)
+
+    async with run_odd_registry(answer) as registry:
+        client = connect(_spec(registry, credential_file=str(login) if logged_in else ""))
+        with pytest.raises(PermanentError, match="leads to what is none"):
+            await client.fetch_digest(f"{registry.host}/a", "1")
+
+
+async def test_a_redirect_there_and_back_carries_no_credential(
+    connect: Connect, tmp_path: Path
+) -> None:
+    """A storage service cannot choose what is asked of the registry in our name."""
+    login = tmp_path / "login"
+    login.write_text("user:password")
+    home: list[str] = []
+
+    def answer(asked: Asked) -> web.Response:
+        if asked.path == "/v2/a/manifests/1":
+            if asked.authorization:
+                return say(307, location=f"{other.url}/elsewhere")
+            return say(401, www_authenticate="Basic")
+        return say(404)
+
+    def lead_back(_: Asked) -> web.Response:
+        return say(307, location=f"{home[0]}/v2/secret/manifests/1")
+
+    async with run_odd_registry(lead_back) as other, run_odd_registry(answer) as registry:
+        home.append(registry.url)
+        client = connect(_spec(registry, credential_file=str(login)))
+        assert await client.fetch_digest(f"{registry.host}/a", "1") is None
+
+    assert [one.authorization for one in other.asked] == [""]
+    assert registry.asked[-1].path == "/v2/secret/manifests/1"
+    assert registry.asked[-1].authorization == ""
 
 
 @pytest.mark.parametrize(

@@ -127,8 +127,9 @@ def _tokens(registry: OddRegistry) -> list[str]:
     return [path for path in registry.paths if "/token" in path]
 
 
-def _spec(registry: OddRegistry) -> RegistrySpec:
-    return RegistrySpec("it", registry.host, url=registry.url)
+def _spec(registry: OddRegistry, credential_file: Path | None = None) -> RegistrySpec:
+    file = str(credential_file) if credential_file is not None else ""
+    return RegistrySpec("it", registry.host, url=registry.url, credential_file=file)
 
 
 @pytest.mark.parametrize(
@@ -237,6 +238,11 @@ async def test_an_odd_token_server_is_trouble(
         ("Bearer", "BadAnswer"),
         ('Bearer realm="ftp://x/"', "BadAnswer"),
         ('Bearer realm="nowhere"', "BadAnswer"),
+        ('Bearer realm="http://[::1/"', "BadAnswer"),
+        ('Bearer realm="http://h.invalid:port/"', "BadAnswer"),
+        ('Bearer realm="http://h.invalid:99999/"', "BadAnswer"),
+        ('Bearer realm="http://user:word@h.invalid/"', "BadAnswer"),
+        ('Bearer realm="http://\u2100.invalid/"', "BadAnswer"),
     ],
 )
 async def test_an_odd_challenge_is_trouble(connect: Connect, challenge: str, reason: str) -> None:
@@ -245,6 +251,70 @@ async def test_an_odd_challenge_is_trouble(connect: Connect, challenge: str, rea
         with pytest.raises(TemporaryError) as caught:
             await connect(_spec(registry)).fetch_digest(f"{registry.host}/a", "1")
     assert caught.value.reason == reason
+
+
+@pytest.mark.parametrize(
+    "realm",
+    [
+        "http://evil.invalid/token",
+        "http://{host}@evil.invalid/token",
+        "http://evil.invalid\\@{host}/token",
+        "http://{host}.evil.invalid/token",
+        "http://{host}\\.evil.invalid/token",
+        "http://evil.invalid#@{host}/token",
+        "http://evil.invalid?@{host}/token",
+        "http://{name}:1/token",
+        "http://{name}/token",
+        "//evil.invalid/token",
+    ],
+)
+async def test_no_spelling_of_a_host_gets_the_credential(
+    connect: Connect, tmp_path: Path, realm: str
+) -> None:
+    """A realm that only looks like the registry, or lies at another of its ports, is refused."""
+    (tmp_path / "login").write_text("user:password")
+    place: list[str] = []
+
+    def answer(_: Asked) -> web.Response:
+        named = realm.replace("{host}", place[0]).replace("{name}", place[0].partition(":")[0])
+        return say(401, www_authenticate=f'Bearer realm="{named}"')
+
+    async with run_odd_registry(answer) as registry:
+        place.append(registry.host)
+        with pytest.raises(TemporaryError) as caught:
+            await connect(_spec(registry, tmp_path / "login")).fetch_digest(
+                f"{registry.host}/a", "1"
+            )
+        assert registry.paths == ["HEAD /v2/a/manifests/1"]
+    assert caught.value.reason in ("BadAnswer", "Credential")
+    assert "password" not in str(caught.value)
+
+
+async def test_a_token_server_that_redirects_gets_the_credential_alone(
+    connect: Connect, tmp_path: Path
+) -> None:
+    """Where it leads does not see the password."""
+    (tmp_path / "login").write_text("user:password")
+    stranger: list[str] = []
+
+    def answer(asked: Asked) -> web.Response:
+        if asked.path.startswith("/token"):
+            return say(302, location=f"{stranger[0]}/token")
+        return say(401, www_authenticate=f'Bearer realm="{home[0]}/token"')
+
+    home: list[str] = []
+    async with (
+        run_odd_registry(lambda _: say(401)) as other,
+        run_odd_registry(answer) as registry,
+    ):
+        stranger.append(other.url)
+        home.append(registry.url)
+        with pytest.raises(TemporaryError) as caught:
+            await connect(_spec(registry, tmp_path / "login")).fetch_digest(
+                f"{registry.host}/a", "1"
+            )
+        assert [one.authorization for one in other.asked] == [""]
+    assert caught.value.reason == "Credential"
 
 
 async def test_a_strange_host_is_asked_for_tokens_at_public_addresses_only(
