@@ -168,6 +168,9 @@ class Settings(BaseSettings):
     retention: Annotated[Duration, AfterValidator(_check_retention)] = timedelta(days=90)
     """How long deliveries, ended runs, audit and messages are kept that nothing needs."""
 
+    first_token_file: Path | None = None
+    """File with the first admin token, or its hash; without it one is made in `data_dir`."""
+
     encryption_key_file: Path | None = None
     """File with one or two keys for rendered Secrets; without it they are refused."""
 

@@ -56,7 +56,7 @@ class Target:
 def find_target(server: str, token_file: str, environment: Mapping[str, str]) -> Target:
     """Find the server and the token: flags, then variables, then the local data directory.
 
-    The data directory's own token is never sent anywhere but to the data directory's own process.
+    The first admin token is never sent anywhere but to the data directory's own process.
 
     Raises:
         PermanentError: Nothing says where the server is or who asks.
@@ -71,7 +71,7 @@ def find_target(server: str, token_file: str, environment: Mapping[str, str]) ->
     if not token and named:
         token = _read_token(Path(named))
     if not token and local:
-        token = _read_token(data_dir / _FIRST_TOKEN)
+        token = _read_first_token(environment.get("GITOPSD_FIRST_TOKEN_FILE", ""), data_dir)
     if not token:
         message = "no token: set GITOPSD_TOKEN or GITOPSD_TOKEN_FILE, or give --token-file"
         raise PermanentError(message)
@@ -89,6 +89,14 @@ def _read_info(data_dir: Path) -> str:
             "or start one here: gitopsd serve"
         )
         raise PermanentError(message) from error
+
+
+def _read_first_token(given: str, data_dir: Path) -> str:
+    token = _read_token(Path(given) if given else data_dir / _FIRST_TOKEN)
+    if token.startswith("sha256:"):
+        message = f"{given} holds only the hash of the first admin token; set GITOPSD_TOKEN"
+        raise PermanentError(message)
+    return token
 
 
 def _read_token(path: Path) -> str:

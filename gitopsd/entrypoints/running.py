@@ -17,12 +17,12 @@ from gitopsd import __version__
 from gitopsd.bootstrap import Process, build
 from gitopsd.engine.services import Services
 from gitopsd.engine.standing import describe_standing
+from gitopsd.entrypoints.first_token import FirstToken
 from gitopsd.entrypoints.http.app import build_app
 from gitopsd.entrypoints.http.limits import TokenBuckets
 from gitopsd.entrypoints.http.metrics import build_metrics_app
 from gitopsd.entrypoints.http.server import Listener, listen
 from gitopsd.entrypoints.http.service import ProcessState, Service
-from gitopsd.entrypoints.tokens import make_first_token
 from gitopsd.errors import GitopsdError, PermanentError
 from gitopsd.settings import Settings
 
@@ -88,24 +88,29 @@ async def _run(
     hearing = None if part.work else asyncio.create_task(_hear(process), name="doorbell")
     daemon = asyncio.create_task(process.daemon.run(), name="daemon")
     waiting = asyncio.create_task(ending.wait(), name="ending")
+    first = FirstToken(process.services, process.settings) if part.serve else None
+    following = asyncio.create_task(first.follow(), name="first token") if first else None
     listeners: list[Listener] = []
     try:
         ready = asyncio.create_task(process.daemon.ready.wait())
         await asyncio.wait((daemon, ready, waiting), return_when=asyncio.FIRST_COMPLETED)
         ready.cancel()
         if not daemon.done() and not ending.is_set():
+            if first is not None and (told := await first.settle()):
+                say(told)
             await _open(process, part, state, listeners, say)
             await asyncio.wait((daemon, waiting), return_when=asyncio.FIRST_COMPLETED)
         await _finish(process, state, daemon)
     finally:
         (process.settings.data_dir / INFO_FILE).unlink(missing_ok=True)
         waiting.cancel()
-        if hearing is not None:
-            hearing.cancel()
+        beside = [task for task in (hearing, following) if task is not None]
+        for task in beside:
+            task.cancel()
         for listener in listeners:
             await listener.close()
         daemon.cancel()
-        await asyncio.gather(*filter(None, (waiting, hearing)), return_exceptions=True)
+        await asyncio.gather(waiting, *beside, return_exceptions=True)
         with contextlib.suppress(asyncio.CancelledError):
             await daemon
 
@@ -140,9 +145,6 @@ async def _open(
     settings = process.settings
     api = ""
     if part.serve:
-        first = await make_first_token(process.services.store, settings.data_dir)
-        if first is not None:
-            say(f"A first admin token is in {first.absolute()}")
         service = Service(
             services=process.services,
             actions=process.actions,

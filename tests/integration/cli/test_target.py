@@ -83,3 +83,18 @@ def test_a_token_file_that_is_not_there(tmp_path: Path) -> None:
     """The sentence names the file."""
     with pytest.raises(PermanentError, match=r"token file .*none cannot be read: No such file"):
         find_target("http://x", str(tmp_path / "none"), {})
+
+
+def test_a_first_token_that_was_given_is_found_too(tmp_path: Path) -> None:
+    """Where the service's own setting names its file, that is the one; a hash is none."""
+    given = tmp_path / "given"
+    given.write_text("given\n")
+    environment = {"GITOPSD_DATA_DIR": local(tmp_path), "GITOPSD_FIRST_TOKEN_FILE": str(given)}
+    elsewhere = {**environment, "GITOPSD_SERVER": "https://other.example"}
+
+    assert find_target("", "", environment).token == "given"
+    with pytest.raises(PermanentError, match="no token: set GITOPSD_TOKEN"):
+        find_target("", "", elsewhere)
+    given.write_text("sha256:0123")
+    with pytest.raises(PermanentError, match="holds only the hash"):
+        find_target("", "", environment)
