@@ -105,12 +105,15 @@ class ImageCandidate:
         digest: What the registry says the tag points to.
         revision: Commit it was built from, as its label says; empty when it has none.
         created: When it was built, as far as that is credible; None otherwise.
+        gone: Whether the registry had it once and has it no longer under this tag. It is not
+            chosen, and remembered so that its vanishing alone makes no release.
     """
 
     tag: str
     digest: Digest
     revision: str = ""
     created: datetime | None = None
+    gone: bool = False
 
 
 @dataclass(frozen=True, slots=True)

@@ -7,9 +7,9 @@ images of one build that come one after the other, end in one release.
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
-from datetime import timedelta
+from datetime import datetime, timedelta
 
 from gitopsd.domain.config import ApplicationSpec
 from gitopsd.domain.images import (
@@ -32,7 +32,7 @@ from gitopsd.engine.services import Services
 from gitopsd.engine.transactions import retry_conflicts
 from gitopsd.errors import GitopsdError, PermanentError
 from gitopsd.kube.redaction import redact_text
-from gitopsd.pipeline.image_choice import KEPT, rank, select_tags
+from gitopsd.pipeline.image_choice import KEPT, find_credible, rank, select_tags
 from gitopsd.registry_ports import ImageDetails
 from gitopsd.store_ports import Transaction
 
@@ -141,15 +141,26 @@ async def _read_commit(
 
 
 @dataclass(frozen=True, slots=True)
+class _Found:
+    """What one look found.
+
+    Attributes:
+        candidates: Text of each policy -> what it could choose, best first.
+        problem: What is lacking; empty when nothing is.
+    """
+
+    candidates: dict[str, tuple[ImageCandidate, ...]]
+    problem: str = ""
+
+
+@dataclass(frozen=True, slots=True)
 class _Look:
     """One look at one image."""
 
     services: Services
     state: ImageState
 
-    async def find(
-        self, policies: tuple[ImagePolicy, ...]
-    ) -> dict[str, tuple[ImageCandidate, ...]]:
+    async def find(self, policies: tuple[ImagePolicy, ...]) -> _Found:
         """Find what each policy could choose, best first.
 
         Raises:
@@ -163,14 +174,14 @@ class _Look:
         wanted = {policy: self._select(policy, listed) for policy in policies}
         digests = await self._read_digests(wanted)
         details = await self._read_details(digests)
-        return {
-            str(policy): rank(
-                policy,
-                [_make(tag, digests[tag], details) for tag in tags if tag in digests],
-                self.state.candidates.get(str(policy), ()),
-            )
-            for policy, tags in wanted.items()
-        }
+        now = self.services.clock.now()
+        found, problems = _Found({}), []
+        for policy, tags in wanted.items():
+            before = self.state.candidates.get(str(policy), ())
+            there = [_make(tag, digests[tag], details, now) for tag in tags if tag in digests]
+            found.candidates[str(policy)] = ranked = rank(policy, there, before)
+            problems.append(_say_lack(name, policy, there, ranked))
+        return replace(found, problem="; ".join(filter(None, problems)))
 
     def _select(self, policy: ImagePolicy, listed: tuple[str, ...]) -> tuple[str, ...]:
         tags = select_tags(policy, listed)
@@ -237,26 +248,37 @@ class _Look:
         }
 
 
-def _make(tag: str, digest: Digest, details: Mapping[Digest, ImageDetails]) -> ImageCandidate:
+def _make(
+    tag: str, digest: Digest, details: Mapping[Digest, ImageDetails], now: datetime
+) -> ImageCandidate:
     said = details.get(digest, ImageDetails())
-    return ImageCandidate(tag, digest, said.revision, said.created)
+    return ImageCandidate(tag, digest, said.revision, find_credible(said.created, now))
 
 
-def _record(
-    tx: Transaction,
-    state: ImageState,
-    found: Mapping[str, tuple[ImageCandidate, ...]],
-    wait: timedelta,
-) -> None:
-    lacking = [policy for policy, candidates in found.items() if not candidates]
-    problem = f"the registry has no image of {state.name} for `{'`, `'.join(lacking)}`"
+def _say_lack(
+    name: str,
+    policy: ImagePolicy,
+    there: Sequence[ImageCandidate],
+    ranked: Sequence[ImageCandidate],
+) -> str:
+    """Say that there is nothing for a policy, or no longer what was the best."""
+    best = ranked[0] if ranked else None
+    if best is not None and (best.gone or not there):
+        return (
+            f"the registry no longer has {name}:{best.tag}, which was the best for `{policy}`; "
+            "nothing is released for that alone"
+        )
+    return "" if there else f"the registry has no image of {name} for `{policy}`"
+
+
+def _record(tx: Transaction, state: ImageState, found: _Found, wait: timedelta) -> None:
     tx.images.save(
         ImageState(
             state.name,
-            candidates=found,
+            candidates=found.candidates,
             looked_at=tx.now,
             next_look_at=tx.now + wait,
-            problem=problem if lacking else "",
+            problem=found.problem,
         )
     )
 

@@ -99,9 +99,10 @@ def _images_of(release: Release | None) -> dict[str, ImageCandidate]:
 def plan_release(tx: Transaction, candidate: Candidate) -> Release | None:
     """Work out the release that a candidate makes; None when there is nothing to offer.
 
-    Nothing is, while an image was not found yet; when commit and images change nothing; and when
-    an image is only passed over because it is quarantined and the release without it is an old
-    one: what failed is not answered by moving every stage back to what it had.
+    Nothing is, while an image was not found yet; when commit and images change nothing; when an
+    image is only passed over because it is quarantined and the release without it is an old one:
+    what failed is not answered by moving every stage back to what it had; and when all that changed
+    is that images were deleted from the registry.
     """
     return _plan(tx, candidate, find_current(tx, candidate.line))
 
@@ -113,6 +114,8 @@ def _plan(tx: Transaction, candidate: Candidate, current: Release | None) -> Rel
         return None
     same_files = _reads_the_same(current, candidate)
     if current is not None and same_files and dict(current.images) == choice.digests:
+        return None
+    if current is not None and same_files and _only_vanished(current, choice):
         return None
     identity = compute_release_id(application.name, commit.sha, choice.digests)
     fallback = same_files and choice.skipped
@@ -128,6 +131,13 @@ def _plan(tx: Transaction, candidate: Candidate, current: Release | None) -> Rel
         inputs=dict(candidate.inputs),
         origins={name: ImageOrigin(pick.tag, pick.revision) for name, pick in choice.picks.items()},
     )
+
+
+def _only_vanished(current: Release, choice: ImageChoice) -> bool:
+    changed = {
+        name for name, digest in choice.digests.items() if current.images.get(name) != digest
+    }
+    return changed <= choice.vanished and set(current.images) == set(choice.digests)
 
 
 def _reads_the_same(current: Release | None, candidate: Candidate) -> bool:

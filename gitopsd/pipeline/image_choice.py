@@ -9,10 +9,11 @@ revision label.
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass, field
-from datetime import UTC, datetime
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from datetime import UTC, datetime, timedelta
 from functools import lru_cache
+from typing import Any, TypeAlias
 
 from gitopsd.domain.images import (
     DigestPolicy,
@@ -23,10 +24,16 @@ from gitopsd.domain.images import (
     SemverPolicy,
 )
 from gitopsd.domain.manifests import Digest
-from gitopsd.pipeline.versions import Version, VersionRange, parse_range, parse_version
+from gitopsd.pipeline.versions import VersionRange, parse_range, parse_version
+
+_Place: TypeAlias = tuple[Any, ...]
+"""What candidates of one policy are ordered by."""
 
 KEPT = 10
 """Candidates kept for each policy: behind the best stand those for a quarantine or a group."""
+
+AHEAD = timedelta(days=1)
+"""How far in the future a time of creation may lie: clocks and time zones differ, no more."""
 
 _NEVER = datetime.min.replace(tzinfo=UTC)
 _SIGNATURE = re.compile(r"sha256-[0-9a-f]{64}(?:\..*)?")
@@ -42,12 +49,15 @@ class ImageChoice:
         missing: Why no release can be made yet, a sentence for each image or group.
         waiting: Newer builds that are not taken yet, and what they wait for.
         skipped: Better images that are passed over because they are quarantined.
+        vanished: Images of which the registry no longer has what the line's newest release has,
+            with those of their groups.
     """
 
     picks: Mapping[str, ImageCandidate] = field(default_factory=dict)
     missing: tuple[str, ...] = ()
     waiting: tuple[str, ...] = ()
     skipped: tuple[str, ...] = ()
+    vanished: frozenset[str] = frozenset()
 
     @property
     def digests(self) -> dict[str, Digest]:
@@ -77,7 +87,9 @@ def select_tags(policy: ImagePolicy, tags: Iterable[str]) -> tuple[str, ...]:
     wanted = sorted({tag for tag in tags if may_want(policy, tag)}, key=_natural, reverse=True)
     if isinstance(policy, NewestPolicy):
         return tuple(wanted)
-    return tuple(sorted(wanted, key=_version_of, reverse=True)[:KEPT])
+    read = ((tag, parse_version(tag)) for tag in wanted)
+    versions = {tag: version for tag, version in read if version is not None}
+    return tuple(sorted(versions, key=versions.__getitem__, reverse=True)[:KEPT])
 
 
 def rank(
@@ -91,17 +103,43 @@ def rank(
         policy: The policy.
         found: What the registry holds now.
         before: What was ranked before. A tag that is followed by digest remembers what it pointed
-            to, so that there is something to fall back to.
+            to, so that there is something to fall back to. Otherwise, what is no longer there is
+            remembered as gone until something new comes: a tag that was deleted, and a list that
+            lacks some for a moment, are no reason to go back.
     """
     now = list(found)
-    if isinstance(policy, SemverPolicy):
-        now.sort(key=lambda one: (_version_of(one.tag), _natural(one.tag)), reverse=True)
-    elif isinstance(policy, NewestPolicy):
-        now.sort(key=lambda one: (one.created or _NEVER, _natural(one.tag)), reverse=True)
-    else:
+    if isinstance(policy, DigestPolicy):
         known = {one.digest for one in now}
         now += [one for one in before if one.digest not in known] if now else before
+        return tuple(now[:KEPT])
+    place = _by_version if isinstance(policy, SemverPolicy) else _by_creation
+    now.sort(key=place, reverse=True)
+    if now and _is_news(now[0], before, place):
+        return tuple(now[:KEPT])
+    there = {one.tag for one in now}
+    lost = (one for one in before if one.tag not in there and may_want(policy, one.tag))
+    now += [replace(one, gone=True) for one in lost]
+    now.sort(key=place, reverse=True)
     return tuple(now[:KEPT])
+
+
+def _is_news(
+    best: ImageCandidate,
+    before: Sequence[ImageCandidate],
+    place: Callable[[ImageCandidate], _Place],
+) -> bool:
+    """Tell whether the best of what is there now was pushed since, and not only moved up."""
+    if any(one.digest == best.digest for one in before):
+        return False
+    return len(before) < KEPT or place(best) >= place(before[-1])
+
+
+def find_credible(created: datetime | None, now: datetime) -> datetime | None:
+    """Tell when an image was built; None for a time that has not come yet.
+
+    One image from the future would otherwise be the newest for as long as it lies there.
+    """
+    return created if created is not None and created <= now + AHEAD else None
 
 
 def choose(
@@ -132,6 +170,7 @@ def choose(
         missing=tuple(choice.missing),
         waiting=tuple(choice.waiting),
         skipped=tuple(choice.skipped),
+        vanished=frozenset(choice.vanished),
     )
 
 
@@ -144,13 +183,17 @@ class _Choosing:
         held: frozenset[Digest],
         previous: Mapping[str, ImageCandidate],
     ) -> None:
-        self._candidates = candidates
+        self._candidates = {
+            name: [one for one in found if not one.gone] for name, found in candidates.items()
+        }
+        self._gone = {one.digest for found in candidates.values() for one in found if one.gone}
         self._held = held
         self._previous = previous
         self.picks: dict[str, ImageCandidate] = {}
         self.missing: list[str] = []
         self.waiting: list[str] = []
         self.skipped: list[str] = []
+        self.vanished: set[str] = set()
 
     def choose_one(self, source: ImageSource) -> None:
         """Take the best that is not quarantined; the best at all when everything is."""
@@ -166,6 +209,7 @@ class _Choosing:
             self.picks[source.name] = self._previous[source.name]
         else:
             self.missing.append(f"nothing of {source.name} fits `{source.policy}` yet")
+        self._note_vanished([source])
 
     def choose_group(self, name: str, members: Sequence[ImageSource]) -> None:
         """Take the newest build that every member has, a free one before a quarantined one."""
@@ -187,28 +231,36 @@ class _Choosing:
         else:
             self.missing.append(self._say_disagreement(name, members))
         self.picks.update(taken)
+        self._note_vanished(members)
+
+    def _note_vanished(self, members: Sequence[ImageSource]) -> None:
+        """Note images that move together when one of them is gone as the line has it."""
+        names = {member.name for member in members}
+        known = (self._previous[name] for name in names if name in self._previous)
+        if any(one.digest in self._gone for one in known):
+            self.vanished |= names
 
     def _find_builds(self, members: Sequence[ImageSource]) -> list[dict[str, ImageCandidate]]:
         """List the builds that every member has, newest first as the first member ranks them."""
         by_tag = not any(isinstance(member.policy, DigestPolicy) for member in members)
         builds = []
         for one in self._candidates.get(members[0].name, ()):
-            build = self._find_build(members, "tag", one.tag) if by_tag else {}
+            build = self._find_build(members, "tag", one.tag) if by_tag else None
             build = build or self._find_build(members, "revision", one.revision)
-            if build and build not in builds:
+            if build is not None and build not in builds:
                 builds.append(build)
         return builds
 
     def _find_build(
         self, members: Sequence[ImageSource], mark: str, value: str
-    ) -> dict[str, ImageCandidate]:
-        """Find the image of each member that carries a mark; nothing when one has none."""
+    ) -> dict[str, ImageCandidate] | None:
+        """Find the image of each member that carries a mark; None when one has none."""
         build: dict[str, ImageCandidate] = {}
         for member in members:
             known = self._candidates.get(member.name, ())
             same = next((one for one in known if value and getattr(one, mark) == value), None)
             if same is None:
-                return {}
+                return None
             build[member.name] = same
         return build
 
@@ -250,6 +302,15 @@ def _name_image(name: str, one: ImageCandidate) -> str:
     return f"{name}:{one.tag}" if one.tag else f"{name}@{one.digest}"
 
 
+def _by_version(one: ImageCandidate) -> _Place:
+    version = parse_version(one.tag)
+    return (version is not None, version, _natural(one.tag))
+
+
+def _by_creation(one: ImageCandidate) -> _Place:
+    return (one.created or _NEVER, _natural(one.tag))
+
+
 def _name_build(one: ImageCandidate) -> str:
     return f"revision {one.revision[:12]}" if one.revision else "no revision label"
 
@@ -259,9 +320,7 @@ def matches(pattern: str, tag: str) -> bool:
 
     Takes time in proportion to the product of both lengths at most, whatever the pattern is.
     """
-    place = star = 0
-    after_star = -1
-    for_sign = 0
+    place = star = after_star = for_sign = 0
     while for_sign < len(tag):
         if place < len(pattern) and pattern[place] == "*":
             after_star, star = place + 1, for_sign
@@ -269,7 +328,7 @@ def matches(pattern: str, tag: str) -> bool:
         elif place < len(pattern) and pattern[place] in ("?", tag[for_sign]):
             place += 1
             for_sign += 1
-        elif after_star >= 0:
+        elif after_star:
             star += 1
             place, for_sign = after_star, star
         else:
@@ -282,14 +341,9 @@ def _range_of(policy: SemverPolicy) -> VersionRange:
     return parse_range(policy.range)
 
 
-def _version_of(tag: str) -> Version:
-    version = parse_version(tag)
-    return version if version is not None else Version((-1, 0, 0, ()))
+def _natural(tag: str) -> tuple[int | str, ...]:
+    """Order tags as people read them: ``main-9`` before ``main-10``.
 
-
-def _natural(tag: str) -> tuple[tuple[int, str], ...]:
-    """Order tags as people read them: ``main-9`` before ``main-10``."""
-    return tuple(
-        (int(part), "") if place % 2 else (0, part)
-        for place, part in enumerate(_NUMBERS.split(tag))
-    )
+    Words and numbers take turns, so that words are compared with words alone.
+    """
+    return tuple(int(part) if place % 2 else part for place, part in enumerate(_NUMBERS.split(tag)))

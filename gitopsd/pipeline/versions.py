@@ -23,16 +23,20 @@ _PARTIAL = re.compile(rf"v?(?P<a>{_ANY})(?:\.(?P<b>{_ANY})(?:\.(?P<c>{_ANY}){_PR
 _COMPARATOR = re.compile(r"(?P<op>!=|>=|<=|==|~>|=|>|<|~|\^)?\s*(?P<version>[^\s,<>=!~^|]+)")
 _HYPHEN = re.compile(r"(\S+)\s+-\s+(\S+)")
 _JOINING = " \t,"
-_WILD = "xX*"
 _LONGEST = 200
 
-Precedence: TypeAlias = tuple[int, int, int, tuple[tuple[int, int, str], ...]]
+_Pre: TypeAlias = tuple[tuple[int | str, ...], ...]
+"""A pre-release, identifier by identifier: numbers come before words."""
 
-_RELEASE = ((2, 0, ""),)
+Precedence: TypeAlias = tuple[int, int, int, _Pre]
+
+_NUMBER_PART, _WORD_PART = 0, 1
+
+_RELEASE: _Pre = ((2,),)
 """Sorts after every pre-release of the same three numbers."""
 
-_BEFORE_ALL = ((-1, 0, ""),)
-"""Sorts before every pre-release of the same three numbers."""
+_BEFORE_ALL: _Pre = ((-1,),)
+"""Sorts before every pre-release of the same three numbers, and before what is longer by more."""
 
 
 @dataclass(frozen=True, slots=True, order=True)
@@ -119,7 +123,7 @@ def _parse_part(text: str) -> tuple[tuple[_Interval, ...], bool]:
         if version is None:
             raise ValueError(f"{found['version']!r} is no version")
         prereleases = prereleases or version["pre"] is not None
-        intervals.append(_interval(found["op"] or "=", version))
+        intervals.append(_interval(found["op"], version))
         place = found.end()
         place += len(text[place:]) - len(text[place:].lstrip(_JOINING))
     if not intervals:
@@ -127,14 +131,17 @@ def _parse_part(text: str) -> tuple[tuple[_Interval, ...], bool]:
     return tuple(intervals), prereleases
 
 
-def _interval(operator: str, partial: re.Match[str]) -> _Interval:
-    numbers, known = _numbers(partial)
+def _interval(operator: str | None, partial: re.Match[str]) -> _Interval:
+    read = _read_numbers(partial)
+    known = len(read)
     exact = partial["pre"] is not None
-    if exact and known < len(numbers):
+    if exact and known < 3:  # noqa: PLR2004 - of three numbers
         raise ValueError(f"{partial[0]!r} is a pre-release of no full version")
-    low = _version(numbers, _parse_prerelease(partial["pre"]))
-    if not known:
+    if not read:
         return _Interval(outside=operator in ("!=", ">", "<"))
+    first, second, third = (*read, 0, 0)[:3]
+    numbers = (first, second, third)
+    low = _version(numbers, _parse_prerelease(partial["pre"]))
     after = _after(numbers, known, low, exact=exact)
     match operator:
         case ">=":
@@ -155,24 +162,22 @@ def _interval(operator: str, partial: re.Match[str]) -> _Interval:
             return _Interval(low=low, high=after)
 
 
-def _numbers(partial: re.Match[str]) -> tuple[tuple[int, int, int], int]:
-    """Read the three numbers, and how many of them are known."""
+def _read_numbers(partial: re.Match[str]) -> list[int]:
+    """Read those of the three numbers that are known: up to the first that is left out or wild."""
     read: list[int] = []
     for name in ("a", "b", "c"):
         text = partial[name]
-        if text is None or text in _WILD:
+        if text is None or not text.isdecimal():
             break
         read.append(int(text))
-    known = len(read)
-    first, second, third = (*read, 0, 0, 0)[:3]
-    return (first, second, third), known
+    return read
 
 
 def _after(numbers: tuple[int, int, int], known: int, low: Version, *, exact: bool) -> Version:
     """Find the first version after all that a partial one stands for."""
     if exact:
         first, second, third, pre = low.precedence
-        return Version((first, second, third, (*pre, (-1, 0, ""))))
+        return Version((first, second, third, (*pre, *_BEFORE_ALL)))
     return _floor(_next(numbers, known))
 
 
@@ -197,11 +202,14 @@ def _floor(numbers: tuple[int, int, int]) -> Version:
     return _version(numbers, _BEFORE_ALL)
 
 
-def _version(numbers: tuple[int, int, int], pre: tuple[tuple[int, int, str], ...]) -> Version:
+def _version(numbers: tuple[int, int, int], pre: _Pre) -> Version:
     return Version((*numbers, pre))
 
 
-def _parse_prerelease(text: str | None) -> tuple[tuple[int, int, str], ...]:
+def _parse_prerelease(text: str | None) -> _Pre:
     if text is None:
         return _RELEASE
-    return tuple((0, int(one), "") if one.isdecimal() else (1, 0, one) for one in text.split("."))
+    return tuple(
+        (_NUMBER_PART, int(one)) if one.isdecimal() else (_WORD_PART, one)
+        for one in text.split(".")
+    )

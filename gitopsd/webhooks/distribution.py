@@ -49,7 +49,7 @@ def check_signature(
     check_static("Authorization", headers.get("authorization"), secrets)
 
 
-def select_delivery_key(headers: Mapping[str, str], body: bytes = b"") -> str:
+def select_delivery_key(headers: Mapping[str, str], body: bytes) -> str:
     """Name the delivery by the ids of its events; empty when they have none."""
     try:
         events = _list_events(headers, body)
@@ -57,12 +57,11 @@ def select_delivery_key(headers: Mapping[str, str], body: bytes = b"") -> str:
         return ""
     ids = list(dict.fromkeys(filter(None, (text_at(event, "id") for event in events))))
     if len(ids) > 1:
-        told = "\n".join(ids).encode("utf-8", "backslashreplace")
-        return "sha256:" + hashlib.sha256(told).hexdigest()
-    return select_key("".join(ids))
+        return "sha256:" + hashlib.sha256("\n".join(ids).encode()).hexdigest()
+    return select_key(ids[0]) if ids else ""
 
 
-def recognise(headers: Mapping[str, str], body: bytes = b"") -> Ping | Unconcerned | None:
+def recognise(headers: Mapping[str, str], body: bytes) -> Ping | Unconcerned | None:
     """Tell whether any event is a hint: a registry reports each pull, unless it is told not to.
 
     A body that cannot be read is worth storing, so that somebody sees it.

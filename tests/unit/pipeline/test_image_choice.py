@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 
 import pytest
@@ -16,9 +17,11 @@ from gitopsd.domain.images import (
 )
 from gitopsd.domain.manifests import Digest
 from gitopsd.pipeline.image_choice import (
+    AHEAD,
     KEPT,
     ImageChoice,
     choose,
+    find_credible,
     matches,
     may_want,
     rank,
@@ -75,6 +78,7 @@ def test_a_policy_wants_its_tags(
         ("a?c", "ac", False), ("*-prod", "a-prod-prod", True), ("*-prod", "a-prod-", False),
         ("a*b*c", "axxbyyc", True), ("a*b*c", "axxcyyb", False), ("main", "main", True),
         ("main", "mainx", False), ("a**", "a", True), ("[ab]", "a", False), ("a*?", "a", False),
+        ("aX", "a", False), ("*a", "ba", True), ("*", "a", True),
     ],
 )  # fmt: skip
 def test_patterns_are_of_signs_and_stars(pattern: str, tag: str, fits: bool) -> None:
@@ -145,11 +149,149 @@ def test_a_moving_tag_remembers_what_it_pointed_to() -> None:
 
 
 def test_only_so_many_are_kept() -> None:
-    """Candidates are bounded under every policy."""
+    """Ten candidates stay under every policy."""
     many = [_one("main", str(number)) for number in range(20)]
 
+    assert KEPT == 10
     assert rank(MAIN, many[:1], many[1:]) == tuple(many[:KEPT])
     assert len(rank(NEWEST, many)) == KEPT
+
+
+def test_a_tag_that_vanished_is_remembered_as_gone() -> None:
+    """It keeps its place while nothing better comes, and is there again when it comes back."""
+    one, two, three = _one("1.0.0"), _one("1.1.0"), _one("1.2.0")
+    before = rank(SEMVER, [one, two, three])
+
+    without = rank(SEMVER, [one], before)
+
+    assert without == (replace(three, gone=True), replace(two, gone=True), one)
+    assert rank(SEMVER, [one], without) == without
+    assert rank(SEMVER, [one, three], without) == (three, replace(two, gone=True), one)
+    assert rank(SEMVER, [], before) == tuple(replace(it, gone=True) for it in before)
+
+
+def test_news_make_what_vanished_forgotten() -> None:
+    """Whatever is the best of all that is there now and was pushed since is no way back."""
+    one, two, three = _one("1.0.0"), _one("1.1.0"), _one("1.2.0")
+    before = rank(SEMVER, [one, three])
+
+    assert rank(SEMVER, [one, two], before) == (two, one)
+    assert rank(SEMVER, [one, two, _one("0.9.0")], rank(SEMVER, [one, two])) == (
+        two, one, _one("0.9.0"),
+    )  # fmt: skip
+    again = _one("1.0.0", of="rebuilt")
+    assert rank(SEMVER, [again], before) == (again,)
+
+
+def test_a_push_behind_the_best_brings_nothing_back() -> None:
+    """A fix of an older version does not make the line forget what it had."""
+    one, two = _one("1.1.0"), _one("1.2.0")
+    before = rank(SEMVER, [one, two])
+
+    ranked = rank(SEMVER, [one, _one("1.0.1")], before)
+
+    assert ranked == (replace(two, gone=True), one, _one("1.0.1"))
+
+
+def test_what_was_cut_off_is_no_news() -> None:
+    """When all ten that were known vanish, what stood behind them was not pushed since."""
+    many = [_one(f"1.{minor}.0") for minor in range(30)]
+    before = rank(SEMVER, many)
+
+    assert all(it.gone for it in rank(SEMVER, many[:20], before))
+    newer = _one("1.20.1")
+    assert rank(SEMVER, [*many[:20], newer], before)[0] == newer
+    rebuilt = _one("1.20.0", of="rebuilt")
+    assert rank(SEMVER, [*many[:20], rebuilt], before)[0] == rebuilt
+
+
+def test_a_policy_remembers_nothing_that_it_does_not_want() -> None:
+    """What an older version of the software stored beside it goes."""
+    before = (_one("2.0.0-rc.1"), _one("1.1.0"), _one("1.0.0"))
+
+    assert rank(SEMVER, [_one("1.0.0")], before) == (
+        replace(_one("1.1.0"), gone=True),
+        _one("1.0.0"),
+    )
+
+
+def test_the_newest_that_vanished_is_remembered() -> None:
+    """By time of creation as by version."""
+    one, two = _one("main-1", minutes=1), _one("main-2", minutes=2)
+
+    assert rank(NEWEST, [one], (two, one)) == (replace(two, gone=True), one)
+    assert rank(NEWEST, [one, _one("main-3", minutes=3)], (two, one))[0].tag == "main-3"
+
+
+@pytest.mark.parametrize(
+    "ahead, credible",
+    [(timedelta(0), True), (AHEAD, True), (AHEAD + timedelta(microseconds=1), False)],
+)
+def test_a_time_that_has_not_come_is_none(ahead: timedelta, *, credible: bool) -> None:
+    """Clocks and time zones differ by a day at most."""
+    assert timedelta(days=1) == AHEAD
+    assert find_credible(BEGIN + ahead, BEGIN) == (BEGIN + ahead if credible else None)
+    assert find_credible(None, BEGIN) is None
+
+
+def test_what_is_gone_is_not_chosen() -> None:
+    """The best that is there is taken; that it is so because of what vanished is known."""
+    gone = replace(_one("2.0.0"), gone=True)
+    found = {API: [gone, _one("1.0.0")], WORKER: [_one("main")]}
+    sources = [ImageSource(API, SEMVER), ImageSource(WORKER, MAIN)]
+    had = {API: _one("2.0.0"), WORKER: _one("main")}
+
+    assert choose(sources, found, previous=had).vanished == {API}
+    assert choose(sources, found, previous=had).picks[API] == _one("1.0.0")
+    assert choose(sources, found, previous={API: _one("1.0.0")}).vanished == frozenset()
+    assert choose(sources, found).vanished == frozenset()
+    assert choose(sources, found, frozenset({gone.digest})).skipped == ()
+
+
+def test_while_all_is_gone_the_line_keeps_what_it_has() -> None:
+    """An empty registry takes no release down with it."""
+    found = {API: [replace(_one("2.0.0"), gone=True)]}
+
+    choice = choose([ImageSource(API, SEMVER)], found, previous={API: _one("2.0.0")})
+
+    assert choice.picks == {API: _one("2.0.0")}
+    assert choose([ImageSource(API, SEMVER)], found).missing != ()
+
+
+def test_a_group_moves_as_one_when_one_image_is_gone() -> None:
+    """The build is that of those that are there; all members are said to move because of it."""
+    gone = replace(_one("2.0.0", of="w"), gone=True)
+    found = {
+        API: [_one("2.0.0"), _one("1.0.0")],
+        WORKER: [gone, _one("1.0.0", of="w")],
+    }
+    had = {API: _one("2.0.0"), WORKER: _one("2.0.0", of="w")}
+
+    choice = choose(_group(SEMVER, API, WORKER), found, previous=had)
+
+    assert {one.tag for one in choice.picks.values()} == {"1.0.0"}
+    assert choice.vanished == {API, WORKER}
+    assert choice.waiting == (f"{API}:2.0.0 waits for {WORKER}",)
+
+
+def test_one_build_under_two_tags_is_passed_over_once() -> None:
+    """Its image is named once, however often it was found."""
+    found = {
+        API: [_one("main-7", "a"), _one("main-6", "a"), _one("main-5", "b")],
+        WORKER: [_one("worker-1", "a"), _one("worker-2", "b")],
+    }
+    held = frozenset({_one("worker-1", "a").digest})
+    policy = NewestPolicy()
+
+    choice = choose(_group(policy, API, WORKER), found, held)
+
+    assert choice.picks[API].tag == "main-5"
+    assert choice.skipped == (f"{WORKER}:worker-1",)
+
+
+def test_no_choice_has_no_digests() -> None:
+    """An application that follows no image takes none."""
+    assert ImageChoice().digests == {}
 
 
 def test_each_image_gets_its_best() -> None:
