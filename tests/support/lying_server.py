@@ -143,11 +143,12 @@ def reply_json(document: Json, status: int = 200, **headers: str) -> Answering:
     return reply(status, body, Content_Type="application/json", **headers)
 
 
-def hang() -> Answering:
-    """Take the request and say nothing."""
+def hang(until: asyncio.Event | None = None) -> Answering:
+    """Take the request and say nothing; until an event, if one is given, and then success."""
 
-    async def answering(_server: LyingServer, _writer: asyncio.StreamWriter) -> None:
-        await asyncio.Event().wait()
+    async def answering(server: LyingServer, writer: asyncio.StreamWriter) -> None:
+        await (until or asyncio.Event()).wait()
+        await reply()(server, writer)
 
     return answering
 
