@@ -64,7 +64,12 @@ class Node:
 
 
 def start_node(
-    cluster: ControlPlane, registry_url: str, directory: Path, *, number: int = 0
+    cluster: ControlPlane,
+    registry_url: str,
+    directory: Path,
+    *,
+    number: int = 0,
+    probe_scale: float = PROBE_SCALE,
 ) -> Node:
     """Start one node and return it once it is registered.
 
@@ -73,6 +78,7 @@ def start_node(
         registry_url: Where every image is pulled from, reachable from the cluster's network.
         directory: For its log and its facts.
         number: Each node of one cluster needs its own (0 to 3): it gets a quarter of the addresses.
+        probe_scale: Factor on the waits of probes; 1 is a kubelet's time.
     """
     name = f"node-{number}"
     directory.mkdir(parents=True, exist_ok=True)
@@ -94,7 +100,7 @@ def start_node(
             *("--info", str(info)),
             *("--back-off-base", str(BACK_OFF_BASE_SECONDS)),
             *("--back-off-cap", str(BACK_OFF_CAP_SECONDS)),
-            *("--probe-scale", str(PROBE_SCALE)),
+            *("--probe-scale", str(probe_scale)),
         ],
         directory / f"{name}.log",
         prefix=network.prefix,

@@ -1,4 +1,4 @@
-"""The configuration folder of the demo, as a person would write it, and the secrets beside it."""
+"""The configuration folder of the demo, as a person would write it, and the secrets in it."""
 
 from __future__ import annotations
 
@@ -74,7 +74,7 @@ kind: Receiver
 metadata: {{name: github}}
 spec:
   type: github
-  secretFiles: [{secrets}/github-webhook]
+  secretFiles: [secrets/github-webhook]
 """
 _REGISTRY_RECEIVER = """\
 apiVersion: gitopsd.io/v1
@@ -82,7 +82,7 @@ kind: Receiver
 metadata: {{name: registry}}
 spec:
   type: distribution
-  secretFiles: [{secrets}/registry-webhook]
+  secretFiles: [secrets/registry-webhook]
 """
 _REPOSITORY = """\
 apiVersion: gitopsd.io/v1
@@ -90,8 +90,8 @@ kind: Repository
 metadata: {{name: git}}
 spec:
   urlPrefix: {git}/
-  usernameFile: {secrets}/git-username
-  passwordFile: {secrets}/git-password
+  usernameFile: secrets/git-username
+  passwordFile: secrets/git-password
 """
 _REGISTRY = """\
 apiVersion: gitopsd.io/v1
@@ -151,6 +151,7 @@ class Secrets:
             "registry-webhook": secrets.token_hex(32),
             "encryption-key": base64.b64encode(secrets.token_bytes(32)).decode(),
         }
+        self.directory.parent.mkdir(parents=True, exist_ok=True)
         self.directory.mkdir(mode=0o700)
         for name, content in found.items():
             file = self.directory / name
@@ -173,13 +174,17 @@ class Places:
     kubeconfigs: dict[str, str]
 
 
-def write_configuration(folder: Path, places: Places, secret_files: Secrets) -> None:
-    """Write the folder."""
+def write_configuration(folder: Path, places: Places) -> None:
+    """Write the folder; the secrets that it names lie in it, so that it can be copied as one.
+
+    Args:
+        folder: The configuration folder.
+        places: What it says.
+    """
     words = {
         "repository": f"{places.git}/{REPOSITORY}",
         "git": places.git,
         "registry": places.registry,
-        "secrets": str(secret_files.directory),
     }
     files = {
         "applications/ai-core.yaml": _APPLICATION.format(**words),

@@ -5,11 +5,9 @@ from __future__ import annotations
 import json
 import os
 import shutil
-import socket
 import sys
 import tempfile
 from collections.abc import Callable
-from contextlib import suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -27,6 +25,7 @@ from gitopsd.cli.demo.preparation import find_valkey
 
 STAGES = ("staging", "production")
 PROBE_SCALE = "0.05"
+ANY_PORT = "127.0.0.1:0"
 _PYTHON = ("PYTHONPATH", "PYTHONDONTWRITEBYTECODE")
 PEOPLE = ("deployer", "approver", "author")
 
@@ -54,6 +53,16 @@ class Installation:
     registry: str = ""
     clusters: dict[str, dict[str, Any]] = field(default_factory=dict)
     tokens: dict[str, str] = field(default_factory=dict)
+
+    @property
+    def config(self) -> Path:
+        """The configuration folder; the secrets lie in it."""
+        return self.directory / "config"
+
+    @property
+    def valkey(self) -> Path:
+        """Valkey's socket."""
+        return self.directory / "valkey"
 
     @property
     def push_address(self) -> str:
@@ -98,7 +107,7 @@ def make_installation() -> Installation:
     }
     ours = os.environ  # noqa: TID251 - how Python finds its modules is handed on, nothing else
     environment |= {name: ours[name] for name in _PYTHON if name in ours}
-    secrets = Secrets(directory / "secrets")
+    secrets = Secrets(directory / "config" / "secrets")
     secrets.make()
     (directory / "logs").mkdir()
     return Installation(directory, Children(directory / "logs", environment), secrets)
@@ -116,8 +125,24 @@ def start_installation(made: Installation, listen: str, say: Callable[[str], Non
         ChildEnded: A process ended at its start; says which and its last words.
         TookTooLong: One did not get ready.
     """
-    python, children = sys.executable, made.children
     say("starting the Git host, the registry and Valkey")
+    start_hosts(made)
+    say("starting two clusters")
+    _start_clusters(made)
+    say("starting gitopsd")
+    kubeconfigs = {name: str(found["kubeconfig"]) for name, found in made.clusters.items()}
+    write_configuration(made.config, Places(made.git, made.registry, kubeconfigs))
+    start_gitopsd(made, made.config, listen)
+
+
+def start_hosts(made: Installation, registry_listen: str = ANY_PORT) -> None:
+    """Start what a company has before it has gitopsd: a Git host, a registry, and a Valkey.
+
+    Args:
+        made: What `make_installation` returned.
+        registry_listen: Where the registry listens; the nodes of the clusters reach it there.
+    """
+    python, children = sys.executable, made.children
     hosts = "gitopsd.sandbox.hosts"
     logs = children.directory
     children.start(
@@ -132,13 +157,17 @@ def start_installation(made: Installation, listen: str, say: Callable[[str], Non
         "registry",
         [
             *(python, "-m", f"{hosts}.image_registry", "--info", str(children.info("registry"))),
+            *("--listen", registry_listen),
             *("--receiver-file", str(logs / "registry-hook.json")),
         ],
     )
-    valkey = _start_valkey(made)
+    _start_valkey(made)
     made.git = children.read_info("git-host")["url"]
     made.registry = children.read_info("registry")["url"]
-    say("starting two clusters")
+
+
+def _start_clusters(made: Installation) -> None:
+    python, children = sys.executable, made.children
     for stage in STAGES:
         children.start(
             f"{stage}-cluster",
@@ -150,8 +179,6 @@ def start_installation(made: Installation, listen: str, say: Callable[[str], Non
         )
     for stage in STAGES:
         made.clusters[stage] = children.read_info(f"{stage}-cluster")
-    say("starting gitopsd")
-    _start_gitopsd(made, listen, valkey)
 
 
 def remove_installation(made: Installation, *, keep: bool) -> None:
@@ -166,28 +193,27 @@ def remove_installation(made: Installation, *, keep: bool) -> None:
         shutil.rmtree(made.directory, ignore_errors=True)
 
 
-def _start_valkey(made: Installation) -> Path:
-    address = made.directory / "valkey"
+def _start_valkey(made: Installation) -> None:
+    address = made.valkey
     command = [find_valkey(), "--port", "0", "--unixsocket", str(address), "--unixsocketperm"]
     command += ["700", "--save", "", "--appendonly", "no", "--dir", str(made.directory)]
-    made.children.start("valkey", command)
+    log = made.children.start("valkey", command).log
 
-    def answers() -> bool:
-        with suppress(OSError), socket.socket(socket.AF_UNIX) as client:
-            client.settimeout(1)
-            client.connect(str(address))
-            client.sendall(b"PING\r\n")
-            return client.recv(16).startswith(b"+PONG")
-        return False
+    def listens() -> bool:
+        return b"ready to accept connections" in log.read_bytes().lower()
 
-    made.children.until(answers, "Valkey to answer", START)
-    return address
+    made.children.until(listens, "Valkey to listen", START)
 
 
-def _start_gitopsd(made: Installation, listen: str, valkey: Path) -> None:
-    kubeconfigs = {name: str(found["kubeconfig"]) for name, found in made.clusters.items()}
-    config, data = made.directory / "config", made.directory / "data"
-    write_configuration(config, Places(made.git, made.registry, kubeconfigs), made.secrets)
+def start_gitopsd(made: Installation, config: Path, listen: str) -> None:
+    """Start gitopsd, make a token for everybody, and set the webhooks of the two hosts.
+
+    Args:
+        made: An installation whose hosts run.
+        config: The configuration folder.
+        listen: Where it listens.
+    """
+    data = made.directory / "data"
     children, logs = made.children, made.children.directory
     children.start(
         "gitopsd",
@@ -196,7 +222,7 @@ def _start_gitopsd(made: Installation, listen: str, valkey: Path) -> None:
         GITOPSD_DATA_DIR=str(data),
         GITOPSD_LISTEN=listen,
         GITOPSD_METRICS_LISTEN="127.0.0.1:0",
-        GITOPSD_REDIS_URL=f"unix://{valkey}",
+        GITOPSD_REDIS_URL=f"unix://{made.valkey}",
         GITOPSD_ENCRYPTION_KEY_FILE=str(made.secrets.encryption_key),
     )
     made.api = children.read_info("gitopsd")["api"]

@@ -16,7 +16,7 @@ from gitopsd.cli.demo.pushing import WorkTree, push_image
 from gitopsd.cli.demo.witness import Witness
 from gitopsd.errors import PermanentError
 
-WITHIN = timedelta(seconds=60)
+WITHIN = timedelta(seconds=90)
 API, WEB = "ai-core-api", "ai-core-web"
 STAGING, PRODUCTION = "staging", "production"
 FIRST_API, FIRST_WEB = "1.4.0", "1.0.0"
