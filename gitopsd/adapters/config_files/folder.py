@@ -17,6 +17,10 @@ MAX_FILES = 10_000
 """More files than any installation has; beyond it the folder is surely the wrong one."""
 
 _ENDINGS = (".yaml", ".yml")
+_FLAT = "__"
+"""Stands for a slash in names at the top: keys of a ConfigMap hold none, and are mounted side by
+side."""
+
 _MAX_DEPTH = 4
 
 Signature: TypeAlias = tuple[tuple[str | int, ...], ...]
@@ -62,6 +66,9 @@ def load_content(directory: Path) -> FolderContent:
         kind = _find_kind(entry.name)
         if kind is None:
             content.problems.append(_explain_place(entry.name))
+            continue
+        if entry.name in content.files:
+            content.problems.append(_explain_twice(entry))
             continue
         try:
             content.files[entry.name] = (kind, _read(entry))
@@ -111,7 +118,12 @@ def _walk(directory: Path, unreadable: dict[str, str]) -> Iterator[_Entry]:
                 if count > MAX_FILES:
                     unreadable[""] = f"it holds more than {MAX_FILES} files"
                     return
-                yield _Entry(f"{prefix}{name}", path, status)
+                yield _Entry(f"{prefix}{name}" if prefix else _unfold(name), path, status)
+
+
+def _unfold(name: str) -> str:
+    folder, flat, rest = name.partition(_FLAT)
+    return f"{folder}/{rest}" if flat and folder in FOLDERS else name
 
 
 def _look(path: Path) -> os.stat_result | None:
@@ -151,6 +163,15 @@ def _explain_place(name: str) -> ConfigError:
         problem = "only people.yaml lies at the top of the configuration"
         remedy = "Move the file into the folder of its kind: " + ", ".join(sorted(FOLDERS))
     return ConfigError(file=name, path="", problem=problem, remedy=remedy)
+
+
+def _explain_twice(entry: _Entry) -> ConfigError:
+    return ConfigError(
+        file=entry.name,
+        path="",
+        problem=f"it is there twice, once as {entry.name.replace('/', _FLAT, 1)} at the top",
+        remedy="Keep one of the two",
+    )
 
 
 def _read(entry: _Entry) -> bytes:

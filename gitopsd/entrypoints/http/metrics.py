@@ -20,6 +20,11 @@ def build_metrics_app(render: Callable[[], Awaitable[bytes]]) -> web.Application
     async def tell(_: web.Request) -> web.Response:
         return web.Response(body=await render(), headers={"Content-Type": CONTENT_TYPE})
 
+    async def live(_: web.Request) -> web.Response:
+        return web.json_response({"status": "ok"})
+
     app = web.Application()
     app.router.add_get("/metrics", tell)
+    # A worker has no other port, and its metrics wait for the database.
+    app.router.add_get("/health/live", live)
     return app

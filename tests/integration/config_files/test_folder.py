@@ -507,3 +507,27 @@ def test_a_secret_that_cannot_be_read_is_a_permanent_error(tmp_path: Path) -> No
     assert caught.value.message.endswith("cannot be read: bad path")
     (tmp_path / "one").write_bytes(b"topsecret\n\n")
     assert load_secret(str(tmp_path / "one")) == b"topsecret\n"
+
+
+def test_keys_of_a_configmap_are_files_of_folders(tmp_path: Path) -> None:
+    """Mounted side by side, ``__`` stands for the slash that a key cannot hold."""
+    flat = {name.replace("/", "__"): text for name, text in applications("shop").items()}
+    result = load_configuration(write_files(tmp_path, {**flat, "x__y.yaml": ""}))
+
+    assert _names(result) == ["shop"]
+    assert [file for file, _, _ in _said(result)] == ["x__y.yaml"]
+
+
+def test_a_file_that_is_there_in_both_ways_is_named(tmp_path: Path) -> None:
+    """The one at the top counts, and the other is not passed over in silence."""
+    cluster = CLUSTER.replace("NAME", "one")
+    other = cluster.replace("inCluster: true", "inCluster: true, inventoryNamespace: other")
+    files = {"clusters/one.yaml": other, "clusters__one.yaml": cluster}
+    result = load_configuration(write_files(tmp_path, files))
+
+    assert [one.inventory_namespace for one in result.configuration.clusters.values()] == [
+        "gitopsd"
+    ]
+    assert _said(result) == [
+        ("clusters/one.yaml", "", "it is there twice, once as clusters__one.yaml at the top")
+    ]

@@ -240,7 +240,7 @@ async def test_a_broken_file_is_a_warning() -> None:
 
 
 async def test_metrics_have_an_address_of_their_own() -> None:
-    """Prometheus' text format, and nothing else there."""
+    """Prometheus' text format, and beside it only whether the process lives."""
 
     async def render() -> bytes:
         return b"gitopsd_up 1\n"
@@ -253,9 +253,13 @@ async def test_metrics_have_an_address_of_their_own() -> None:
         other = await send_raw(
             listener.url, b"GET /api/v1/tokens HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n"
         )
+        live = await send_raw(
+            listener.url, b"GET /health/live HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n"
+        )
     finally:
         await listener.close()
 
+    assert live.startswith(b"HTTP/1.1 200")
     assert b"text/plain; version=0.0.4" in answer
     assert answer.endswith(b"gitopsd_up 1\n")
     assert other.startswith(b"HTTP/1.1 404")
