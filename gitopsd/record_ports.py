@@ -51,14 +51,23 @@ class Deliveries(Protocol):
     def add(self, delivery: Delivery) -> bool:
         """Store a delivery; False when (receiver, key, body hash) is there already."""
 
+    def add_all(self, deliveries: Sequence[Delivery]) -> None:
+        """Store many at once; those that are there already stay as they are."""
+
     def find(self, receiver: str, key: str, body_sha256: str) -> Delivery | None:
         """Find a stored delivery by its identity."""
 
     def get(self, delivery: DeliveryId) -> Delivery | None:
         """Read one."""
 
+    def get_all(self, deliveries: Sequence[DeliveryId]) -> Sequence[Delivery]:
+        """Read many at once, oldest first; those that are not there are left out."""
+
     def save(self, delivery: Delivery) -> None:
         """Store new state, attempts and reason."""
+
+    def save_all(self, deliveries: Sequence[Delivery]) -> None:
+        """Store new state, attempts and reason of many at once."""
 
     def count_refused(self, receiver: str) -> None:
         """Count one refused (badly signed) request; nothing else of it is stored."""

@@ -164,11 +164,17 @@ class Work(Protocol):
     def add(self, item: WorkItem) -> None:
         """Insert; an existing key keeps its row, with the earlier due time and generation + 1."""
 
+    def add_all(self, items: Sequence[WorkItem]) -> None:
+        """Insert many at once, each as `add` does."""
+
     def claim(self, owner: str, limit: int, duration: timedelta) -> Sequence[WorkItem]:
         """Claim due items nobody works on (attempts + 1), oldest due time first."""
 
     def finish(self, item: WorkItem) -> None:
         """Remove a claimed item; if its generation grew since, make it due now instead."""
+
+    def finish_all(self, items: Sequence[WorkItem]) -> None:
+        """Finish many at once, each as `finish` does."""
 
     def postpone(self, item: WorkItem, due_at: datetime) -> None:
         """Give a claimed item back, due later; if its generation grew since, due now."""

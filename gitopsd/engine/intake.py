@@ -7,7 +7,7 @@ isolation, with the attempts counted before the work.
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from datetime import timedelta
 
@@ -25,7 +25,7 @@ from gitopsd.domain.sources import (
     RepoURL,
     Unconcerned,
 )
-from gitopsd.domain.work import WorkItem, WorkKind
+from gitopsd.domain.work import WorkItem
 from gitopsd.engine.image_hints import hint_images
 from gitopsd.engine.looks import want_look
 from gitopsd.engine.services import Services
@@ -107,7 +107,7 @@ async def accept_delivery(
         case None:
             pass
     delivery = _delivery(spec, headers, body, services)
-    await services.store.transact(lambda tx: _store(tx, delivery))
+    await services.inbox.store(services.store, delivery)
     await services.doorbell.ring()
     _count(services, name, "", "stored")
     return Answer(202, "Stored.", problem)
@@ -159,41 +159,81 @@ def _delivery(
     )
 
 
-def _store(tx: Transaction, delivery: Delivery) -> None:
-    tx.deliveries.add(replace(delivery, received_at=tx.now))
-    tx.work.add(
-        WorkItem(
-            key=f"delivery:{delivery.id}",
-            kind=WorkKind.PROCESS_DELIVERY,
-            subject=delivery.id,
-            due_at=tx.now,
-        )
-    )
+async def process_deliveries(services: Services, items: Sequence[WorkItem]) -> None:
+    """Turn stored deliveries into hints to look, or dead-letter them, all in one transaction.
 
-
-async def process_delivery(services: Services, item: WorkItem) -> None:
-    """Turn a stored delivery into hints to look, or dead-letter it.
+    For deliveries that are tried for the first time: claiming their work counted the try. When
+    this fails, each of them is tried again by `process_delivery`, alone.
 
     Safe to repeat: a hint that is given twice only looks twice.
     """
-    configuration = services.configuration()
-    applications = tuple(configuration.applications.values())
 
-    def work(tx: Transaction) -> tuple[Delivery, str] | None:
+    def work(tx: Transaction) -> list[tuple[Delivery, str]]:
+        found = tx.deliveries.get_all([DeliveryId(item.subject) for item in items])
+        tx.work.finish_all(items)
+        return _process_all(tx, services, [replace(one, attempts=1) for one in found])
+
+    await _process(services, work)
+
+
+async def process_delivery(services: Services, item: WorkItem) -> None:
+    """Try a delivery again that was tried before, as the only one that is tried.
+
+    The try is counted before the work, and nothing but its beginning counts: a delivery that
+    waited for its turn while another one killed the process has lost no try.
+
+    Safe to repeat: a hint that is given twice only looks twice; a try is one of three.
+    """
+
+    def begin(tx: Transaction) -> bool:
         delivery = tx.deliveries.get(DeliveryId(item.subject))
         if delivery is None:
-            return None
-        spec = configuration.receivers.get(delivery.receiver)
-        processed, event = _processed(
-            tx, delivery, spec, applications, item.attempts, services.pace.settle
-        )
-        tx.deliveries.save(processed)
-        return processed, event
+            tx.work.finish(item)
+            return False
+        tried = max(delivery.attempts, 1)
+        if tried < TRIES:
+            tx.deliveries.save(replace(delivery, attempts=tried + 1))
+            return True
+        reason = f"given up after {TRIES} tries, none of which came to an end; see the log"
+        dead = replace(delivery, attempts=TRIES, reason=reason)
+        tx.deliveries.save(replace(dead, state=DeliveryState.DEAD_LETTERED))
+        tx.work.finish(item)
+        return False
 
-    done = await retry_conflicts(services.store, work)
-    if done is not None:
-        _count(services, done[0].receiver, done[1], _RESULTS[done[0].state])
+    def work(tx: Transaction) -> list[tuple[Delivery, str]]:
+        found = tx.deliveries.get_all([DeliveryId(item.subject)])
+        tx.work.finish(item)
+        return _process_all(tx, services, found)
+
+    if await retry_conflicts(services.store, begin):
+        await _process(services, work)
+
+
+async def _process(
+    services: Services, work: Callable[[Transaction], list[tuple[Delivery, str]]]
+) -> None:
+    for delivery, event in await retry_conflicts(services.store, work):
+        _count(services, delivery.receiver, event, _RESULTS[delivery.state])
     await services.doorbell.ring()
+
+
+def _process_all(
+    tx: Transaction, services: Services, found: Sequence[Delivery]
+) -> list[tuple[Delivery, str]]:
+    configuration = services.configuration()
+    applications = tuple(configuration.applications.values())
+    done = [
+        _processed(
+            tx,
+            delivery,
+            configuration.receivers.get(delivery.receiver),
+            applications,
+            services.pace.settle,
+        )
+        for delivery in found
+    ]
+    tx.deliveries.save_all([delivery for delivery, _ in done])
+    return done
 
 
 def _processed(
@@ -201,15 +241,9 @@ def _processed(
     delivery: Delivery,
     spec: ReceiverSpec | None,
     applications: tuple[ApplicationSpec, ...],
-    attempts: int,
     settle: timedelta,
 ) -> tuple[Delivery, str]:
     """Do what a delivery asks for; returns it with what became of it, and what it is about."""
-    delivery = replace(delivery, attempts=attempts)
-    if attempts > TRIES:
-        reason = f"given up after {TRIES} tries, none of which came to an end; see the log"
-        dead = replace(delivery, attempts=TRIES, reason=reason)
-        return replace(dead, state=DeliveryState.DEAD_LETTERED), ""
     if spec is None:
         reason = f"receiver {delivery.receiver} is no longer configured"
         return replace(delivery, state=DeliveryState.DEAD_LETTERED, reason=reason), ""

@@ -12,6 +12,7 @@ from gitopsd.cluster_ports import (
 from gitopsd.domain.config import Configuration
 from gitopsd.domain.manifests import Digest, Inventory
 from gitopsd.domain.releases import StageKey
+from gitopsd.engine.inbox import Inbox
 from gitopsd.engine.pauses import Pause
 from gitopsd.ports import (
     Clock,
@@ -90,6 +91,7 @@ class Services:
         inventories: Inventories as this process wrote them last.
         seen_tags: Image -> what its tags pointed to when this process asked last.
         silent_registries: Host -> until when it is not asked again whether an image is there.
+        inbox: Stores deliveries.
     """
 
     store: Store
@@ -112,3 +114,4 @@ class Services:
     inventories: dict[str, Inventory] = field(default_factory=dict, compare=False, repr=False)
     seen_tags: dict[str, dict[str, Digest]] = field(default_factory=dict, compare=False, repr=False)
     silent_registries: dict[str, float] = field(default_factory=dict, compare=False)
+    inbox: Inbox = field(default_factory=Inbox, compare=False, repr=False)

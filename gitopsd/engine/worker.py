@@ -7,7 +7,7 @@ outcome counts only while the command it answers is outstanding.
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Sequence
 from datetime import timedelta
 
 from gitopsd.domain.runs import RunId
@@ -15,7 +15,7 @@ from gitopsd.domain.work import WorkItem, WorkKind
 from gitopsd.engine.admission import settle
 from gitopsd.engine.execution import execute_step
 from gitopsd.engine.image_looks import run_image_look
-from gitopsd.engine.intake import process_delivery
+from gitopsd.engine.intake import process_deliveries, process_delivery
 from gitopsd.engine.looks import run_look
 from gitopsd.engine.observation import watch_run
 from gitopsd.engine.scope import Scope, scope
@@ -44,6 +44,8 @@ class Worker:
         self._next: dict[str, WorkItem] = {}
         self._runs: dict[str, str] = {}
         self._woken = asyncio.Event()
+        # A delivery that was tried before is tried as the only one.
+        self._alone = asyncio.Lock()
         self._stopping = False
         self.ended = asyncio.Event()
 
@@ -54,11 +56,11 @@ class Worker:
             while not self._stopping:
                 self._woken.clear()
                 claimed = await self._claim()
-                for item in claimed:
-                    if item.key in self._tasks:
-                        self._next[item.key] = item
-                    else:
-                        self._start(item)
+                for items in _group(claimed):
+                    free = [item for item in items if item.key not in self._tasks]
+                    self._next |= {item.key: item for item in items if item.key in self._tasks}
+                    if free:
+                        self._start(free)
                 if not claimed:
                     await self._rest()
         finally:
@@ -107,43 +109,55 @@ class Worker:
             if await self._services.doorbell.wait(timedelta(seconds=30)):
                 self._woken.set()
 
-    def _start(self, item: WorkItem) -> None:
-        task = asyncio.create_task(self._do(item), name=f"work {item.key}")
-        self._tasks[item.key] = task
-        if item.kind is WorkKind.EXECUTE_STEP:
-            self._runs[item.key] = item.subject
+    def _start(self, items: Sequence[WorkItem]) -> None:
+        """Begin to work on items that are done together; mostly it is one."""
+        task = asyncio.create_task(self._do(items), name=f"work {items[0].key}")
+        for item in items:
+            self._tasks[item.key] = task
+            if item.kind is WorkKind.EXECUTE_STEP:
+                self._runs[item.key] = item.subject
 
         def ended(_: asyncio.Task[None]) -> None:
-            self._tasks.pop(item.key, None)
-            self._runs.pop(item.key, None)
-            following = self._next.pop(item.key, None)
-            if following is not None:
-                self._start(following)
+            for item in items:
+                self._tasks.pop(item.key, None)
+                self._runs.pop(item.key, None)
+                following = self._next.pop(item.key, None)
+                if following is not None:
+                    self._start([following])
             self._woken.set()
 
         task.add_done_callback(ended)
 
-    async def _do(self, item: WorkItem) -> None:
-        waited = (self._services.clock.now() - item.due_at).total_seconds()
-        self._services.telemetry.observe("gitopsd_queue_wait_seconds", max(waited, 0.0))
+    async def _do(self, items: Sequence[WorkItem]) -> None:
+        first, now = items[0], self._services.clock.now()
+        for item in items:
+            waited = (now - item.due_at).total_seconds()
+            self._services.telemetry.observe("gitopsd_queue_wait_seconds", max(waited, 0.0))
         try:
-            with scope(Scope(work=item.kind.value)):
-                await self._handler(item.kind)(item)
+            with scope(Scope(work=first.kind.value)):
+                if len(items) == 1:
+                    await self._handler(first.kind)(first)
+                else:
+                    await process_deliveries(self._services, items)
         except asyncio.CancelledError:
-            await asyncio.shield(self._give_back(item, timedelta(0)))
+            await asyncio.shield(self._give_back(items, timedelta(0)))
             raise
         except GitopsdError as error:
             asked = getattr(error, "retry_after", None)
-            await self._give_back(item, asked or timedelta(seconds=min(60, 2**item.attempts)))
+            await self._give_back(items, asked or timedelta(seconds=min(60, 2**first.attempts)))
         except Exception as error:  # noqa: BLE001 - a bug in one handler must not end the worker
-            self._services.telemetry.report(error, work=item.kind.value, subject=item.subject)
-            await self._give_back(item, BUG_BACKOFF)
+            self._services.telemetry.report(error, work=first.kind.value, subject=first.subject)
+            await self._give_back(items, BUG_BACKOFF if len(items) == 1 else timedelta(0))
 
-    async def _give_back(self, item: WorkItem, wait: timedelta) -> None:
+    async def _give_back(self, items: Sequence[WorkItem], wait: timedelta) -> None:
+        def postpone(tx: Transaction) -> None:
+            for item in items:
+                tx.work.postpone(item, tx.now + wait)
+
         try:
-            await self._services.store.transact(lambda tx: tx.work.postpone(item, tx.now + wait))
+            await self._services.store.transact(postpone)
         except GitopsdError:
-            return  # the claim ends by itself
+            return  # the claims end by themselves
 
     def _handler(self, kind: WorkKind) -> Callable[[WorkItem], Awaitable[None]]:
         return {
@@ -160,8 +174,11 @@ class Worker:
         await execute_step(self._services, item)
 
     async def _process_delivery(self, item: WorkItem) -> None:
-        await process_delivery(self._services, item)
-        await self._finish(item)
+        if item.attempts == 1:
+            await process_deliveries(self._services, [item])
+            return
+        async with self._alone:
+            await process_delivery(self._services, item)
 
     async def _look(self, item: WorkItem) -> None:
         await self._finish_or_wait(item, await run_look(self._services, item))
@@ -189,15 +206,15 @@ class Worker:
         if wait is None:
             await self._finish(item)
         else:
-            await self._give_back(item, wait)
+            await self._give_back([item], wait)
 
     async def _finish(self, item: WorkItem) -> None:
         await self._services.store.transact(lambda tx: tx.work.finish(item))
 
     async def _finish_tasks(self) -> None:
         following, self._next = tuple(self._next.values()), {}
-        for item in following:
-            await self._give_back(item, timedelta(0))
+        if following:
+            await self._give_back(following, timedelta(0))
         tasks = tuple(self._tasks.values())
         if not tasks:
             return
@@ -208,3 +225,15 @@ class Worker:
             task.cancel()
         grace.cancel()
         await asyncio.gather(grace, everything, return_exceptions=True)
+
+
+def _group(claimed: Sequence[WorkItem]) -> list[list[WorkItem]]:
+    """Group what is done together: deliveries that were never tried; anything else is alone."""
+    together: list[WorkItem] = []
+    groups = [together]
+    for item in claimed:
+        if item.kind is WorkKind.PROCESS_DELIVERY and item.attempts == 1:
+            together.append(item)
+        else:
+            groups.append([item])
+    return groups

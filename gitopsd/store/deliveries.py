@@ -16,6 +16,9 @@ from gitopsd.store.tables import refused_deliveries as refused
 
 _ADD = insert_new(table, "receiver", "key", "body_sha256")
 _GET = sa.select(table).where(table.c.id == sa.bindparam("of"))
+_GET_ALL = (
+    sa.select(table).where(table.c.id.in_(sa.bindparam("of", expanding=True))).order_by(table.c.seq)
+)
 _FIND = sa.select(table).where(
     table.c.receiver == sa.bindparam("from_receiver"),
     table.c.key == sa.bindparam("of_key"),
@@ -40,7 +43,15 @@ _DROP = sa.delete(table).where(
         )
     )
 )
-_SAVE = sa.update(table).where(table.c.id == sa.bindparam("of"))
+_SAVE = (
+    sa.update(table)
+    .where(table.c.id == sa.bindparam("of"))
+    .values(
+        state=sa.bindparam("new_state"),
+        attempts=sa.bindparam("new_attempts"),
+        reason=sa.bindparam("new_reason"),
+    )
+)
 _COUNT = per_dialect(
     lambda insert: insert(refused).on_conflict_do_update(
         index_elements=["receiver"], set_={"requests": refused.c.requests + 1}
@@ -56,21 +67,13 @@ class SqlDeliveries:
 
     def add(self, delivery: Delivery) -> bool:
         """Store a delivery; False when (receiver, key, body hash) is there already."""
-        return bool(
-            self._session.run(
-                _ADD,
-                id=delivery.id,
-                receiver=delivery.receiver,
-                key=delivery.key,
-                body_sha256=delivery.body_sha256,
-                headers=delivery.headers,
-                body=delivery.body,
-                received_at=delivery.received_at,
-                state=delivery.state.value,
-                attempts=delivery.attempts,
-                reason=delivery.reason,
-            )
-        )
+        return bool(self._session.run(_ADD, **_row(delivery)))
+
+    def add_all(self, deliveries: Sequence[Delivery]) -> None:
+        """Store many at once; those that are there already stay as they are."""
+        # In one order everywhere: replicas that store the same ones wait for each other in turn.
+        ordered = sorted(deliveries, key=lambda one: one.id)
+        self._session.run_many(_ADD, [_row(one) for one in ordered])
 
     def find(self, receiver: str, key: str, body_sha256: str) -> Delivery | None:
         """Find a stored delivery by its identity."""
@@ -83,15 +86,17 @@ class SqlDeliveries:
         row = self._session.first(_GET, of=delivery)
         return None if row is None else _delivery(row)
 
+    def get_all(self, deliveries: Sequence[DeliveryId]) -> Sequence[Delivery]:
+        """Read many at once, oldest first; those that are not there are left out."""
+        return [_delivery(row) for row in self._session.rows(_GET_ALL, of=list(deliveries))]
+
     def save(self, delivery: Delivery) -> None:
         """Store new state, attempts and reason."""
-        self._session.run(
-            _SAVE,
-            of=delivery.id,
-            state=delivery.state.value,
-            attempts=delivery.attempts,
-            reason=delivery.reason,
-        )
+        self._session.run(_SAVE, **_outcome(delivery))
+
+    def save_all(self, deliveries: Sequence[Delivery]) -> None:
+        """Store new state, attempts and reason of many at once."""
+        self._session.run_many(_SAVE, [_outcome(one) for one in deliveries])
 
     def count_refused(self, receiver: str) -> None:
         """Count one refused request; nothing else of it is stored."""
@@ -122,6 +127,30 @@ class SqlDeliveries:
             listed = listed.where(table.c.state == state.value)
         rows = self._session.rows(page_after(listed, table, page))
         return [(_delivery(row), row.body_bytes) for row in rows]
+
+
+def _row(delivery: Delivery) -> dict[str, object]:
+    return {
+        "id": delivery.id,
+        "receiver": delivery.receiver,
+        "key": delivery.key,
+        "body_sha256": delivery.body_sha256,
+        "headers": delivery.headers,
+        "body": delivery.body,
+        "received_at": delivery.received_at,
+        "state": delivery.state.value,
+        "attempts": delivery.attempts,
+        "reason": delivery.reason,
+    }
+
+
+def _outcome(delivery: Delivery) -> dict[str, object]:
+    return {
+        "of": delivery.id,
+        "new_state": delivery.state.value,
+        "new_attempts": delivery.attempts,
+        "new_reason": delivery.reason,
+    }
 
 
 def _delivery(row: Row) -> Delivery:

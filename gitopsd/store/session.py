@@ -80,10 +80,9 @@ class Session:
 
     def run_many(
         self, statement: Executable | PerDialect, rows: Sequence[Mapping[str, object]]
-    ) -> None:
-        """Run a statement once for each row of values."""
-        if rows:
-            self._connection.execute(self._in_words(statement), rows)
+    ) -> int:
+        """Run a statement once for each row of values; returns how many rows they touched."""
+        return self._connection.execute(self._in_words(statement), rows).rowcount if rows else 0
 
     def rows(self, statement: Executable | PerDialect, **values: object) -> Sequence[Row]:
         """Read all rows."""

@@ -50,7 +50,14 @@ _CLAIMED = (
 _SAME = table.c.generation == sa.bindparam("of_generation", type_=sa.BigInteger)
 _FINISH = sa.delete(table).where(*_CLAIMED, _SAME)
 _BEGIN_AGAIN = (
-    sa.update(table).where(*_CLAIMED).values(owner="", claimed_until=None, attempts=0, due_at=_NOW)
+    sa.update(table)
+    .where(*_CLAIMED)
+    .values(
+        owner=sa.literal(""),
+        claimed_until=sa.null(),
+        attempts=sa.literal(0),
+        due_at=_NOW,
+    )
 )
 _POSTPONE = (
     sa.update(table)
@@ -94,18 +101,13 @@ class SqlWork:
 
     def add(self, item: WorkItem) -> None:
         """Insert; an existing key keeps its row, with the earlier due time and generation + 1."""
-        self._session.run(
-            _ADD,
-            key=item.key,
-            kind=item.kind.value,
-            subject=item.subject,
-            payload=item.payload,
-            due_at=item.due_at,
-            attempts=item.attempts,
-            owner=item.owner,
-            claimed_until=item.claimed_until,
-            generation=item.generation,
-        )
+        self._session.run(_ADD, **_row(item))
+
+    def add_all(self, items: Sequence[WorkItem]) -> None:
+        """Insert many at once, each as `add` does."""
+        # In one order everywhere: replicas that add the same ones wait for each other in turn.
+        ordered = sorted(items, key=lambda one: one.key)
+        self._session.run_many(_ADD, [_row(one) for one in ordered])
 
     def claim(self, owner: str, limit: int, duration: timedelta) -> Sequence[WorkItem]:
         """Claim due items nobody works on (attempts + 1), oldest due time first.
@@ -125,6 +127,15 @@ class SqlWork:
         """Remove a claimed item; if its generation grew since, make it due now, as new."""
         if not self._session.run(_FINISH, **_claimed(item), of_generation=item.generation):
             self._session.run(_BEGIN_AGAIN, **_claimed(item), now=self._now())
+
+    def finish_all(self, items: Sequence[WorkItem]) -> None:
+        """Finish many at once, each as `finish` does."""
+        ordered = sorted(items, key=lambda one: one.key)
+        claims = [_claimed(one) | {"of_generation": one.generation} for one in ordered]
+        if self._session.run_many(_FINISH, claims) < len(ordered):
+            # Whose claim is still there was asked for again meanwhile.
+            again = [_claimed(one) | {"now": self._now()} for one in ordered]
+            self._session.run_many(_BEGIN_AGAIN, again)
 
     def postpone(self, item: WorkItem, due_at: datetime) -> None:
         """Give a claimed item back, due later; if its generation grew since, due now."""
@@ -168,6 +179,20 @@ class SqlWork:
 def _claimed(item: WorkItem) -> dict[str, object]:
     """Name the claim that ``item`` came with: a later one of the same owner counts higher."""
     return {"of": item.key, "by_owner": item.owner, "at_attempt": item.attempts}
+
+
+def _row(item: WorkItem) -> dict[str, object]:
+    return {
+        "key": item.key,
+        "kind": item.kind.value,
+        "subject": item.subject,
+        "payload": item.payload,
+        "due_at": item.due_at,
+        "attempts": item.attempts,
+        "owner": item.owner,
+        "claimed_until": item.claimed_until,
+        "generation": item.generation,
+    }
 
 
 def _item(row: Row) -> WorkItem:

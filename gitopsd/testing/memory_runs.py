@@ -178,6 +178,11 @@ class MemoryWork:
             item = replace(old, due_at=due_at, generation=old.generation + 1)
         self._rows.put(item.key, item)
 
+    def add_all(self, items: Sequence[WorkItem]) -> None:
+        """Insert many at once, each as `add` does."""
+        for item in items:
+            self.add(item)
+
     def claim(self, owner: str, limit: int, duration: timedelta) -> Sequence[WorkItem]:
         """Claim due items nobody works on (attempts + 1), oldest due time first."""
         now = self._now()
@@ -202,6 +207,11 @@ class MemoryWork:
             self._rows.remove(item.key)
         else:
             self._give_back(replace(row, attempts=0), self._now())
+
+    def finish_all(self, items: Sequence[WorkItem]) -> None:
+        """Finish many at once, each as `finish` does."""
+        for item in items:
+            self.finish(item)
 
     def postpone(self, item: WorkItem, due_at: datetime) -> None:
         """Give a claimed item back, due later; if its generation grew since, due now."""

@@ -47,6 +47,11 @@ class MemoryDeliveries:
         self._rows.insert(delivery.id, delivery)
         return True
 
+    def add_all(self, deliveries: Sequence[Delivery]) -> None:
+        """Store many at once; those that are there already stay as they are."""
+        for delivery in deliveries:
+            self.add(delivery)
+
     def find(self, receiver: str, key: str, body_sha256: str) -> Delivery | None:
         """Find a stored delivery by its identity."""
         wanted = (receiver, key, body_sha256)
@@ -56,6 +61,16 @@ class MemoryDeliveries:
     def get(self, delivery: DeliveryId) -> Delivery | None:
         """Read one."""
         return self._rows.get(delivery)
+
+    def get_all(self, deliveries: Sequence[DeliveryId]) -> Sequence[Delivery]:
+        """Read many at once, oldest first; those that are not there are left out."""
+        wanted = frozenset(deliveries)
+        return [row for row in self._rows if row.id in wanted]
+
+    def save_all(self, deliveries: Sequence[Delivery]) -> None:
+        """Store new state, attempts and reason of many at once."""
+        for delivery in deliveries:
+            self.save(delivery)
 
     def save(self, delivery: Delivery) -> None:
         """Store new state, attempts and reason."""

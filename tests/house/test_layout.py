@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from gitopsd.engine.execution import execute_step, expire_deadlines
-from gitopsd.engine.intake import accept_delivery, process_delivery
+from gitopsd.engine.intake import accept_delivery, process_deliveries, process_delivery
 from gitopsd.engine.looks import run_look
 from gitopsd.engine.observation import watch_run
 from gitopsd.engine.sending import send_queued
@@ -24,6 +24,7 @@ _HANDLERS = (
     accept_delivery,
     execute_step,
     expire_deadlines,
+    process_deliveries,
     process_delivery,
     run_look,
     send_queued,

@@ -77,6 +77,39 @@ async def test_saving_changes_state_attempts_and_reason_alone(store: Store) -> N
     assert await store.read(lambda tx: tx.deliveries.get(stored.id)) == expected
 
 
+async def test_many_deliveries_are_stored_at_once(store: Store) -> None:
+    """What is there already stays as it is; the same one twice is stored once."""
+    first = delivery("d-1", key="key")
+    await store.transact(lambda tx: tx.deliveries.add(first))
+    done = replace(first, state=DeliveryState.DONE)
+    await store.transact(lambda tx: tx.deliveries.save(done))
+    second = delivery("d-2", body=bytes(range(256)))
+
+    many = [second, first, second, delivery("d-3")]
+    await store.transact(lambda tx: tx.deliveries.add_all(many))
+    await store.transact(lambda tx: tx.deliveries.add_all([]))
+
+    stored = {one.id: one for one in await store.read(lambda tx: tx.deliveries.page(Page()))}
+    assert stored == {one.id: one for one in (done, second, delivery("d-3"))}
+
+
+async def test_many_deliveries_are_read_and_saved_at_once(store: Store) -> None:
+    """Oldest first, without those that are not there; saved, each keeps what was received."""
+    values = [delivery(name) for name in ("d-2", "d-1", "d-3")]
+    await each(store, values, lambda tx, one: tx.deliveries.add(one))
+    names = [DeliveryId(name) for name in ("d-1", "d-2", "d-4")]
+
+    found = await store.read(lambda tx: tx.deliveries.get_all(names))
+    ended = [replace(one, state=DeliveryState.DONE, attempts=1, body=b"") for one in found]
+    await store.transact(lambda tx: tx.deliveries.save_all(ended))
+
+    assert [one.id for one in found] == ["d-2", "d-1"]
+    assert await store.read(lambda tx: tx.deliveries.get_all(names)) == [
+        replace(one, state=DeliveryState.DONE, attempts=1) for one in found
+    ]
+    assert await store.read(lambda tx: tx.deliveries.get_all([])) == []
+
+
 async def test_refused_requests_are_counted_by_receiver(store: Store) -> None:
     """Of a badly signed request only a number stays."""
     await each(

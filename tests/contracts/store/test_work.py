@@ -103,6 +103,37 @@ async def test_an_item_asked_for_again_is_not_finished(store: Store, clock: Manu
     assert await _get(store) is None
 
 
+async def test_many_items_are_added_at_once(store: Store, clock: ManualClock) -> None:
+    """Each as if it was added alone: one that is there keeps its row and counts the asking."""
+    now = clock.now()
+    await _add(store, item("b", due=now))
+
+    many = [item(key, due=now + MINUTE) for key in ("c", "b", "a")]
+    await store.transact(lambda tx: tx.work.add_all(many))
+    await store.transact(lambda tx: tx.work.add_all([]))
+
+    assert await _get(store, "a") == item("a", due=now + MINUTE)
+    assert await _get(store, "b") == replace(item("b", due=now), generation=1)
+    assert await _get(store, "c") == item("c", due=now + MINUTE)
+
+
+async def test_many_items_are_finished_at_once(store: Store, clock: ManualClock) -> None:
+    """Each as if it was finished alone: asked for again it is due, a lost claim ends nothing."""
+    for key in ("a", "b", "c"):
+        await _add(store, item(key, due=clock.now()))
+        clock.advance(timedelta(seconds=1))
+    done, again, lost = await _claim(store)
+    await _add(store, item("b", due=clock.now() + MINUTE))
+    taken = replace(lost, owner="replica-2")
+
+    await store.transact(lambda tx: tx.work.finish_all([taken, again, done]))
+    await store.transact(lambda tx: tx.work.finish_all([]))
+
+    assert await _get(store, "a") is None
+    assert await _get(store, "b") == replace(item("b", due=clock.now()), generation=1)
+    assert await _get(store, "c") == lost
+
+
 async def test_a_lost_claim_finishes_nothing(store: Store, clock: ManualClock) -> None:
     """Who was too slow neither removes nor postpones what another one works on now."""
     await _add(store, item("a", due=clock.now()))
