@@ -112,6 +112,29 @@ async def test_what_is_no_tag_of_an_image_makes_no_release(tmp_path: Path) -> No
         assert len(await site.world.releases()) == 1
 
 
+async def test_deleting_what_runs_makes_no_release(tmp_path: Path) -> None:
+    """The highest version is deleted from the registry: nothing goes back to the one before."""
+
+    def follow(host: str) -> tuple[ImageSource, ...]:
+        return (ImageSource(f"{host}/team/api", SemverPolicy(">=1")),)
+
+    async with run_registry_world(tmp_path, follow) as site:
+        name = await _begin(site, "1.0.0")
+        second = await site.push(web_image("1"), "team/api:1.1.0")
+        await site.until_staged(2)
+        await asyncio.to_thread(site.server.delete, "team/api", second.digest)
+        await site.look_twice()
+
+        state = await site.world.store.read(lambda tx: tx.images.get(name))
+        assert state is not None
+        assert f"no longer has {name}:1.1.0" in state.problem
+        assert len(await site.world.releases()) == 2
+        assert len(await site.world.runs(STAGING)) == 2
+        third = await site.push(web_image("2"), "team/api:1.0.1")
+        await site.until_staged(3)
+        assert (await _digests(site))[2] == third.digest
+
+
 async def test_a_registry_that_is_down_holds_up_no_fix(tmp_path: Path) -> None:
     """What runs is left alone, a commit goes out with the known image, and pushes flow again."""
     async with run_registry_world(tmp_path, _main) as site:
