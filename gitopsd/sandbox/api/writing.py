@@ -106,7 +106,8 @@ class Writer:
         kind = kind_of(call.resource)
         if live is None:
             if kind in CREATED_BY_PUT and not call.asked.subresource:
-                return self._create(call, _without_version(body))
+                version = text_at(body, "metadata", "resourceVersion")
+                return self._create(call, _without_version(body), version)
             raise not_found(call.resource, call.asked.name)
         conditional = call.resource.custom or kind in CONDITIONAL
         if conditional and not text_at(body, "metadata", "resourceVersion"):
@@ -149,7 +150,7 @@ class Writer:
             done = {**done, "metadata": {**object_at(done, "metadata"), "resourceVersion": last}}
         return self._answer(call, OK, done, written.warnings)
 
-    def _create(self, call: Call, body: JsonObject) -> Answer:
+    def _create(self, call: Call, body: JsonObject, version: str = "") -> Answer:
         name = call.asked.name or text_at(body, "metadata", "name")
         base = text_at(body, "metadata", "generateName")
         if not name and base:
@@ -162,7 +163,7 @@ class Writer:
             if error.code == UNPROCESSABLE:
                 self._admission.check_namespace(call.resource, call.asked.namespace, name)
             raise
-        return self._store_new(call, written)
+        return self._store_new(call, written, version)
 
     def _apply_new(self, call: Call, write: Write, body: JsonObject) -> Answer:
         try:
@@ -187,8 +188,8 @@ class Writer:
             deleted = is_deleted(self._store.get(key) or {})
             raise already_exists(call.resource, name, deleted=deleted) from error
         if version and call.dry_run:
-            # Seen on a real server: an apply that would make the object says the version it was
-            # sent with, since only storing it gives it one of its own.
+            # Seen on a real server: an apply or a PUT that would make the object says the version
+            # it was sent with, since only storing it gives it one of its own.
             made = {**made, "metadata": {**object_at(made, "metadata"), "resourceVersion": version}}
         return self._answer(call, CREATED, made, written.warnings)
 

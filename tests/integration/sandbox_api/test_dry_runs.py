@@ -26,3 +26,22 @@ def test_an_apply_in_a_dry_run_says_the_version_it_was_sent_with(cluster: Site) 
     assert (tried.status, tried.body["metadata"]["resourceVersion"]) == (201, "7")
     assert made.status == 201
     assert int(made.body["metadata"]["resourceVersion"]) > 7
+
+
+def test_a_put_in_a_dry_run_says_the_version_it_was_sent_with(cluster: Site) -> None:
+    """So it is for kinds that a PUT makes."""
+    client = cluster.cluster.client
+    path = f"/api/v1/namespaces/{cluster.namespace}/services/gone"
+    wanted = {
+        "apiVersion": "v1",
+        "kind": "Service",
+        "metadata": {"name": "gone", "resourceVersion": "7"},
+        "spec": {"ports": [{"port": 80}]},
+    }
+
+    tried = send(client, "PUT", f"{path}?dryRun=All", wanted)
+    made = send(client, "PUT", path, wanted)
+
+    assert (tried.status, tried.body["metadata"]["resourceVersion"]) == (201, "7")
+    assert made.status == 201
+    assert int(made.body["metadata"]["resourceVersion"]) > 7
