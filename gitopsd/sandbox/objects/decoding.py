@@ -15,6 +15,7 @@ from dataclasses import dataclass, field
 from gitopsd.domain.manifests import Json, JsonObject
 from gitopsd.sandbox.objects.amounts import AmountError, canonical_quantity, canonical_time
 from gitopsd.sandbox.objects.defaults import DEFAULTS, Default
+from gitopsd.sandbox.objects.go_types import type_of, unconverted
 from gitopsd.sandbox.objects.schema_tree import (
     ABSENT,
     ALWAYS_WRITTEN,
@@ -25,12 +26,6 @@ from gitopsd.sandbox.objects.schema_tree import (
     Schema,
 )
 
-_GO_SCALARS = {
-    "boolean": "bool",
-    "string": "string",
-    "number": "float64",
-}
-_GO_INTEGERS = {"int32": "int32", "int64": "int64", "": "int64"}
 _SCALAR_ZEROS: Mapping[str, Json] = {"boolean": False, "string": ""}
 _CODED_ZEROS: Mapping[str, Json] = {"quantity": "0", "intOrString": 0}
 _BOUNDS = {"int32": 2**31, "int64": 2**63}
@@ -291,7 +286,7 @@ def _number(
     if isinstance(value, float) and value.is_integer():
         value = int(value)
     if isinstance(value, float) or not -bound <= value < bound:
-        raise _go_mismatch(f"number {value}", schema, path, owner)
+        raise _go_mismatch(f"number {value}", value, schema, path, owner)
     return value
 
 
@@ -341,29 +336,14 @@ def _mismatch(value: Json, schema: Schema, path: str, owner: Schema) -> DecodeEr
         what = "bool"
     else:
         what = "string" if isinstance(value, str) else "number"
-    return _go_mismatch(what, schema, path, owner)
+    return _go_mismatch(what, value, schema, path, owner)
 
 
-def _go_mismatch(what: str, schema: Schema, path: str, owner: Schema) -> DecodeError:
+def _go_mismatch(what: str, value: Json, schema: Schema, path: str, owner: Schema) -> DecodeError:
     struct = owner.name.rpartition(".")[2]
     where = ".".join(part.partition("[")[0] for part in path.split("."))
     return DecodeError(
         f"json: cannot unmarshal {what} into Go struct field {struct}.{where} "
-        f"of type {_go_type(schema)}",
-        f"unrecognized type: {_go_type(schema)}",
+        f"of type {type_of(schema)}",
+        unconverted(value, schema),
     )
-
-
-def _go_type(schema: Schema) -> str:
-    if schema.codec == "bytes":
-        return "[]uint8"
-    if schema.name:
-        package, _, name = schema.name.rpartition(".")
-        return f"{package.rpartition('.')[2]}.{name}"
-    if schema.is_list:
-        return f"[]{_go_type(schema.items)}" if schema.items else "[]interface {}"
-    if schema.is_map:
-        return f"map[string]{_go_type(schema.values)}" if schema.values else "map[string]string"
-    if schema.json_type == "integer":
-        return _GO_INTEGERS.get(schema.format, "int64")
-    return _GO_SCALARS.get(schema.json_type, "string")

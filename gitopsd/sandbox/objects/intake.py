@@ -24,10 +24,16 @@ from gitopsd.sandbox.objects.status_errors import (
     internal,
     invalid,
 )
-from gitopsd.sandbox.objects.strategic_patch import strategic_patch
+from gitopsd.sandbox.objects.strategic_patch import left_over, strategic_patch
 from gitopsd.sandbox.objects.typed_merge import TypeMismatchError, check_type
 from gitopsd.sandbox.objects.write_request import IGNORE, STRICT, Write
 
+_BADLY_FORMED = frozenset(
+    f"invalid patch format of {what}"
+    for what in ("primitive list", "retainKeys", "setElementOrder list")
+)
+"""Complaints about strategic merge patches that are the sender's fault to a real server; others
+are its own."""
 _GO_VALUE = "Go value of type map[string]interface {}"
 
 Read = tuple[dict[str, Json], tuple[str, ...]]
@@ -116,12 +122,14 @@ def read_patched(
     """
     strategic = content_type == patches.STRATEGIC_PATCH
     patched = _patched(live, content_type, body, schema)
-    said = go_text(body) if strategic else _compact(patched)
+    said = go_text(left_over(body)) if strategic else _compact(patched)
     strictness = Strictness(write.duplicates)
     try:
         obj = read_object(write.resource, schema, patched, strictness)
     except DecodeError as error:
         raise _bad_patch(said, error.converted if strategic else str(error)) from error
+    if strategic:
+        strictness.unknown.sort()  # this way of reading an object tells them in this order
     complaints = strictness.complaints()
     if complaints and write.validation == STRICT:
         raise _bad_patch(said, f"strict decoding error: {', '.join(complaints)}")
@@ -151,7 +159,8 @@ def _patched(live: JsonObject, content_type: str, body: Json, schema: Schema) ->
     try:
         return strategic_patch(live, body, schema)
     except patches.PatchError as error:
-        raise internal(str(error)) from error
+        text = str(error)
+        raise (bad_request(text) if text in _BADLY_FORMED else internal(text)) from error
 
 
 def _compact(value: Json) -> str:

@@ -167,6 +167,18 @@ def _peek(item: Json, key: str) -> Json:
     return item.get(key) if isinstance(item, Mapping) else None
 
 
+def _check_order(new: list[Json], order: list[Json], key: str) -> None:
+    """Check that what is listed comes in the order that is told; deletions come anywhere."""
+    listed = iter([_peek(item, key) if key else item for item in order])
+    for item in new:
+        is_directive = isinstance(item, Mapping) and _PATCH in item
+        if not is_directive and (_peek(item, key) if key else item) not in listed:
+            raise PatchError(
+                f"The order in patch list:\n{go_text(new)}\n doesn't match $setElementOrder list:\n"
+                f"{go_text(order)}\n"
+            )
+
+
 def _merge_ordered(
     merged: dict[str, Json], patch: JsonObject, name: str, order: Json, schema: Schema
 ) -> None:
@@ -175,12 +187,8 @@ def _merge_ordered(
     type_, strategies, key = _field(schema, name)
     if not isinstance(order, list):
         raise PatchError("invalid patch format of setElementOrder list")
-    if isinstance(new, list):
-        listed = [_peek(item, key) if key else item for item in order]
-        for item in new:
-            is_delete = isinstance(item, Mapping) and item.get(_PATCH) == "delete"
-            if not is_delete and (_peek(item, key) if key else item) not in listed:
-                raise PatchError("invalid patch format of setElementOrder list")
+    if isinstance(new, list) and order:
+        _check_order(new, order, key)
     removed = patch.get(f"{_DELETE_FROM}{name}")
     if isinstance(old, list) and isinstance(new, list):
         items = (
@@ -229,3 +237,15 @@ def _ordered(
         merged.append(theirs[i] if take_theirs else ours[j])
         i, j = (i + 1, j) if take_theirs else (i, j + 1)
     return merged
+
+
+def left_over(patch: Json) -> Json:
+    """What merging leaves of a patch: a real server shows it after lists were taken out of it."""
+    if not isinstance(patch, Mapping):
+        return patch
+    ordered = {name.removeprefix(_ORDER) for name in patch if name.startswith(_ORDER)}
+    return {
+        name: left_over(value)
+        for name, value in patch.items()
+        if name not in ordered and name != _RETAIN and not name.startswith(_ORDER)
+    }
