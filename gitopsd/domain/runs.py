@@ -59,6 +59,10 @@ WRITING_STEPS = frozenset({Step.PREPARE, Step.APPLY, Step.PRUNE})
 """Steps that claim the stage's lease and fence."""
 
 
+HOOK_OUTCOME_UNKNOWN = "HookOutcomeUnknown"
+"""Reason of a run whose hook was started and is gone without a result: only people try again."""
+
+
 class LastLook(Enum):
     """What the last look at the cluster said; a deadline is judged by it."""
 

@@ -76,8 +76,11 @@ def _with_changes(tx: Transaction, run: Run, report: ApprovalReport) -> Approval
         if isinstance(content, Mapping) and content.get("plan") == report.plan:
             changes = _changes(content.get("objects"))
             counts = Counter(action for action, _ in changes)
-            kept = content.get("kept")
-            notes = [f"stays: {one}" for one in kept] if isinstance(kept, list | tuple) else []
+            notes = [
+                f"{word}: {one}"
+                for word, found in (("runs", content.get("hooks")), ("stays", content.get("kept")))
+                for one in (found if isinstance(found, list | tuple) else ())
+            ]
             return replace(
                 report,
                 counts=tuple(sorted(counts.items(), key=lambda one: _rank(one[0]))),

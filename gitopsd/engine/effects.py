@@ -186,6 +186,11 @@ def _start_rollback(tx: Transaction, run: Run, command: StartRollback) -> RunId:
     return rollback.id
 
 
+def find_undone(rollback: Run) -> RunId:
+    """Name the run that a Rollback, or the chain of them that it belongs to, was begun for."""
+    return RunId(rollback.id.rpartition("-rb")[0])
+
+
 def _next_name(run: RunId) -> str:
     """Name the next Rollback of a chain: ``x-rb``, ``x-rb2``, ``x-rb3``."""
     stem, mark, number = run.rpartition("-rb")

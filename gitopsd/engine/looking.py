@@ -62,6 +62,19 @@ EVENTS_AFTER = timedelta(seconds=5)
 
 
 @dataclass(frozen=True, slots=True)
+class AppliedPart:
+    """A part of a set, as whoever has just applied it knows it.
+
+    Attributes:
+        objects: The objects.
+        applied: What was applied of each, by identity.
+    """
+
+    objects: tuple[JsonObject, ...]
+    applied: Mapping[str, Applied]
+
+
+@dataclass(frozen=True, slots=True)
 class Sight:
     """What one look saw.
 
@@ -130,13 +143,21 @@ class Looker:
         context: The step.
         trusting: Whether objects that are healthy by being there are taken to be there, because
             Apply has just been told so.
+        part: The part of the set that is looked at; None for all of it, as it is stored.
     """
 
-    def __init__(self, context: StepContext, *, trusting: bool = False) -> None:
+    def __init__(
+        self,
+        context: StepContext,
+        *,
+        trusting: bool = False,
+        part: AppliedPart | None = None,
+    ) -> None:
         self._context = context
+        self._part = part
         self._trusting = trusting
         self._cluster = context.cluster()
-        self._applied: Mapping[str, Applied] | None = None
+        self._applied = part.applied if part is not None else None
         self._placed: tuple[Placed, ...] = ()
         self._settled: dict[str, JsonObject] = {}
 
@@ -193,16 +214,17 @@ class Looker:
         if self._applied is None:
             self._applied = await _load_applied(self._context)
         if not self._placed or not all(item.served for item in self._placed):
-            rendered = await self._context.load_rendered()
-            placed = await place_objects(
-                self._cluster, rendered.objects, self._context.spec.namespace
-            )
+            objects = self._part.objects if self._part is not None else await self._load_objects()
+            placed = await place_objects(self._cluster, objects, self._context.spec.namespace)
             self._placed = tuple(item for item in placed if item.mode is not ApplyMode.IGNORE)
             for item in self._placed if self._trusting else ():
                 identity, key = identity_of_placed(item), item.ref.key
                 if (key.group, key.kind) in INERT and identity in self._applied:
                     self._settled[identity] = _as_applied(item.obj, self._applied[identity])
         return self._applied
+
+    async def _load_objects(self) -> tuple[JsonObject, ...]:
+        return (await self._context.load_rendered()).objects
 
     async def _get(self, item: Placed) -> JsonObject | None:
         settled = self._settled.get(identity_of_placed(item))

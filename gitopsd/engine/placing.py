@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
 
 from gitopsd.cluster_ports import (
@@ -10,7 +10,7 @@ from gitopsd.cluster_ports import (
     KindInfo,
 )
 from gitopsd.domain.manifests import Json, JsonObject, ObjectKey, ObjectRef
-from gitopsd.kube.names import ApplyMode, HookPhase, parse_apply_mode, parse_hook_phases
+from gitopsd.kube.names import ApplyMode, parse_apply_mode, parse_hook_phases
 from gitopsd.kube.objects import mapping_at, parse_ref, string_at
 
 
@@ -47,20 +47,32 @@ async def place_objects(
         PermanentError: An object has no identity.
     """
     ordinary = [obj for obj in objects if not parse_hook_phases(obj)]
-    own = find_defined(ordinary)
+    return await _place_all(cluster, ordinary, namespace)
+
+
+async def place_hooks(
+    cluster: Cluster, hooks: Iterable[JsonObject], namespace: str
+) -> tuple[Placed, ...]:
+    """Place hooks, in their own order.
+
+    Raises:
+        TemporaryError: The server's discovery does not answer.
+        PermanentError: An object has no identity.
+    """
+    return await _place_all(cluster, [*hooks], namespace)
+
+
+async def _place_all(
+    cluster: Cluster, objects: Sequence[JsonObject], namespace: str
+) -> tuple[Placed, ...]:
+    own = find_defined(objects)
     placed = []
-    for obj in ordinary:
+    for obj in objects:
         ref = parse_ref(obj)
         info = await cluster.fetch_kind(ref)
         scope = info.namespaced if info is not None else own.get((ref.key.group, ref.key.kind))
         placed.append(_place(obj, ref, scope, info, namespace))
     return tuple(placed)
-
-
-def list_hooks(objects: Iterable[JsonObject]) -> list[tuple[JsonObject, tuple[HookPhase, ...]]]:
-    """List the hooks of a set that run at all, with their phases."""
-    found = [(obj, parse_hook_phases(obj)) for obj in objects]
-    return [(obj, phases) for obj, phases in found if phases and HookPhase.SKIP not in phases]
 
 
 def _place(

@@ -24,7 +24,6 @@ HANDOVER_MANAGER = "gitopsd-handover"
 
 APPLICATION_LABEL = "gitopsd.io/application"
 STAGE_LABEL = "gitopsd.io/stage"
-RUN_LABEL = "gitopsd.io/run"
 MANAGED_BY_LABEL = "app.kubernetes.io/managed-by"
 MANAGED_BY = "gitopsd"
 
@@ -34,11 +33,14 @@ RELEASE_ANNOTATION = "gitopsd.io/release"
 RENDERED_ANNOTATION = "gitopsd.io/rendered"
 DESTINATION_ANNOTATION = "gitopsd.io/destination"
 PAUSED_ANNOTATION = "gitopsd.io/paused"
+RUN_ANNOTATION = "gitopsd.io/run"
 
 ADOPT_ANNOTATION = "gitopsd.io/adopt"
 RECREATE_ANNOTATION = "gitopsd.io/recreate"
 ROLLBACK_ANNOTATION = "gitopsd.io/rollback"
 HOOK_ANNOTATION = "gitopsd.io/hook"
+HOOK_PHASE_ANNOTATION = "gitopsd.io/hook-phase"
+HOOK_ON_ROLLBACK_ANNOTATION = "gitopsd.io/hook-on-rollback"
 HOOK_IDEMPOTENT_ANNOTATION = "gitopsd.io/hook-idempotent"
 PRUNE_ANNOTATION = "gitopsd.io/prune"
 HOLD_UNTIL_ANNOTATION = "gitopsd.io/hold-until"
@@ -148,6 +150,11 @@ def parse_hook_idempotent(obj: JsonObject) -> bool:
     return _says(annotations_of(obj), HOOK_IDEMPOTENT_ANNOTATION, _YES)
 
 
+def parse_hook_on_rollback(obj: JsonObject) -> bool:
+    """Whether a hook also runs when the set that has it is restored."""
+    return _says(annotations_of(obj), HOOK_ON_ROLLBACK_ANNOTATION, _YES)
+
+
 def parse_prune_disabled(obj: JsonObject) -> bool:
     """Whether the object stays when it leaves Git."""
     annotations = annotations_of(obj)
@@ -222,6 +229,7 @@ def list_bad_instructions(obj: JsonObject) -> tuple[str, ...]:
             (ADOPT_ANNOTATION, lambda text: _word(text) in switch, '"true" or "false"'),
             (RECREATE_ANNOTATION, lambda text: _word(text) in switch, '"true" or "false"'),
             (HOOK_IDEMPOTENT_ANNOTATION, lambda text: _word(text) in switch, '"true" or "false"'),
+            (HOOK_ON_ROLLBACK_ANNOTATION, lambda text: _word(text) in switch, '"true" or "false"'),
         )
         if key in annotations and not known(annotations[key])
     )

@@ -12,7 +12,7 @@ from datetime import datetime
 from gitopsd.domain.gates import GateState, Open
 from gitopsd.domain.manifests import Digest
 from gitopsd.domain.releases import ReleaseId
-from gitopsd.domain.runs import AbortReason, Phase, Run, RunKind, Step
+from gitopsd.domain.runs import HOOK_OUTCOME_UNKNOWN, AbortReason, Phase, Run, RunKind, Step
 from gitopsd.domain.stages import Stage
 from gitopsd.domain.verifications import Quarantine
 from gitopsd.pipeline.facts import SelectionFacts
@@ -114,6 +114,8 @@ def find_obstacle(facts: SelectionFacts, release: ReleaseId) -> str:
     why = last.failure.reason if last.failure is not None else ""
     if last.phase is Phase.ABORTED and why in _ENDED_BY_PEOPLE:
         return f"its last run {last.id} ended Aborted ({why})"
+    if last.phase is Phase.ERRORED and why == HOOK_OUTCOME_UNKNOWN:
+        return f"nobody knows what a hook of its last run {last.id} did"
     if last.phase is Phase.FAILED and last.rendered is None:
         return f"its last run {last.id} failed before there were bytes to quarantine"
     return ""

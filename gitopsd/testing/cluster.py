@@ -159,10 +159,12 @@ class MemoryCluster:
         refused = self._refused("list", ref, {})
         if refused is not None:
             return refused
-        if kind in ("ReplicaSet", "Pod"):
-            families = self._objects.families(namespace)
-            return tuple(one.replica_set if kind == "ReplicaSet" else one.pod for one in families)
         wanted = dict(part.split("=", 1) for part in label_selector.split(",") if part)
+        if kind in ("ReplicaSet", "Pod"):
+            families = [*self._objects.families(namespace)]
+            pods = [*(one.pod for one in families), *self._objects.job_pods(namespace)]
+            made = [one.replica_set for one in families] if kind == "ReplicaSet" else pods
+            return tuple(obj for obj in made if wanted.items() <= labels_of(obj).items())
         found = (
             self._objects.reported(stored)
             for key, stored in self._objects
@@ -264,7 +266,7 @@ class MemoryCluster:
         lines = [
             line
             for _, stored in self._objects
-            if stored.body.get("kind") == "Deployment"
+            if stored.body.get("kind") in ("Deployment", "Job")
             and pod.startswith(str(metadata_of(stored.body)["name"]))
             for line in self._objects.behaviour(stored).log
         ]

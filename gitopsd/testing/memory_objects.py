@@ -23,6 +23,8 @@ from gitopsd.testing.workloads import (
     Family,
     Workload,
     deployment_status,
+    job_pod,
+    job_status,
     make_family,
     metadata_of,
     stamp,
@@ -165,6 +167,8 @@ class MemoryObjects:
             body["status"] = {"conditions": established}
         if body.get("kind") == "Deployment":
             body["status"] = deployment_status(body, ready=self._is_ready(stored))
+        if body.get("kind") == "Job":
+            body["status"] = job_status(self.behaviour(stored), ended=self._is_ready(stored))
         return body
 
     def behaviour(self, stored: Stored) -> Workload:
@@ -180,6 +184,13 @@ class MemoryObjects:
             if key.kind == "Deployment" and namespace in ("", key.namespace):
                 behaviour, ready = self.behaviour(stored), self._is_ready(stored)
                 yield make_family(stored.body, stored.changed_at, behaviour, ready=ready)
+
+    def job_pods(self, namespace: str) -> Iterator[JsonObject]:
+        """Make the pod of each Job of a namespace; empty means all."""
+        for key, stored in self:
+            if key.kind == "Job" and namespace in ("", key.namespace):
+                behaviour, ended = self.behaviour(stored), self._is_ready(stored)
+                yield job_pod(stored.body, stored.changed_at, behaviour, ended=ended)
 
     def _is_ready(self, stored: Stored) -> bool:
         after, since = self.behaviour(stored).ready_after, stored.changed_at

@@ -1,4 +1,4 @@
-"""What controllers would report of a Deployment in memory: status, ReplicaSet, pod."""
+"""What controllers would report of Deployments and Jobs in memory: status, ReplicaSet, pod."""
 
 from __future__ import annotations
 
@@ -14,11 +14,12 @@ class Workload:
     """How pods with a certain image behave.
 
     Attributes:
-        ready_after: How long after the apply they become ready; None for never.
+        ready_after: How long after the apply they become ready, or a Job's end; None for never.
         waiting: Container waiting reason, e.g. ``CrashLoopBackOff``; empty when they run.
         message: Message beside it.
         restarts: Restarts they report.
         log: Lines of their log.
+        exit_code: What a Job's container exits with.
     """
 
     ready_after: timedelta | None = timedelta(0)
@@ -26,6 +27,7 @@ class Workload:
     message: str = ""
     restarts: int = 0
     log: tuple[str, ...] = ()
+    exit_code: int = 0
 
 
 @dataclass(frozen=True, slots=True)
@@ -125,5 +127,53 @@ def _pod(
                     "state": state,
                 }
             ],
+        },
+    }
+
+
+def job_status(behaviour: Workload, *, ended: bool) -> JsonObject:
+    """Write the status a Job without retries would have."""
+    if not ended:
+        return {"active": 1, "ready": 0}
+    if not behaviour.exit_code:
+        return {"succeeded": 1, "conditions": [{"type": "Complete", "status": "True"}]}
+    failed: JsonObject = {
+        "type": "Failed",
+        "status": "True",
+        "reason": "BackoffLimitExceeded",
+        "message": "Job has reached the specified backoff limit",
+    }
+    return {"failed": 1, "conditions": [failed]}
+
+
+def job_pod(
+    body: Mapping[str, Json], changed_at: datetime | None, behaviour: Workload, *, ended: bool
+) -> JsonObject:
+    """Make the one pod of a Job."""
+    metadata = metadata_of(body)
+    uid = metadata["uid"]
+    code = behaviour.exit_code
+    state: JsonObject = {"running": {"startedAt": stamp(changed_at)}}
+    if behaviour.waiting:
+        state = {"waiting": {"reason": behaviour.waiting, "message": behaviour.message}}
+    elif ended:
+        reason = "Error" if code else "Completed"
+        state = {"terminated": {"exitCode": code, "reason": reason}}
+    phase = ("Failed" if code else "Succeeded") if ended else "Running"
+    return {
+        "apiVersion": "v1",
+        "kind": "Pod",
+        "metadata": {
+            "name": f"{metadata['name']}-x",
+            "namespace": metadata.get("namespace"),
+            "uid": f"pod-{uid}",
+            "labels": {"batch.kubernetes.io/controller-uid": uid},
+            "creationTimestamp": stamp(changed_at),
+            "ownerReferences": [{"uid": uid, "controller": True, "kind": "Job"}],
+        },
+        "spec": {"containers": [{"name": "job"}]},
+        "status": {
+            "phase": "Pending" if behaviour.waiting else phase,
+            "containerStatuses": [{"name": "job", "restartCount": 0, "state": state}],
         },
     }

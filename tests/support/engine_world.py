@@ -112,6 +112,25 @@ def shop_spec(change: Callable[[StageSpec], StageSpec] | None = None) -> Applica
     return ApplicationSpec(SHOP, {"team": "shop"}, GitSource(REPO, MAIN), stages, digest="1")
 
 
+def job(image: str, name: str = "migrate", **annotations: str) -> JsonObject:
+    """Make a Job that runs one image; annotation names are ``hook``, ``wave``, ``policy`` ..."""
+    keys = {
+        "hook": "argocd.argoproj.io/hook",
+        "wave": "argocd.argoproj.io/sync-wave",
+        "policy": "argocd.argoproj.io/hook-delete-policy",
+        "idempotent": "gitopsd.io/hook-idempotent",
+        "on_rollback": "gitopsd.io/hook-on-rollback",
+    }
+    marks = {keys[key]: value for key, value in annotations.items()}
+    containers = [{"name": "job", "image": image}]
+    return {
+        "apiVersion": "batch/v1",
+        "kind": "Job",
+        "metadata": {"name": name, "annotations": marks},
+        "spec": {"template": {"spec": {"restartPolicy": "Never", "containers": containers}}},
+    }
+
+
 class ObservedStore:
     """A store that shows each committed state to whoever wants to see it.
 

@@ -1,31 +1,37 @@
-"""Apply: staged server-side apply; objects that are known clean are not sent."""
+"""Apply: server-side apply by stage and wave; objects that are known clean are not sent."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from contextlib import suppress
+from dataclasses import dataclass
 from datetime import timedelta
 
 from gitopsd.cluster_ports import (
     ApiRefusal,
     Cluster,
 )
-from gitopsd.domain.manifests import Inventory, InventoryEntry, Json
+from gitopsd.domain.manifests import Inventory, InventoryEntry, Json, JsonObject
 from gitopsd.domain.runs import RunKind
 from gitopsd.domain.work import EvidenceKind
 from gitopsd.engine.applying import Refused, Sent, Writer, parse_sent
 from gitopsd.engine.assessment import Seen, identity_of, identity_of_placed, parse_seen
 from gitopsd.engine.fan_out import run_all
+from gitopsd.engine.hooks import select_hooks
+from gitopsd.engine.looking import AppliedPart
 from gitopsd.engine.outcomes import Done, Outcome, Verdict, Waiting
 from gitopsd.engine.placing import Placed, find_defined, place_objects
 from gitopsd.engine.step_context import StepContext
-from gitopsd.engine.writing import write_permit
+from gitopsd.engine.waves import end_wave
+from gitopsd.engine.writing import WritePermit, write_permit
 from gitopsd.errors import GitopsdError
 from gitopsd.kube.field_managers import find_scaled
+from gitopsd.kube.findings import Applied
+from gitopsd.kube.hooks import split_waves
 from gitopsd.kube.inventory import union
-from gitopsd.kube.names import ApplyMode
+from gitopsd.kube.names import ApplyMode, HookPhase
 from gitopsd.kube.objects import condition_true, string_at
-from gitopsd.kube.ordering import apply_batches, split_tiers
+from gitopsd.kube.ordering import REST_STAGE, apply_batches, split_tiers
 
 READY_LOOKS = 60
 """Looks for definitions and namespaces to be ready before what needs them."""
@@ -36,25 +42,29 @@ AGAIN = timedelta(seconds=1)
 
 
 async def run_apply(context: StepContext) -> Outcome:
-    """Apply the run's set, tier by tier, under the stage's lease and fence.
+    """Apply the run's set, wave by wave and tier by tier, under the stage's lease and fence.
+
+    A wave is over when its Sync hooks have ended and, before another one, its objects are healthy.
 
     Safe to repeat: applying the same bytes again changes nothing; a crash in the middle leaves
     objects that the inventory already names. What this run sent before is not sent again.
 
     Raises:
         TemporaryError: The cluster did not answer.
+        PermanentError: ``HookOutcomeUnknown``, when a hook is gone without a result.
         LeaseLostError: The right to write ended; nothing more was sent.
     """
     rendered = await context.load_rendered()
     cluster = context.cluster()
     placed = await place_objects(cluster, rendered.objects, context.spec.namespace)
+    waves = _waves(placed, select_hooks(context, rendered, HookPhase.SYNC))
     ours = [item.ref for item in placed if item.mode is not ApplyMode.IGNORE]
     seen, sent = await _load_past(context, placed)
     async with write_permit(context, ours) as permit:
         scaled = find_scaled(item.obj for item in placed)
-        work = _Work(Writer(context, cluster, permit, seen, scaled), sent)
+        work = _Work(Writer(context, cluster, permit, seen, scaled), permit, sent)
         try:
-            outcome = await work.run(placed)
+            outcome = await work.run(placed, waves)
         except BaseException:
             with suppress(GitopsdError):  # what went wrong first is what is told
                 await work.keep()
@@ -99,45 +109,72 @@ class _Work:
 
     Args:
         writer: Writes single objects.
+        permit: The right to write.
         sent: What was sent before.
 
     Attributes:
         sent: What became of each object so far, by identity.
     """
 
-    def __init__(self, writer: Writer, sent: dict[str, Sent]) -> None:
+    def __init__(self, writer: Writer, permit: WritePermit, sent: dict[str, Sent]) -> None:
         self.sent = sent
         self._writer = writer
+        self._permit = permit
         self._context = writer.context
         self._refused: dict[str, Refused] = {}
         self._kept = len(sent)
 
-    async def run(self, placed: tuple[Placed, ...]) -> Outcome:
+    async def run(self, placed: tuple[Placed, ...], waves: Sequence[_Wave]) -> Outcome:
         """Send everything that is still to be sent."""
-        tiers = _tiers(placed)
-        await self._leave_clean(tiers)
-        for number, tier in enumerate(tiers):
-            ready = await self._await_kinds(tier, placed)
-            if isinstance(ready, Waiting):
-                return ready
-            refused = [
-                found for found in await run_all(ready, self._send) if isinstance(found, Refused)
-            ]
-            if refused:
-                return Verdict(refused[0].reason, _say_all(refused))
-            waiting = await self._await_foundations(tier)
-            if waiting is not None:
-                return waiting
-            if number + 1 < len(tiers) and self._time_is_up():
-                return Waiting(timedelta(0), message=f"{len(self.sent)} of {len(placed)} applied")
+        await self._leave_clean(waves)
+        for number, wave in enumerate(waves):
+            last = number + 1 == len(waves)
+            for tier in wave.tiers:
+                stopped = await self._send_tier(tier, placed)
+                if stopped is not None:
+                    return stopped
+                if not (last and tier is wave.tiers[-1]) and self._time_is_up():
+                    done = f"{len(self.sent)} of {len(placed)} applied"
+                    return Waiting(timedelta(0), message=done)
+            if wave.hooks or not (last or wave.is_foundation):
+                awaited = None if last or wave.is_foundation else self._applied(wave)
+                ended = await end_wave(self._permit, wave.number, wave.hooks, awaited)
+                if not isinstance(ended, Done):
+                    return ended
         return Done()
 
-    async def _leave_clean(self, tiers: Sequence[tuple[Placed, ...]]) -> None:
+    def _applied(self, wave: _Wave) -> AppliedPart:
+        """Tell what was applied of a wave's objects."""
+        items = [item for tier in wave.tiers for item in tier]
+        sent = {identity_of_placed(item): self.sent[identity_of_placed(item)] for item in items}
+        applied = {name: Applied(item.generation, item.at) for name, item in sent.items()}
+        return AppliedPart(tuple(item.obj for item in items), applied)
+
+    async def _send_tier(
+        self, tier: tuple[Placed, ...], placed: tuple[Placed, ...]
+    ) -> Outcome | None:
+        """Send the objects of a tier; says why nothing more may follow, None when it may."""
+        ready = await self._await_kinds(tier, placed)
+        if isinstance(ready, Waiting):
+            return ready
+        refused = [
+            found for found in await run_all(ready, self._send) if isinstance(found, Refused)
+        ]
+        if refused:
+            return Verdict(refused[0].reason, _say_all(refused))
+        return await self._await_foundations(tier)
+
+    async def _leave_clean(self, waves: Sequence[_Wave]) -> None:
         """Look at everything that is to be left alone, beside the first tier that is written.
 
         It is looked at under this permit's fence: an older owner can write no more. What turns out
-        not to be clean is sent with its own tier.
+        not to be clean is sent with its own tier. Nothing of a later wave is written beside it.
         """
+        tiers = [tier for wave in waves for tier in wave.tiers]
+        first_wave = next((n for n, wave in enumerate(waves) if not wave.is_foundation), 0)
+        early = {
+            id(item) for wave in waves[: first_wave + 1] for tier in wave.tiers for item in tier
+        }
         clean = {
             identity_of_placed(item)
             for tier in tiers
@@ -156,7 +193,7 @@ class _Work:
 
         dirty = [[item for item in tier if identity_of_placed(item) not in clean] for tier in tiers]
         first = next((tier for tier in dirty if tier), [])
-        beside = first if all(item.served for item in first) else []
+        beside = first if all(item.served and id(item) in early for item in first) else []
         looked_at = [item for tier in tiers for item in tier if identity_of_placed(item) in clean]
         if looked_at:
             await run_all([*looked_at, *beside], do)
@@ -235,13 +272,37 @@ class _Work:
         await self._context.keep(EvidenceKind.HEALTH, {"applied": objects}, key="applied")
 
 
-def _tiers(placed: tuple[Placed, ...]) -> list[tuple[Placed, ...]]:
+@dataclass(frozen=True, slots=True)
+class _Wave:
+    """Objects that are sent before any of the next wave.
+
+    Attributes:
+        number: The sync wave.
+        is_foundation: Whether these are definitions or classes, which come before any wave.
+        tiers: The objects; those of a tier are sent at once.
+        hooks: Sync hooks that run beside them.
+    """
+
+    number: int
+    is_foundation: bool = False
+    tiers: tuple[tuple[Placed, ...], ...] = ()
+    hooks: tuple[JsonObject, ...] = ()
+
+
+def _waves(placed: tuple[Placed, ...], hooks: tuple[JsonObject, ...]) -> list[_Wave]:
+    """Split a set into waves; definitions and classes go before all of them."""
     by_identity = {id(item.obj): item for item in placed}
-    return [
-        tuple(by_identity[id(obj)] for obj in tier)
-        for batch in apply_batches(item.obj for item in placed)
-        for tier in split_tiers(batch.objects)
-    ]
+    beside = dict(split_waves(hooks))
+    foundations, waves = [], {wave: _Wave(wave, hooks=found) for wave, found in beside.items()}
+    for batch in apply_batches(item.obj for item in placed):
+        tiers = tuple(
+            tuple(by_identity[id(obj)] for obj in tier) for tier in split_tiers(batch.objects)
+        )
+        if batch.stage < REST_STAGE:
+            foundations.append(_Wave(batch.wave, is_foundation=True, tiers=tiers))
+        else:
+            waves[batch.wave] = _Wave(batch.wave, tiers=tiers, hooks=beside.get(batch.wave, ()))
+    return [*foundations, *(waves[number] for number in sorted(waves))]
 
 
 def _say_all(refused: Sequence[Refused]) -> str:

@@ -11,6 +11,8 @@ from gitopsd.engine.placing import place_objects
 from gitopsd.engine.step_context import StepContext
 from gitopsd.errors import TemporaryError
 from gitopsd.kube.diffing import compute_plan_digest
+from gitopsd.kube.hooks import describe_hook, is_run
+from gitopsd.kube.objects import parse_ref
 
 _QUIET = (ChangeAction.UNCHANGED.value, ChangeAction.SKIPPED.value)
 
@@ -36,11 +38,15 @@ async def run_diff(context: StepContext) -> Outcome:
     leaving = [item.entry.ref for item in deletions.delete]
     applied = context.stage.applied
     base = applied.rendered if applied is not None else None
-    plan = compute_plan_digest(rendered.digest, base, leaving, ())
+    hooks = [parse_ref(obj) for obj in rendered.objects if is_run(obj)]
+    plan = compute_plan_digest(rendered.digest, base, leaving, hooks)
     objects = evidence.get("objects")
     changes: list[Json] = [*objects] if isinstance(objects, list) else []
-    empty = not leaving and all(
-        isinstance(change, dict) and change.get("action") in _QUIET for change in changes
+    ran = not hooks or rendered.digest == base
+    empty = (
+        ran
+        and not leaving
+        and all(isinstance(change, dict) and change.get("action") in _QUIET for change in changes)
     )
     changes += [
         {"object": str(ref.key), "action": ChangeAction.PRUNED.value, "note": "left Git"}
@@ -52,6 +58,7 @@ async def run_diff(context: StepContext) -> Outcome:
         "objects": changes,
         "kept": [f"{item.entry.ref.key}: {item.reason}" for item in deletions.keep],
         "deletions": len(leaving),
+        "hooks": [describe_hook(obj) for obj in rendered.objects if is_run(obj)],
         "owned": len(inventory.entries),
     }
     await context.keep(EvidenceKind.CHANGE_SET, content, key="plan")

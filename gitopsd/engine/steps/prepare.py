@@ -2,22 +2,70 @@
 
 from __future__ import annotations
 
-from gitopsd.engine.outcomes import Done, Outcome, Verdict
-from gitopsd.engine.placing import list_hooks
+from datetime import timedelta
+
+from gitopsd.domain.manifests import Json, RenderedSet
+from gitopsd.domain.runs import Phase, RunKind
+from gitopsd.domain.work import EvidenceKind
+from gitopsd.engine.effects import find_undone
+from gitopsd.engine.hooks import HookWave, run_hooks
+from gitopsd.engine.outcomes import Outcome, Verdict, Waiting
 from gitopsd.engine.step_context import StepContext
-from gitopsd.kube.objects import parse_ref
+from gitopsd.errors import PermanentError
+from gitopsd.kube.hooks import find_hooks
+from gitopsd.kube.names import HookPhase
+from gitopsd.store_ports import Transaction
+
+PATIENCE = timedelta(seconds=30)
+"""For so long a restore waits for the hooks of what failed; they go on by themselves after it."""
 
 
 async def run_prepare(context: StepContext) -> Outcome:
-    """Have nothing to do: hooks are not run yet, and Apply takes the stage for itself.
+    """Run the hooks of PreSync, wave by wave; a restored set's only where they are marked for it.
 
-    Safe to repeat: it writes nothing.
+    Before a restore the SyncFail hooks of what failed run. They never hold it up for long, and
+    what becomes of them is only told.
+
+    Safe to repeat: a hook is created once in a run, and found again by the run's mark.
 
     Raises:
         LostError: The rendered set cannot be read any more.
+        TemporaryError: The cluster did not answer.
+        PermanentError: ``HookOutcomeUnknown``, when a hook is gone without a result.
+        LeaseLostError: The right to write ended; nothing more was sent.
     """
-    rendered = await context.load_rendered()
-    for obj, phases in list_hooks(rendered.objects):
-        message = f"{parse_ref(obj).key} is a {phases[0].value} hook; hooks are not run yet"
-        return Verdict("HooksNotSupported", message)
-    return Done()
+    if context.run.kind is RunKind.ROLLBACK:
+        await _run_hooks_of_failed(context)
+    return await run_hooks(context, HookPhase.PRE_SYNC)
+
+
+async def _run_hooks_of_failed(context: StepContext) -> None:
+    """Run the SyncFail hooks of the run that is undone, for as long as there is patience."""
+    failed = await context.services.store.read(lambda tx: _load_failed(tx, context))
+    hooks = find_hooks(failed.objects, HookPhase.SYNC_FAIL) if failed is not None else ()
+    if not hooks:
+        return
+    clock, begun = context.services.clock, context.run.started_at or context.began_at
+    outcome: Outcome = Waiting(timedelta(0), message="their time was over before they began")
+    try:
+        wave = await HookWave.begin(context, HookPhase.SYNC_FAIL, hooks)
+        while isinstance(outcome, Waiting) and clock.now() - begun < PATIENCE:
+            outcome = await wave.advance()
+            if isinstance(outcome, Waiting):
+                await clock.sleep(context.services.pace.look)
+    except PermanentError as error:
+        outcome = Verdict(error.reason, error.message)
+    if isinstance(outcome, Waiting | Verdict):
+        said: dict[str, Json] = {"message": f"the restore went on: {outcome.message}"}
+        await context.keep(EvidenceKind.NOTES, said, key="SyncFail")
+
+
+def _load_failed(tx: Transaction, context: StepContext) -> RenderedSet | None:
+    """Read the set whose run ended Failed; one that cannot be read any more holds nothing up."""
+    run = tx.runs.get(find_undone(context.run))
+    if run is None or run.phase is not Phase.FAILED or run.rendered is None:
+        return None
+    try:
+        return tx.rendered.get(run.rendered)
+    except PermanentError:
+        return None

@@ -7,12 +7,12 @@ import asyncio
 from gitopsd.domain.manifests import Json
 from gitopsd.domain.work import EvidenceKind
 from gitopsd.engine.assessment import assess_objects, describe_assessed
+from gitopsd.engine.hook_checks import assess_hooks
 from gitopsd.engine.image_checks import check_images, judge_missing
 from gitopsd.engine.outcomes import Done, Outcome, Verdict
-from gitopsd.engine.placing import list_hooks, place_objects
+from gitopsd.engine.placing import place_objects
 from gitopsd.engine.step_context import StepContext
 from gitopsd.kube.boundary import validate_set
-from gitopsd.kube.objects import parse_ref
 
 SHOWN = 3
 """Refused objects that the sentence names; the evidence has them all."""
@@ -30,15 +30,13 @@ async def run_validate(context: StepContext) -> Outcome:
     impossible = validate_set(rendered.objects)
     if impossible:
         return Verdict(impossible[0].reason, impossible[0].message)
-    for obj, phases in list_hooks(rendered.objects):
-        message = f"{parse_ref(obj).key} is a {phases[0].value} hook; hooks are not run yet"
-        return Verdict("HooksNotSupported", message)
     cluster = context.cluster()
     asking = asyncio.create_task(check_images(context, rendered), name="images")
     try:
         placed = await place_objects(cluster, rendered.objects, context.spec.namespace)
         at = context.services.clock.now().isoformat()
         assessed = await assess_objects(context, cluster, placed)
+        hooks = await assess_hooks(context, cluster, rendered.objects, placed)
         images = await asking
     finally:
         asking.cancel()
@@ -49,7 +47,8 @@ async def run_validate(context: StepContext) -> Outcome:
     await context.keep(
         EvidenceKind.CHANGE_SET, {**kept, "images": notes} if notes else kept, key="assessed"
     )
-    refused = [item.refusal for item in assessed if item.refusal is not None]
+    refusals = [*(item.refusal for item in assessed), *(hook.refusal for hook in hooks)]
+    refused = [refusal for refusal in refusals if refusal is not None]
     if not refused and images.missing:
         return judge_missing(context, images.missing)
     if not refused:

@@ -1,24 +1,33 @@
-"""Verify: the configured checks must succeed as often in a row as they ask, within their time."""
+"""Verify: PostSync hooks, then the configured checks, as often in a row as they ask, in time."""
 
 from __future__ import annotations
 
 from gitopsd.domain.runs import LastLook
 from gitopsd.engine.checking import CheckProgress, judge_checks, run_round
+from gitopsd.engine.hooks import run_hooks
 from gitopsd.engine.outcomes import Done, Outcome, Verdict, Waiting
 from gitopsd.engine.step_context import StepContext
+from gitopsd.kube.names import HookPhase
 from gitopsd.pipeline.steps import compute_backoff
 
 
 async def run_verify(context: StepContext) -> Outcome:
-    """Make the stage's checks until all succeeded or one ran out of time.
+    """Run the hooks of PostSync, then the checks until all succeeded or one ran out of time.
 
     While nothing can be seen it looks more and more rarely, and no check's time runs.
 
-    Safe to repeat: checks only read; what succeeded already is kept in the cursor.
+    Safe to repeat: a hook is created once in a run; checks only read, and what succeeded already
+    is kept in the cursor.
 
     Raises:
-        TemporaryError: Never for a check; an attempt that saw nothing is an unknown look.
+        TemporaryError: Only about a hook; a check's attempt that saw nothing is an unknown look.
+        PermanentError: ``HookOutcomeUnknown``, when a hook is gone without a result.
+        LeaseLostError: The right to write ended; no more hooks were created.
     """
+    if not context.run.cursor:
+        hooks = await run_hooks(context, HookPhase.POST_SYNC)
+        if not isinstance(hooks, Done):
+            return hooks
     progress = CheckProgress.parse(context.run.cursor, context.spec.verify, context.began_at)
     pace = context.services.pace
     while True:

@@ -35,6 +35,13 @@ def test_each_object_with_its_fields_below() -> None:
     assert "Service" not in text
 
 
+def test_hooks_are_said_first() -> None:
+    """Who approves sees what runs before, within and after."""
+    plan: JsonObject = {"objects": [], "hooks": ["PreSync: Job a/migrate"]}
+
+    assert write_diff(plan) == "runs PreSync: Job a/migrate"
+
+
 def test_stored_values_are_copied_redacted() -> None:
     """Every text at any depth, keys as text, unknown things as nothing."""
     value: Json = {"a": ["token=abcdefghijklmnop", 1, 2.5, True, None], "b": {"c": ("x",)}}

@@ -27,7 +27,7 @@ def test_the_keys_are_stable() -> None:
     """People's manifests and other programs rely on these spellings."""
     assert names.APPLICATION_LABEL == "gitopsd.io/application"
     assert names.STAGE_LABEL == "gitopsd.io/stage"
-    assert names.RUN_LABEL == "gitopsd.io/run"
+    assert names.RUN_ANNOTATION == "gitopsd.io/run"
     assert names.MANAGED_BY_LABEL == "app.kubernetes.io/managed-by"
     assert names.MANAGED_BY == "gitopsd"
     assert names.FIELD_MANAGER == "gitopsd"

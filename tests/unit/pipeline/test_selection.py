@@ -11,7 +11,16 @@ from gitopsd.domain.config import StageSpec
 from gitopsd.domain.gates import Decision, Vote
 from gitopsd.domain.manifests import Digest
 from gitopsd.domain.releases import Line, Offer, OfferKind, ReleaseId, StageName
-from gitopsd.domain.runs import AbortReason, Failure, Phase, Run, RunId, RunKind, Step
+from gitopsd.domain.runs import (
+    HOOK_OUTCOME_UNKNOWN,
+    AbortReason,
+    Failure,
+    Phase,
+    Run,
+    RunId,
+    RunKind,
+    Step,
+)
 from gitopsd.domain.sources import RefName
 from gitopsd.domain.stages import Condition, Stage, StageRendering
 from gitopsd.domain.verifications import Quarantine
@@ -247,6 +256,16 @@ def test_an_errored_release_waits_and_nothing_older_is_taken(attempt: int, minut
     early = replace(given, now=again - timedelta(microseconds=1))
     assert select(early) == Selection(reason="r-b is tried again later", not_before=again)
     assert select(replace(given, now=again)).release == B
+
+
+def test_a_release_whose_hook_nobody_knows_the_end_of_waits_for_a_person() -> None:
+    """It is not tried again by itself; a person who asks has found out."""
+    unknown = rollout(B, Step.PREPARE, Phase.ERRORED, HOOK_OUTCOME_UNKNOWN)
+    given = replace(facts(A, B), last_runs={B: unknown})
+    chosen = select(given)
+    assert chosen.release != B
+    assert chosen.skipped == ((B, f"nobody knows what a hook of its last run {unknown.id} did"),)
+    assert select(replace(given, stage=replace(STAGE, requested=B))).release == B
 
 
 def test_only_an_errored_run_makes_a_release_wait() -> None:

@@ -238,11 +238,12 @@ def _plan_of(evidence: Iterable[Evidence]) -> Mapping[str, Json] | None:
 
 
 def write_diff(plan: Mapping[str, Json] | None) -> str:
-    """Write a change set as text: a line for each object, its fields below."""
+    """Write a change set as text: its hooks, then a line for each object, its fields below."""
     objects = plan.get("objects") if plan is not None else None
-    if not isinstance(objects, list | tuple):
+    if plan is None or not isinstance(objects, list | tuple):
         return ""
-    lines = []
+    hooks = plan.get("hooks")
+    lines = [f"runs {hook}" for hook in hooks] if isinstance(hooks, list | tuple) else []
     for change in objects:
         if not isinstance(change, Mapping) or change.get("action") == "unchanged":
             continue
