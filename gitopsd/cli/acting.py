@@ -8,6 +8,7 @@ from typing import Annotated
 import typer
 
 from gitopsd.cli.client import make_client, path_of
+from gitopsd.cli.columns import QUARANTINES
 from gitopsd.cli.printing import (
     Column,
     Form,
@@ -18,7 +19,7 @@ from gitopsd.cli.printing import (
     show_document,
     show_rows,
 )
-from gitopsd.cli.reading import QUARANTINES, RunOrStage, find_run
+from gitopsd.cli.reading import RunOrStage, find_run
 from gitopsd.cli.spans import parse_seconds
 from gitopsd.domain.stages import RestoredChoice
 

@@ -11,12 +11,28 @@ from typing import Annotated
 import typer
 
 from gitopsd.cli.client import Client, Document, make_client, path_of
+from gitopsd.cli.columns import (
+    APPROVALS,
+    AUDIT,
+    CHANNELS,
+    DELIVERIES,
+    FREEZES,
+    IMAGES,
+    QUARANTINES,
+    RELEASES,
+    RUNS,
+    STAGES,
+    TOKENS,
+    list_notes,
+    say_offers,
+)
 from gitopsd.cli.printing import (
     Column,
     Form,
     Output,
     Server,
     TokenFile,
+    clean,
     say,
     show_document,
     show_fields,
@@ -36,6 +52,8 @@ class Kind(StrEnum):
     STAGES = "stages"
     RELEASES = "releases"
     RUNS = "runs"
+    IMAGES = "images"
+    CHANNELS = "channels"
     APPROVALS = "approvals"
     QUARANTINES = "quarantines"
     FREEZES = "freezes"
@@ -52,134 +70,6 @@ def add_to(app: typer.Typer) -> None:
     app.command()(diff)
 
 
-def _release_of(stage: Document) -> object:
-    applied = stage["applied"]
-    if applied is None or applied["release"] is None:
-        return ""
-    return applied["release"]["alias"] or applied["release"]["id"]
-
-
-def _commit_of(stage: Document) -> str:
-    applied = stage["applied"]
-    if applied is None or applied["release"] is None:
-        return ""
-    return str(applied["release"]["commit"]["sha"])[:12]
-
-
-def _state_of(stage: Document) -> str:
-    """Say what stands in a stage's way, or what it does."""
-    if stage["retiredAt"]:
-        return "Retired"
-    for field, word in (("stalled", "Stalled"), ("suspended", "Suspended"), ("hold", "Held")):
-        if stage[field]:
-            return word
-    run = stage["front"] or stage["next"]
-    return f"{run['kind']} {run['step'] or run['phase']}" if run else ""
-
-
-STAGES = (
-    Column("application", lambda row: row["application"]),
-    Column("stage", lambda row: row["name"]),
-    Column("release", _release_of),
-    Column("commit", _commit_of),
-    Column("health", lambda row: row["health"]),
-    Column("sync", lambda row: row["sync"]),
-    Column("state", _state_of),
-    Column("cluster", lambda row: row["cluster"], wide=True),
-    Column("namespace", lambda row: row["namespace"], wide=True),
-    Column("observed", lambda row: show_time(row["observedAt"]), wide=True),
-    Column("message", lambda row: row["message"], wide=True),
-)
-RUNS = (
-    Column("run", lambda row: row["id"]),
-    Column("stage", lambda row: row["stage"]),
-    Column("kind", lambda row: row["kind"]),
-    Column("release", lambda row: row["alias"] or row["release"]),
-    Column("commit", lambda row: row["commit"][:12]),
-    Column("id", lambda row: row["release"], wide=True),
-    Column("phase", lambda row: row["phase"]),
-    Column("step", lambda row: row["step"]),
-    Column("offer", lambda row: row["offer"]),
-    Column("created", lambda row: show_time(row["createdAt"])),
-    Column("ended", lambda row: show_time(row["endedAt"]), wide=True),
-    Column("by", lambda row: row["requestedBy"], wide=True),
-    Column("why", lambda row: row["message"] or row["waitingFor"]),
-)
-
-
-def _offers_of(release: Document) -> str:
-    """Say how a release was offered last: ``Rewound``; with the ref where lines differ."""
-    kinds = {offer["kind"] for offer in release["offers"]}
-    if len(kinds) < 2:  # noqa: PLR2004 - several kinds need their lines to be told apart
-        return "".join(kinds)
-    return ", ".join(f"{offer['kind']} ({offer['ref']})" for offer in release["offers"])
-
-
-RELEASES = (
-    Column("release", lambda row: row["id"]),
-    Column("alias", lambda row: row["alias"]),
-    Column("commit", lambda row: row["commit"]["sha"][:12]),
-    Column("author", lambda row: row["commit"]["author"], wide=True),
-    Column("created", lambda row: show_time(row["createdAt"])),
-    Column("offer", _offers_of),
-    Column("subject", lambda row: row["commit"]["subject"]),
-)
-_APPROVALS = (
-    Column("run", lambda row: row["run"]),
-    Column("decision", lambda row: row["decision"]),
-    Column("by", lambda row: row["subject"]),
-    Column("at", lambda row: show_time(row["at"])),
-    Column("void", lambda row: show_time(row["voidAt"])),
-    Column("plan", lambda row: row["plan"], wide=True),
-    Column("reason", lambda row: row["reason"]),
-)
-QUARANTINES = (
-    Column("quarantine", lambda row: row["id"]),
-    Column("application", lambda row: row["application"]),
-    Column("stage", lambda row: row["stage"]),
-    Column("release", lambda row: row["release"]),
-    Column("since", lambda row: show_time(row["at"])),
-    Column("lifted", lambda row: show_time(row["liftedAt"])),
-    Column("rendered", lambda row: row["rendered"], wide=True),
-    Column("reason", lambda row: row["reason"]),
-)
-_FREEZES = (
-    Column("freeze", lambda row: row["id"]),
-    Column("scope", lambda row: row["scope"]),
-    Column("by", lambda row: row["by"]),
-    Column("since", lambda row: show_time(row["at"])),
-    Column("until", lambda row: show_time(row["until"])),
-    Column("in force", lambda row: "yes" if row["inForce"] else "no"),
-    Column("reason", lambda row: row["reason"]),
-)
-_DELIVERIES = (
-    Column("delivery", lambda row: row["id"]),
-    Column("receiver", lambda row: row["receiver"]),
-    Column("received", lambda row: show_time(row["receivedAt"])),
-    Column("state", lambda row: row["state"]),
-    Column("key", lambda row: row["key"], wide=True),
-    Column("reason", lambda row: row["reason"]),
-)
-_AUDIT = (
-    Column("number", lambda row: row["sequence"]),
-    Column("at", lambda row: show_time(row["at"])),
-    Column("subject", lambda row: row["subject"]),
-    Column("action", lambda row: row["action"]),
-    Column("target", lambda row: row["target"]),
-    Column("outcome", lambda row: row["outcome"]),
-)
-TOKENS = (
-    Column("token", lambda row: row["id"]),
-    Column("subject", lambda row: row["subject"]),
-    Column("role", lambda row: row["role"]),
-    Column("groups", lambda row: ",".join(row["groups"])),
-    Column("applications", lambda row: ",".join(row["applications"]) or "*"),
-    Column("expires", lambda row: show_time(row["expiresAt"])),
-    Column("revoked", lambda row: show_time(row["revokedAt"])),
-    Column("last used", lambda row: show_time(row["lastUsedAt"]), wide=True),
-)
-
-
 @dataclass(frozen=True, slots=True)
 class _Listing:
     """How a kind is listed.
@@ -194,11 +84,12 @@ class _Listing:
 
 
 _PLAIN = {
-    Kind.APPROVALS: _Listing("/approvals", _APPROVALS),
+    Kind.APPROVALS: _Listing("/approvals", APPROVALS),
     Kind.QUARANTINES: _Listing("/quarantines", QUARANTINES),
-    Kind.FREEZES: _Listing("/freezes", _FREEZES),
-    Kind.DELIVERIES: _Listing("/deliveries", _DELIVERIES),
-    Kind.AUDIT: _Listing("/audit", _AUDIT),
+    Kind.FREEZES: _Listing("/freezes", FREEZES),
+    Kind.DELIVERIES: _Listing("/deliveries", DELIVERIES),
+    Kind.AUDIT: _Listing("/audit", AUDIT),
+    Kind.CHANNELS: _Listing("/channels", CHANNELS),
     Kind.TOKENS: _Listing("/tokens", TOKENS),
 }
 
@@ -221,16 +112,15 @@ def get(
         show_rows(client.list_all(listing.path, limit), listing.columns, output)
     elif kind in (Kind.APPLICATIONS, Kind.STAGES):
         _get_stages(client, kind, name, limit, output)
+    elif kind is Kind.IMAGES:
+        _get_images(client, name, limit, output)
     else:
         _get_of_application(client, kind, name, limit, output)
 
 
 def _get_stages(client: Client, kind: Kind, name: str, limit: int, output: Form) -> None:
     application, _, stage = name.partition("/")
-    if application:
-        found = [client.get(path_of("applications", application))]
-    else:
-        found = client.list_all("/applications", limit)
+    found = _find_applications(client, application, limit)
     if kind is Kind.APPLICATIONS and output in (Form.JSON, Form.YAML):
         show_document(found[0] if application else {"items": found}, output)
         return
@@ -241,6 +131,30 @@ def _get_stages(client: Client, kind: Kind, name: str, limit: int, output: Form)
         show_document(stages[0], output)
     else:
         show_rows(stages, STAGES, output)
+        _show_notes(found, output)
+
+
+def _find_applications(client: Client, name: str, limit: int) -> list[Document]:
+    if name:
+        return [client.get(path_of("applications", name))]
+    return client.list_all("/applications", limit)
+
+
+def _get_images(client: Client, application: str, limit: int, output: Form) -> None:
+    found = _find_applications(client, application, limit)
+    rows = [{"application": one["name"], **image} for one in found for image in one["images"]]
+    show_rows(rows, IMAGES, output)
+    if output in (Form.TABLE, Form.WIDE):
+        for one in found:
+            for sentence in one["waiting"]:
+                say(f"{one['name']}: {sentence}")
+
+
+def _show_notes(applications: Sequence[Document], output: Form) -> None:
+    """Say below a table what keeps news from coming; not where a program reads the rows."""
+    for one in applications if output in (Form.TABLE, Form.WIDE) else ():
+        for sentence in list_notes(one):
+            sys.stderr.write(f"{clean(one['name'])}: {clean(sentence)}\n")
 
 
 def _get_of_application(client: Client, kind: Kind, name: str, limit: int, output: Form) -> None:
@@ -303,9 +217,13 @@ def _show_release(release: Document) -> None:
             "subject": commit["subject"],
             "author": commit["author"],
             "created": show_time(release["createdAt"]),
-            "offered": _offers_of(release),
+            "offered": say_offers(release),
         }
     )
+    for image, digest in release["images"].items():
+        tag, revision = release["tags"].get(image, ""), release["revisions"].get(image, "")
+        built = f" (built from {revision})" if revision else ""
+        say(f"image {image}{f':{tag}' if tag else ''}@{digest}{built}")
     rows = []
     for stage in release["stages"]:
         run = stage["lastRun"]
@@ -373,6 +291,16 @@ def explain(
         times = f" ({line['times']} times)" if line["times"] > 1 else ""
         say(f"{show_time(line['at'])}  {line['text']}{times}")
     say(f"Next: {told['next']}")
+    application = _named_application(run)
+    if application:
+        for sentence in list_notes(client.get(path_of("applications", application))):
+            say(f"Besides: {sentence}")
+
+
+def _named_application(named: list[str]) -> str:
+    """Tell which application words name that stand for a stage; empty for a run's id."""
+    application, slash, _ = named[0].partition("/")
+    return application if slash or len(named) > 1 else ""
 
 
 def diff(

@@ -9,8 +9,8 @@ from typing import Annotated
 import typer
 
 from gitopsd.cli.client import make_client, path_of
+from gitopsd.cli.columns import TOKENS
 from gitopsd.cli.printing import Form, Output, Server, TokenFile, say, show_document, show_rows
-from gitopsd.cli.reading import TOKENS
 from gitopsd.cli.spans import parse_seconds
 
 _ALL = 10_000
