@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Collection, Mapping
 
 from gitopsd.domain.manifests import Json, JsonObject
 from gitopsd.sandbox.fields import number_at, object_at, text_at
@@ -35,7 +35,12 @@ _NO_VOLUME_TYPE = "must specify a volume type"
 
 
 def check_template(
-    template: JsonObject, path: str, told: Complaints, *, restarts: tuple[str, ...] = ()
+    template: JsonObject,
+    path: str,
+    told: Complaints,
+    *,
+    restarts: tuple[str, ...] = (),
+    claims: Collection[str] = (),
 ) -> None:
     """A pod template.
 
@@ -44,20 +49,23 @@ def check_template(
         path: Where it is.
         told: Gathers what is wrong.
         restarts: The restart policies that its owner allows; all when empty.
+        claims: Volumes that its owner adds to each pod.
     """
     metadata = object_at(template, "metadata")
     check_labels(metadata.get("labels"), f"{path}.metadata.labels", told)
     spec = object_at(template, "spec")
-    check_pod_spec(spec, f"{path}.spec", told)
+    check_pod_spec(spec, f"{path}.spec", told, claims=claims)
     policy = text_at(spec, "restartPolicy")
     if restarts and policy not in restarts:
         told.unsupported(f"{path}.spec.restartPolicy", policy, restarts)
 
 
-def check_pod_spec(spec: JsonObject, path: str, told: Complaints) -> None:
-    """A pod's specification."""
+def check_pod_spec(
+    spec: JsonObject, path: str, told: Complaints, *, claims: Collection[str] = ()
+) -> None:
+    """A pod's specification; `claims` are volumes that come to it from elsewhere."""
     volumes = _check_volumes(spec.get("volumes"), f"{path}.volumes", told)
-    check_containers(spec, path, volumes, told)
+    check_containers(spec, path, volumes.union(claims), told)
     policy, dns = text_at(spec, "restartPolicy"), text_at(spec, "dnsPolicy")
     if policy not in _RESTARTS:
         told.unsupported(f"{path}.restartPolicy", policy, _RESTARTS)

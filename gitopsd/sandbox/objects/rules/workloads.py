@@ -6,7 +6,7 @@ import re
 from zoneinfo import available_timezones
 
 from gitopsd.domain.manifests import Json, JsonObject
-from gitopsd.sandbox.fields import number_at, object_at, text_at
+from gitopsd.sandbox.fields import number_at, object_at, objects_at, text_at
 from gitopsd.sandbox.objects.rules.complaints import Complaints
 from gitopsd.sandbox.objects.rules.metadata import check_selector, selects
 from gitopsd.sandbox.objects.rules.names import label_problems
@@ -156,7 +156,11 @@ def check_stateful_set(obj: JsonObject, told: Complaints) -> None:
     _check_selected_template(
         spec, told, empty="empty selector is invalid for statefulset", wrong=""
     )
-    check_template(object_at(spec, "template"), "spec.template", told, restarts=_ALWAYS)
+    claims = [
+        text_at(claim, "metadata", "name") for claim in objects_at(spec, "volumeClaimTemplates")
+    ]
+    template = object_at(spec, "template")
+    check_template(template, "spec.template", told, restarts=_ALWAYS, claims=claims)
 
 
 def check_daemon_set(obj: JsonObject, told: Complaints) -> None:
