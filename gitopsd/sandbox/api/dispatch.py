@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, TypeAlias
 
 from gitopsd.sandbox.api.calls import Answer
 from gitopsd.sandbox.api.reviews import KINDS as REVIEWS
-from gitopsd.sandbox.api.served import NEVER_SERVED
+from gitopsd.sandbox.api.served import NEVER_KINDS, NEVER_SERVED
 from gitopsd.sandbox.objects.status_errors import (
     method_not_allowed,
     not_implemented,
@@ -77,6 +77,8 @@ class Dispatcher:
         if resource is None:
             if asked.group in NEVER_SERVED:
                 raise not_implemented(f"the API group {asked.group}")
+            if (asked.group, asked.version, asked.resource) in NEVER_KINDS:
+                raise not_implemented(say_kind(asked.group, asked.version, asked.resource))
             raise path_not_found()
         if not resource.namespaced and asked.namespace and resource.plural != "namespaces":
             raise path_not_found()
@@ -110,6 +112,11 @@ class Dispatcher:
             "deletecollection": self.deleter.delete_collection,
         }
         return answers[call.asked.verb](call)
+
+
+def say_kind(group: str, version: str, resource: str) -> str:
+    """A kind as the list of what is never done names it: ``v1/bindings``."""
+    return "/".join(word for word in (group, version, resource) if word)
 
 
 def _check_part(resource: Resource, asked: Asked) -> None:

@@ -10,10 +10,24 @@ from gitopsd.sandbox.api.served import NEVER_SERVED
 from gitopsd.sandbox.objects.status_errors import not_implemented
 
 if TYPE_CHECKING:
-    from gitopsd.domain.manifests import JsonObject
+    from gitopsd.domain.manifests import Json, JsonObject
     from gitopsd.sandbox.api.served import ServedResources
 
 OK = 200
+# A real server's own accounts of itself, keys for strangers, and an older form of schemas.
+NEVER_PATHS = frozenset(
+    {
+        "/.well-known",
+        "/debug",
+        "/flagz",
+        "/logs",
+        "/metrics",
+        "/openapi/v2",
+        "/openid",
+        "/statusz",
+    }
+)
+_OTHERS = ("/api", "/apis", "/healthz", "/livez", "/openapi/v3", "/readyz", "/version")
 
 
 class PageNotFound(Exception):  # noqa: N818 - an answer, not a breakdown
@@ -47,14 +61,27 @@ class PlainPaths:
                 return "ok"
             case ["apis", group, *_] if group in NEVER_SERVED:
                 raise not_implemented(f"the API group {group}")
-            case ["metrics" | "logs" | "debug", *_]:
-                raise not_implemented(f"/{parts[0]}")
+            case [first, *_] if f"/{first}" in NEVER_PATHS:
+                raise not_implemented(f"/{first}")
+            case ["openapi", "v2", *_]:
+                raise not_implemented("/openapi/v2")
+            case [""]:
+                return Answer(OK, {"paths": self._paths()})
             case _:
                 pass
         if len(parts) == 1 and _wants_aggregated(accept) and parts[0] in {"api", "apis"}:
             found = discovery.describe_everything(self._served, core=parts[0] == "api")
             return Answer(OK, found, headers={"Content-Type": discovery.AGGREGATED})
         return self._discover(parts)
+
+    def _paths(self) -> list[Json]:
+        versions = [
+            f"/apis/{group}/{version}" if group else f"/api/{version}"
+            for group, found in self._served.groups()
+            for version in found
+        ]
+        groups = [f"/apis/{group}" for group, _ in self._served.groups() if group]
+        return [*sorted([*_OTHERS, *groups, *versions])]
 
     def _discover(self, parts: list[str]) -> Answer:
         match parts:

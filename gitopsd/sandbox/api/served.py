@@ -22,8 +22,27 @@ NEVER_SERVED = frozenset(
         "events.k8s.io",
         "flowcontrol.apiserver.k8s.io",
         "metrics.k8s.io",
+        "node.k8s.io",
         "resource.k8s.io",
         "storagemigration.k8s.io",
+    }
+)
+# Kinds of a real server, in groups that are served, that nothing here would act upon; and an older
+# version of one that is here.
+NEVER_KINDS = frozenset(
+    {
+        ("", "v1", "bindings"),
+        ("", "v1", "componentstatuses"),
+        ("", "v1", "podtemplates"),
+        ("", "v1", "replicationcontrollers"),
+        ("autoscaling", "v1", "horizontalpodautoscalers"),
+        ("networking.k8s.io", "v1", "ipaddresses"),
+        ("networking.k8s.io", "v1", "servicecidrs"),
+        ("storage.k8s.io", "v1", "csidrivers"),
+        ("storage.k8s.io", "v1", "csinodes"),
+        ("storage.k8s.io", "v1", "csistoragecapacities"),
+        ("storage.k8s.io", "v1", "volumeattachments"),
+        ("storage.k8s.io", "v1", "volumeattributesclasses"),
     }
 )
 # kubectl goes by the order of discovery where a short name has two meanings.

@@ -8,8 +8,9 @@ import sys
 from datetime import timedelta
 from pathlib import Path
 
-from gitopsd.sandbox.api.dispatch import NEVER_DONE
-from gitopsd.sandbox.api.served import NEVER_SERVED
+from gitopsd.sandbox.api.dispatch import NEVER_DONE, say_kind
+from gitopsd.sandbox.api.plain_paths import NEVER_PATHS
+from gitopsd.sandbox.api.served import NEVER_KINDS, NEVER_SERVED
 from tests.support.documents import read_document
 from tests.support.processes import ServerProcess, wait_until
 
@@ -55,6 +56,6 @@ def test_it_lists_everything_that_is_never_done() -> None:
     rows = re.findall(r"^\| (`.*?) \|", after, re.MULTILINE)
     listed = {code for row in rows for code in re.findall(r"`([^`]+)`", row)}
 
-    paths = {"/metrics", "/logs", "/debug"}
     parts = {f"{resource}/{part}" for resource, part in NEVER_DONE}
-    assert listed == {*NEVER_SERVED, *parts, *paths}
+    kinds = {say_kind(*kind) for kind in NEVER_KINDS}
+    assert listed == {*NEVER_SERVED, *parts, *kinds, *NEVER_PATHS}

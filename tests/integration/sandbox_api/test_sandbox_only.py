@@ -14,7 +14,7 @@ import pytest
 from tests.support.cluster_objects import config_map
 from tests.support.cluster_site import Site, is_ready
 from tests.support.images import web_image
-from tests.support.raw_requests import MERGE, lines, send, watch
+from tests.support.raw_requests import lines, send, watch
 
 if TYPE_CHECKING:
     from tests.support.registry import RegistryServer
@@ -202,17 +202,3 @@ def test_connections_can_be_cut(sandbox_server: SandboxServer, maps: str) -> Non
 
     assert time.monotonic() - begun < 10
     assert send(client, "GET", maps).status == 200
-
-
-def test_what_it_never_does_answers_501(sandbox_server: SandboxServer, maps: str) -> None:
-    """Exec, attach and port-forward say so, and so does a webhook that nobody would call."""
-    client = sandbox_server.client
-    base = maps.replace("configmaps", "pods/any")
-    for part in ("exec", "attach", "portforward"):
-        reply = send(client, "POST", f"{base}/{part}")
-        assert (reply.status, reply.body["reason"]) == (501, "NotImplemented")
-        assert f"pods/{part}" in reply.body["message"]
-    path = "/apis/admissionregistration.k8s.io/v1/validatingwebhookconfigurations"
-    assert send(client, "POST", path, {}).status == 501
-    assert send(client, "PATCH", f"{base}/resize", {}, Content_Type=MERGE).status == 501
-    assert send(client, "GET", "/metrics").status == 501
