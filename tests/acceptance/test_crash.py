@@ -10,9 +10,8 @@ from __future__ import annotations
 
 import asyncio
 import hashlib
-import signal
-from collections.abc import AsyncIterator, Iterator, Sequence
-from contextlib import asynccontextmanager, suppress
+from collections.abc import Iterator, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from datetime import timedelta
 from pathlib import Path
@@ -26,7 +25,7 @@ from gitopsd.domain.work import Page
 from gitopsd.kube.inventory import decode_inventory, inventory_name
 from gitopsd.store_ports import Transaction
 from tests.support.images import crashing_image, web_image
-from tests.support.nursery import Nursery, Nursling, run_nursery
+from tests.support.nursery import run_nursery
 from tests.support.service_site import (
     DEPLOYMENT,
     PRODUCTION,
@@ -34,8 +33,8 @@ from tests.support.service_site import (
     STAGING,
     ServiceSite,
     config_map,
-    run_site,
 )
+from tests.support.supervisor import Place, Supervisor, pass_time, push_again, supervised
 
 if TYPE_CHECKING:
     from tests.support.control_plane import ControlPlane
@@ -49,8 +48,6 @@ POINTS_A_STORY = 12
 """Points of one story are far apart, so that each is reached with the others' crashes behind it."""
 STORIES_AT_ONCE = 2
 SEED = "moments"
-LOOK = 0.05
-"""Seconds between two looks at whether the service still runs."""
 PATIENCE = timedelta(minutes=2)
 
 
@@ -75,27 +72,6 @@ class Outcome:
     live: str
 
 
-@dataclass(frozen=True)
-class Place:
-    """Where stories are played.
-
-    Attributes:
-        cluster: The control plane.
-        registry: Where the images are.
-        nursery: Starts the service.
-        directory: For the files of the stories.
-        good: Image that works.
-        bad: Image whose container ends with an error.
-    """
-
-    cluster: ControlPlane
-    registry: RegistryServer
-    nursery: Nursery
-    directory: Path
-    good: str
-    bad: str
-
-
 @pytest.fixture
 def place(
     control_plane: ControlPlane, cluster_registry: RegistryServer, node: Node, tmp_path: Path
@@ -114,93 +90,17 @@ def place(
         )
 
 
-class Supervisor:
-    """Starts the service again whenever it was killed, as a machine's init would.
-
-    Attributes:
-        crashes: How often it ended.
-        surprises: Exit codes of those ends that were no kill.
-    """
-
-    def __init__(self, site: ServiceSite, nursery: Nursery, environment: dict[str, str]) -> None:
-        self.crashes = 0
-        self.surprises: list[int | None] = []
-        self._site = site
-        self._nursery = nursery
-        self._environment = {**site.environment, **environment}
-        self._service = self._start()
-        self._task = asyncio.create_task(self._watch(), name="supervisor")
-
-    def _start(self) -> Nursling:
-        directory = self._site.directory
-        info = directory / "info.json"
-        info.unlink(missing_ok=True)
-        return self._nursery.start(self._environment, info, directory / "gitopsd.log")
-
-    async def _watch(self) -> None:
-        while True:
-            if self._service.has_ended():
-                self.crashes += 1
-                if self._service.code != -signal.SIGKILL:
-                    self.surprises.append(self._service.code)
-                self._service.stop()
-                self._service = self._start()
-            await _wait(LOOK)
-
-    def kill(self) -> None:
-        """Kill the whole group of the service now."""
-        self._service.send(signal.SIGKILL)
-
-    async def close(self) -> None:
-        """Kill it and stop starting it again."""
-        self._task.cancel()
-        await asyncio.gather(self._task, return_exceptions=True)
-        self._service.stop()
-
-
-async def _wait(seconds: float) -> None:
-    passed = asyncio.Event()
-    timer = asyncio.get_running_loop().call_later(seconds, passed.set)
-    try:
-        await passed.wait()
-    finally:
-        timer.cancel()
-
-
-@asynccontextmanager
-async def supervised(
-    place: Place, name: str, **environment: str
-) -> AsyncIterator[tuple[ServiceSite, Supervisor]]:
-    """Run a site whose service is started again after every crash."""
-    directory = place.directory / name
-    async with run_site(place.cluster, place.registry, directory, start=False) as site:
-        site.environment["GITOPSD_POLL_INTERVAL"] = "2s"
-        supervisor = Supervisor(site, place.nursery, environment)
-        try:
-            await site.ready()
-            yield site, supervisor
-        finally:
-            await supervisor.close()
-    assert not supervisor.surprises
-
-
 async def play(place: Place, site: ServiceSite) -> Outcome:
     """Play the story: a good release into production, then a bad one that is rolled back."""
     good = [DEPLOYMENT.format(image=place.good), SERVICE, config_map("settings", mode="good")]
     bad = [DEPLOYMENT.format(image=place.bad), SERVICE, config_map("added", mode="bad")]
-    await _push(site, "good", good)
+    await push_again(site, "good", good)
     await site.until_run(STAGING, RunKind.ROLLOUT, Phase.SUCCEEDED, within=PATIENCE)
     await _approve(site)
     await site.until_run(PRODUCTION, RunKind.ROLLOUT, Phase.SUCCEEDED, within=PATIENCE)
-    await _push(site, "bad", bad)
+    await push_again(site, "bad", bad)
     await site.until_run(STAGING, RunKind.ROLLBACK, Phase.SUCCEEDED, within=PATIENCE)
     return await outcome_of(site)
-
-
-async def _push(site: ServiceSite, message: str, manifests: Sequence[str]) -> None:
-    """Push; a webhook that finds nobody at home is not sent again, as with GitHub."""
-    await site.refresh()
-    await site.push(message, *manifests, ring=True)
 
 
 async def _approve(site: ServiceSite) -> None:
@@ -361,5 +261,5 @@ def _moments() -> Iterator[float]:
 
 async def _kill_now_and_then(supervisor: Supervisor, moments: Iterator[float]) -> None:
     for _ in range(KILLS_A_STORY):
-        await _wait(next(moments))
+        await pass_time(next(moments))
         supervisor.kill()
