@@ -204,6 +204,10 @@ MISCONFIGURED = "Misconfigured"
 """Reason of a PermanentError that is about the channel, not about one message: a person must
 change something there, then everything that waits goes through."""
 
+MISCONFIGURED_PART = "MisconfiguredPart"
+"""The same about what a message belongs to within its channel, one of several repositories for
+instance: what belongs elsewhere goes through meanwhile."""
+
 
 class Notifier(Protocol):
     """Sends notifications to channels, and shows reports in those that can be updated."""
@@ -240,8 +244,8 @@ class Notifier(Protocol):
 
         Raises:
             TemporaryError: The channel did not take all of it; try again later.
-            PermanentError: The channel will never take it; with the reason `MISCONFIGURED`, not
-                before a person changes something.
+            PermanentError: The channel will never take it; with the reason `MISCONFIGURED`, or
+                `MISCONFIGURED_PART`, not before a person changes something.
         """
 
 

@@ -5,7 +5,7 @@ Without this each waiting message would ask a dead channel by itself.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import timedelta
 
 from gitopsd.domain.config import ChannelSpec
@@ -35,6 +35,7 @@ class Pause:
         until: Monotonic second until which it is left alone.
         under_way: Messages under way to it now.
         problem: What was said of it last; empty while it works.
+        parts: Part of the channel, a repository -> until when it is left alone, and why.
     """
 
     spec: ChannelSpec
@@ -42,6 +43,13 @@ class Pause:
     until: float = 0.0
     under_way: int = 0
     problem: str = ""
+    parts: dict[str, tuple[float, str]] = field(default_factory=dict)
+
+    @property
+    def told(self) -> str:
+        """All that is wrong with it, in words; empty while it works."""
+        problems = (self.problem, *(why for _, why in self.parts.values()))
+        return "; ".join(dict.fromkeys(filter(None, problems)))
 
     def rest(self, now: float) -> timedelta:
         """Tell how long the channel is still left alone."""
@@ -68,6 +76,16 @@ class Pause:
         self.failures += 1
         self.until = max(self.until, now + MISCONFIGURED.total_seconds())
         return self.rest(now)
+
+    def rest_of(self, part: str, now: float) -> timedelta:
+        """Tell how long one part is still left alone."""
+        until, _ = self.parts.get(part, (0.0, ""))
+        return timedelta(seconds=max(until - now, 0.0))
+
+    def leave_part_alone(self, part: str, now: float, why: str) -> timedelta:
+        """Note that a person must mend one part; returns how long it is left alone."""
+        self.parts[part] = (now + MISCONFIGURED.total_seconds(), why)
+        return MISCONFIGURED
 
     def work(self, now: float) -> bool:
         """Note that it took a message; False while it is left alone because of another one."""

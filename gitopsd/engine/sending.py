@@ -10,21 +10,20 @@ import asyncio
 import logging
 import zlib
 from collections.abc import Awaitable, Callable
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 from functools import partial
-from typing import TypeAlias
 
 from gitopsd.domain.config import ChannelSpec
 from gitopsd.domain.manifests import JsonObject
-from gitopsd.domain.reports import ChannelState, MessageHandle, Report
+from gitopsd.domain.reports import ChannelState, MessageHandle, Report, StageReport
 from gitopsd.domain.work import Notification, WorkItem
 from gitopsd.engine.pauses import AT_ONCE, AT_ONCE_EVERYWHERE, Pause
 from gitopsd.engine.reporting import compose_report, find_parent
 from gitopsd.engine.services import Services
 from gitopsd.engine.showing import parse_subject
 from gitopsd.errors import GitopsdError, PermanentError, TemporaryError
-from gitopsd.ports import MISCONFIGURED
+from gitopsd.ports import MISCONFIGURED, MISCONFIGURED_PART
 from gitopsd.store_ports import Transaction
 
 GIVE_UP_AFTER = timedelta(hours=24)
@@ -58,27 +57,40 @@ async def send_queued(services: Services, item: WorkItem) -> timedelta | None:
         message = await _prepare(services, channel, item)
         if message is None:
             return None
+        rest = pause.rest_of(message.part, services.clock.monotonic())
+        if rest:
+            return rest + _spread(item)
         return await _send(services, channel, pause, item, message)
     finally:
         pause.under_way -= 1
 
 
-_Message: TypeAlias = Callable[[], Awaitable[timedelta | None]]
+@dataclass(frozen=True, slots=True)
+class _Message:
+    """What is sent.
+
+    Attributes:
+        send: Sends it; returns when to try again when another one must be shown first.
+        part: Part of the channel that it belongs to, a repository; empty for all of it.
+    """
+
+    send: Callable[[], Awaitable[timedelta | None]]
+    part: str = ""
 
 
 async def _send(
     services: Services, channel: ChannelSpec, pause: Pause, item: WorkItem, message: _Message
 ) -> timedelta | None:
     try:
-        wait = await message()
+        wait = await message.send()
     except _UnrecordedError:
         return _SOON
     except PermanentError as error:
-        return await _refused(services, channel, pause, item, error)
+        return await _refused(services, channel, pause, item, error, message.part)
     except GitopsdError as error:
         return await _failed(services, channel, pause, item, error)
     if wait is None:
-        await _works(services, channel, pause)
+        await _works(services, channel, pause, message.part)
     return wait
 
 
@@ -86,7 +98,7 @@ async def _prepare(services: Services, channel: ChannelSpec, item: WorkItem) -> 
     """Read what is to be sent; None when there is nothing any more."""
     if not item.payload.get("shows"):
         notification = await services.store.read(lambda tx: tx.records.notification(item.subject))
-        return partial(_tell, services, channel, notification) if notification else None
+        return _Message(partial(_tell, services, channel, notification)) if notification else None
     subject = parse_subject(item.subject)
 
     def read(tx: Transaction) -> tuple[MessageHandle | None, MessageHandle | None, Report | None]:
@@ -98,7 +110,8 @@ async def _prepare(services: Services, channel: ChannelSpec, item: WorkItem) -> 
     handle, above, report = await services.store.read(read)
     if handle is None or report is None:
         return None
-    return partial(_show, services, channel, handle, above, report)
+    part = report.repository if isinstance(report, StageReport) else ""
+    return _Message(partial(_show, services, channel, handle, above, report), part)
 
 
 async def _tell(services: Services, channel: ChannelSpec, notification: Notification) -> None:
@@ -184,10 +197,14 @@ def _spread(item: WorkItem) -> timedelta:
     return timedelta(milliseconds=250 + share)
 
 
-async def _works(services: Services, channel: ChannelSpec, pause: Pause) -> None:
-    if pause.work(services.clock.monotonic()) and pause.problem:
+async def _works(services: Services, channel: ChannelSpec, pause: Pause, part: str) -> None:
+    mended = pause.parts.pop(part, None) is not None
+    works = pause.work(services.clock.monotonic())
+    if works and (pause.problem or mended):
         _LOG.info("channel %s takes messages again", channel.name)
-        await _note(services, channel, pause, "")
+    if works:
+        pause.problem = ""
+    await _note(services, channel, pause)
 
 
 async def _failed(
@@ -198,24 +215,34 @@ async def _failed(
     wait = pause.fail(services.clock.monotonic(), getattr(error, "retry_after", None))
     if not pause.problem:
         _LOG.warning("%s; what waits for it is sent when it answers again", error.message)
-    if pause.problem != error.message:
-        await _note(services, channel, pause, error.message)
+    pause.problem = error.message
+    await _note(services, channel, pause)
     return await _wait_or_give_up(services, channel, item, error.message, wait + _spread(item))
 
 
 async def _refused(
-    services: Services, channel: ChannelSpec, pause: Pause, item: WorkItem, error: PermanentError
+    services: Services,
+    channel: ChannelSpec,
+    pause: Pause,
+    item: WorkItem,
+    error: PermanentError,
+    part: str,
 ) -> timedelta | None:
     """Drop a message that will never be taken; wait when it is the channel that must be mended."""
     services.telemetry.count("gitopsd_notification_failures_total", channel=channel.name)
-    if error.reason != MISCONFIGURED:
+    if error.reason not in (MISCONFIGURED, MISCONFIGURED_PART):
         await _drop(services, channel, item, error.message)
         return None
-    wait = pause.leave_alone(services.clock.monotonic())
-    if pause.problem != error.message:
-        _LOG.error("%s", error.message)
-        await _note(services, channel, pause, error.message)
-    return await _wait_or_give_up(services, channel, item, error.message, wait + _spread(item))
+    now, why = services.clock.monotonic(), error.message
+    if why not in pause.told:
+        _LOG.error("%s", why)
+    if part and error.reason == MISCONFIGURED_PART:
+        wait = pause.leave_part_alone(part, now, why)
+    else:
+        wait = pause.leave_alone(now)
+        pause.problem = why
+    await _note(services, channel, pause)
+    return await _wait_or_give_up(services, channel, item, why, wait + _spread(item))
 
 
 async def _wait_or_give_up(
@@ -246,16 +273,25 @@ async def _drop(services: Services, channel: ChannelSpec, item: WorkItem, why: s
     await _store(services, work)
 
 
-async def _note(services: Services, channel: ChannelSpec, pause: Pause, problem: str) -> None:
-    """Keep how a channel fares where people see it; only changes are written."""
-    pause.problem = problem
+async def _note(services: Services, channel: ChannelSpec, pause: Pause) -> None:
+    """Keep how a channel fares where people see it; only changes are written.
+
+    What is stored is compared, and not what this process said last: the one before, or another
+    beside it, may have said something else.
+    """
+    problem = pause.told
 
     def work(tx: Transaction) -> None:
         state = tx.handles.channel(channel.name) or ChannelState(channel.name, "", tx.now)
         since = state.since if bool(state.problem) == bool(problem) else tx.now
         tx.handles.save_channel(replace(state, problem=problem, since=since))
 
-    await _store(services, work)
+    try:
+        state = await services.store.read(lambda tx: tx.handles.channel(channel.name))
+    except GitopsdError:
+        return  # it is compared again with the next message
+    if problem != (state.problem if state is not None else ""):
+        await _store(services, work)
 
 
 async def _store(services: Services, work: Callable[[Transaction], None]) -> None:

@@ -6,7 +6,7 @@ import asyncio
 
 from gitopsd.domain.config import ChannelSpec
 from gitopsd.domain.manifests import JsonObject
-from gitopsd.domain.reports import Report
+from gitopsd.domain.reports import Report, StageReport
 from gitopsd.domain.work import Notification
 from gitopsd.errors import GitopsdError, TemporaryError
 from gitopsd.ports import Remember
@@ -26,6 +26,7 @@ class MemoryNotifier:
         history: Everything that was shown, in order.
         forget_after: Ids of reports whose next showing is done, and its answer lost.
         forgets_first: Whether that happens to the first showing of every report.
+        unseen: Repository -> what is raised instead of showing anything of it.
     """
 
     def __init__(self) -> None:
@@ -37,6 +38,7 @@ class MemoryNotifier:
         self.history: list[Report] = []
         self.forget_after: set[str] = set()
         self.forgets_first = False
+        self.unseen: dict[str, GitopsdError] = {}
         self._told: set[str] = set()
         self._hanging: set[str] = set()
         self._trouble: dict[str, GitopsdError] = {}
@@ -76,6 +78,8 @@ class MemoryNotifier:
             TemporaryError: It is shown, and nobody knows: see `forget_after`.
         """
         await self._reach(channel)
+        if isinstance(report, StageReport) and report.repository in self.unseen:
+            raise self.unseen[report.repository]
         place = self.shown.setdefault(channel.name, {})
         if not known and report.id not in place:
             self.made.append(report.id)

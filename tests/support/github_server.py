@@ -105,6 +105,9 @@ class GitHubServer:
     def _make_status(self, _: web.Request, body: Body, sha: str) -> tuple[int, Any]:
         if len(body.get("description", "")) > _DESCRIPTION:
             return 422, {"message": "Validation Failed", "errors": ["description is too long"]}
+        if any(ord(sign) > 0xFFFF for sign in body.get("description", "")):
+            errors = [{"message": "description doesn't accept 4-byte Unicode"}]
+            return 422, {"message": "Validation Failed", "errors": errors}
         self.statuses.append((sha, body))
         return 201, {**body, "id": len(self.statuses)}
 
@@ -119,7 +122,7 @@ class GitHubServer:
         return 201, made
 
     def _list_deployments(self, request: web.Request, _: Body) -> tuple[int, Any]:
-        wanted = {key: request.query[key] for key in ("sha", "environment")}
+        wanted = {key: request.query[key] for key in ("sha", "environment") if key in request.query}
         return 200, [
             one
             for one in reversed(self.deployments)

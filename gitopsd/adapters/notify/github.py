@@ -8,7 +8,7 @@ from collections.abc import Mapping
 from typing import Any, cast
 from urllib.parse import quote
 
-from gitopsd.adapters.notify.github_client import GitHubClient
+from gitopsd.adapters.notify.github_client import GitHubClient, NotThereError
 from gitopsd.adapters.notify.outgoing import Outgoing, UnclearError, UnsentError
 from gitopsd.domain.config import ChannelSpec
 from gitopsd.domain.manifests import JsonObject
@@ -20,6 +20,9 @@ from gitopsd.ports import Clock, Remember
 
 MAX_DESCRIPTION = 140
 """Longest description of a status, in characters."""
+
+_LAST_SIGN = 0xFFFF
+"""Last sign that GitHub takes in a description; beyond it lie emoji."""
 
 _PAGE = 100
 _STATUS = "status"
@@ -136,9 +139,14 @@ class _Place:
             **({"log_url": deployment.link} if deployment.link else {}),
         }
         digest = _digest(body)
-        if entry.get("said") != digest:
+        if entry.get("said") != digest and not entry.get("gone"):
             path = f"/deployments/{entry['id']}/statuses"
-            await self._say(f"{run} status", path, path, body)
+            try:
+                await self._say(f"{run} status", path, path, body)
+            except NotThereError:
+                # Either somebody deleted it, or we no longer see the repository; then this raises.
+                await self._client.get(self._channel, self._repository, "/deployments?per_page=1")
+                entry["gone"] = True
             entry["said"] = digest
             await self._settle(f"{run} status")
 
@@ -235,7 +243,8 @@ class _Place:
 
 
 def _describe(sentence: str) -> str:
-    line = redact_clause(sentence)
+    """Make a description as GitHub takes it: short, and of no sign that UTF-8 writes in 4 bytes."""
+    line = "".join(sign if ord(sign) <= _LAST_SIGN else "?" for sign in redact_clause(sentence))
     return line if len(line) <= MAX_DESCRIPTION else f"{line[: MAX_DESCRIPTION - 3]}..."
 
 

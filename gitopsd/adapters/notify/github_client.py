@@ -22,7 +22,7 @@ from gitopsd.adapters.secret_files import load_secret
 from gitopsd.domain.config import ChannelSpec
 from gitopsd.errors import PermanentError, TemporaryError
 from gitopsd.kube.redaction import redact_clause
-from gitopsd.ports import MISCONFIGURED, Clock
+from gitopsd.ports import MISCONFIGURED, MISCONFIGURED_PART, Clock
 from gitopsd.webhooks.urls import parse_repository_url
 
 if TYPE_CHECKING:
@@ -63,6 +63,10 @@ class AnswerError(Exception):
         self.status = status
         self.headers = headers
         self.said = said
+
+
+class NotThereError(PermanentError):
+    """GitHub has no such thing, or does not let us see it."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -113,8 +117,9 @@ class GitHubClient:
         Raises:
             UnsentError: It was not made, and may be later.
             UnclearError: It may have been made or not.
-            PermanentError: It will never be made; with the reason ``MISCONFIGURED``, not before a
-                person changes something.
+            NotThereError: What it belongs to is not there, or the repository is not.
+            PermanentError: It will never be made; with the reason ``MISCONFIGURED``, or
+                ``MISCONFIGURED_PART`` of a repository, not before a person changes something.
         """
         return await self._ask(channel, repository, path, body)
 
@@ -207,9 +212,11 @@ class GitHubClient:
         if status in _SERVER_ERRORS:
             return UnclearError(said, retry_after=find_pause(error.headers, now))
         remedy = _advise(channel, repository, status)
-        if remedy:
-            return PermanentError(f"{said}. {remedy}", reason=MISCONFIGURED)
-        return PermanentError(said)
+        if not remedy:
+            return PermanentError(said)
+        kind = NotThereError if status == _NOT_FOUND else PermanentError
+        reason = MISCONFIGURED if status == _UNAUTHORIZED else MISCONFIGURED_PART
+        return kind(f"{said}. {remedy}", reason=reason)
 
     def _find_limit(self, error: AnswerError, now: datetime) -> timedelta | None:
         """Find how long a limit lasts, as GitHub documents it; None when it is no limit."""

@@ -19,7 +19,7 @@ from gitopsd.domain.reports import Check, StageReport
 from gitopsd.domain.runs import RunId, RunKind
 from gitopsd.domain.sources import CommitSha, RepoURL
 from gitopsd.errors import PermanentError, TemporaryError
-from gitopsd.ports import MISCONFIGURED
+from gitopsd.ports import MISCONFIGURED, MISCONFIGURED_PART
 from gitopsd.testing.clock import START, ManualClock
 from tests.support.github_server import REPOSITORY, TOKEN, GitHubServer, run_github
 from tests.support.lying_server import hang as hang_up
@@ -172,6 +172,52 @@ async def test_descriptions_are_short_and_masked(
     assert len(status["description"]) == MAX_DESCRIPTION
     assert "hunter" not in status["description"]
     assert "\n" not in status["description"]
+
+
+async def test_descriptions_hold_no_sign_that_github_refuses(
+    github: GitHubServer, reports: GitHubReports, channel: ChannelSpec
+) -> None:
+    """An emoji in what somebody wrote, or a pod said, leaves no commit pending for ever."""
+    sentence = "rejected by alex: not today \U0001f37a, caf\u00e9 \u2192 \u65e5\u672c"
+    deployment = replace(STAGE.deployments[0], sentence=sentence)
+    await _show(reports, channel, replace(STAGE, sentence=sentence, deployments=(deployment,)))
+    written = "rejected by alex: not today ?, caf\u00e9 \u2192 \u65e5\u672c"
+    assert [one["description"] for _, one in github.statuses] == [written]
+    assert [one["description"] for one in github.deployments[0]["statuses"]] == [written]
+
+
+async def test_a_deleted_deployment_stays_deleted(
+    github: GitHubServer, reports: GitHubReports, channel: ChannelSpec
+) -> None:
+    """Somebody tidied up: the rest of the report goes on, and it is not asked about again."""
+    memory = await _show(reports, channel, STAGE)
+    github.deployments.clear()
+    live = replace(STAGE.deployments[0], state=Check.SUCCESS, sentence="live")
+    more = replace(live, run=RunId("shop-staging-2"))
+    report = replace(STAGE, state=Check.SUCCESS, sentence="live", deployments=(live, more))
+    await reports.show(channel, report, memory.state, memory.remember)
+    assert github.states("gitopsd/staging/shop")[-1] == "success"
+    assert [one["payload"]["run"] for one in github.deployments] == ["shop-staging-2"]
+    asked = len(github.calls)
+    again = replace(report, deployments=(replace(live, sentence="live still"), more))
+    await reports.show(channel, again, memory.state, memory.remember)
+    assert len(github.calls) == asked
+
+
+async def test_a_repository_that_is_lost_meanwhile_is_no_deleted_deployment(
+    github: GitHubServer, reports: GitHubReports, channel: ChannelSpec
+) -> None:
+    """When nothing can be seen any more a person must see to it; nothing is forgotten."""
+    memory = await _show(reports, channel, STAGE)
+    github.odd.always("/deployments", say(404, {"message": "Not Found"}))
+    live = replace(STAGE.deployments[0], state=Check.SUCCESS, sentence="live")
+    report = replace(STAGE, deployments=(live,))
+    with pytest.raises(PermanentError) as caught:
+        await reports.show(channel, report, memory.state, memory.remember)
+    assert caught.value.reason == MISCONFIGURED_PART
+    github.odd.always("/deployments", None)
+    await reports.show(channel, report, memory.state, memory.remember)
+    assert github.deployments[0]["statuses"][-1]["state"] == "success"
 
 
 async def test_what_stands_there_already_is_not_said_again(
@@ -388,7 +434,7 @@ async def test_what_a_person_must_change_is_said(
     github.odd.always("/repos/", say(status, {"message": message}, Location="http://127.0.0.1:9/"))
     with pytest.raises(PermanentError) as caught:
         await _show(reports, channel, STAGE)
-    assert caught.value.reason == MISCONFIGURED
+    assert caught.value.reason == (MISCONFIGURED if status == 401 else MISCONFIGURED_PART)
     assert caught.value.message.startswith(f"channel commits: GitHub answered {status}: {message}.")
     assert advice.format(file=channel.token_file) in caught.value.message
     assert TOKEN not in caught.value.message

@@ -10,10 +10,18 @@ from datetime import datetime, timedelta
 
 import pytest
 
-from gitopsd.domain.config import ApprovalGate, ChannelSpec, ChannelType, Subscription
+from gitopsd.domain.config import (
+    ApprovalGate,
+    ChannelSpec,
+    ChannelType,
+    GitSource,
+    Subscription,
+)
+from gitopsd.domain.releases import ApplicationName
 from gitopsd.domain.reports import (
     ApprovalReport,
     CallReport,
+    ChannelState,
     Check,
     Outcome,
     ReleaseReport,
@@ -21,14 +29,16 @@ from gitopsd.domain.reports import (
     Standing,
 )
 from gitopsd.domain.runs import Phase, RunKind, Step
+from gitopsd.domain.sources import RepoURL
 from gitopsd.engine.actions import Actor
 from gitopsd.engine.freezing import freeze
 from gitopsd.engine.sending import send_queued
 from gitopsd.errors import PermanentError, TemporaryError
-from gitopsd.ports import MISCONFIGURED
+from gitopsd.ports import MISCONFIGURED, MISCONFIGURED_PART
 from gitopsd.testing.verifier import MemoryAnswer
 from gitopsd.testing.workloads import Workload
 from tests.support.engine_world import (
+    MAIN,
     PRODUCTION,
     STAGING,
     World,
@@ -389,6 +399,53 @@ async def test_a_channel_without_a_right_is_named_once_and_tried_seldom(
         world.notifier.mend_channel("deploys")
         report = await _settle(world, [Standing.LIVE, Standing.LIVE])
         assert report.stages[1].sentence == "verified"
+
+
+async def test_a_repository_without_rights_holds_up_no_other() -> None:
+    """Reports of one repository wait for a person; those of others in the channel go through."""
+    tools = RepoURL("https://git.example/tools.git")
+    stage = replace(shop_spec().stages[0], namespace="tools", verify=())
+    other = replace(
+        shop_spec(), name=ApplicationName("tools"), source=GitSource(tools, MAIN), stages=(stage,)
+    )
+    async with running_world() as world:
+        before = world.configuration[0]
+        both = {**before.applications, other.name: other}
+        await world.configure(replace(before, applications=both, channels={"commits": GITHUB}))
+        error = PermanentError("no rights in tools", reason=MISCONFIGURED_PART)
+        world.notifier.unseen[tools] = error
+        overlays = {"overlays/staging": (deployment(GOOD),)}
+        made = world.repositories.commit(tools, "tools", parent=None, overlays=overlays)
+        world.repositories.push(tools, MAIN, made)
+        await world.until(lambda: world.notifier.asked.get("commits"), "the refused one is asked")
+        await world.push("good", deployment(GOOD))
+        await world.until_run(STAGING, RunKind.ROLLOUT, Phase.SUCCEEDED)
+        await world.clock.sleep(timedelta(seconds=30))
+
+        assert {one.application for one in _stages(world)} == {"shop"}
+        state = await world.store.read(lambda tx: tx.handles.channel("commits"))
+        assert state is not None
+        assert state.problem == "no rights in tools"
+        world.notifier.unseen.clear()
+        await world.clock.sleep(timedelta(minutes=11))
+        assert {one.application for one in _stages(world)} == {"shop", "tools"}
+        state = await world.store.read(lambda tx: tx.handles.channel("commits"))
+        assert state is not None
+        assert state.problem == ""
+
+
+async def test_a_channel_that_works_after_a_restart_says_so() -> None:
+    """What the process before said of it does not stand for ever."""
+    async with running_world() as world:
+        await _use(world, SLACK)
+        await world.store.transact(
+            lambda tx: tx.handles.save_channel(ChannelState("deploys", "no answer", tx.now))
+        )
+        await world.push("good", deployment(GOOD))
+        await _settle(world, [Standing.LIVE, Standing.HELD])
+        state = await world.store.read(lambda tx: tx.handles.channel("deploys"))
+        assert state is not None
+        assert state.problem == ""
 
 
 async def test_a_lost_answer_makes_no_second_message() -> None:
