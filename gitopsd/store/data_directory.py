@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import fcntl
 import os
 from pathlib import Path
@@ -11,6 +12,7 @@ from gitopsd.errors import PermanentError
 
 _NAME = "gitopsd.lock"
 _LONGEST_NOTE = 200
+_FULL = (errno.ENOSPC, errno.EDQUOT)
 
 
 class DataDirectoryLock:
@@ -50,10 +52,7 @@ def lock_data_directory(path: Path) -> DataDirectoryLock:
         path.mkdir(mode=0o700, parents=True, exist_ok=True)
         file = os.open(path / _NAME, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
     except OSError as error:
-        raise PermanentError(
-            f"The data directory {path} cannot be used: {error.strerror}.",
-            reason="InvalidConfiguration",
-        ) from error
+        raise _unusable(path, error) from error
     try:
         fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
     except OSError as error:
@@ -64,6 +63,19 @@ def lock_data_directory(path: Path) -> DataDirectoryLock:
             "gitopsd first, or give this one a directory of its own.",
             reason="DataDirectoryInUse",
         ) from error
-    os.ftruncate(file, 0)
-    os.pwrite(file, f"process {os.getpid()} on {os.uname().nodename}\n".encode(), 0)
+    note = f"process {os.getpid()} on {os.uname().nodename}\n"
+    try:
+        os.ftruncate(file, 0)
+        os.pwrite(file, note.encode(), 0)
+    except OSError as error:
+        os.close(file)
+        raise _unusable(path, error) from error
     return DataDirectoryLock(file)
+
+
+def _unusable(path: Path, error: OSError) -> PermanentError:
+    advice = " Make room there, then start it again." if error.errno in _FULL else ""
+    return PermanentError(
+        f"The data directory {path} cannot be used: {error.strerror}.{advice}",
+        reason="InvalidConfiguration",
+    )

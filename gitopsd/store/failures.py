@@ -13,6 +13,8 @@ _DEADLOCK = "40P01"
 _TRIED_AGAIN = frozenset({_SERIALIZATION_FAILURE, _DEADLOCK, _UNIQUE_VIOLATION})
 _NO_TABLE = frozenset({"42P01", "42703"})
 _DAMAGED = frozenset({"SQLITE_CORRUPT", "SQLITE_NOTADB"})
+_NO_ROOM = ("SQLITE_FULL", "SQLITE_IOERR", "53100")
+"""53100 is PostgreSQL's ``disk_full``; SQLite says IOERR where its shared memory cannot grow."""
 
 
 def code_of(error: sa.exc.DBAPIError) -> str:
@@ -69,6 +71,10 @@ def translate(error: sa.exc.SQLAlchemyError, place: str, *, reading: bool) -> Gi
         )
     if isinstance(error, sa.exc.DataError | sa.exc.ProgrammingError | sa.exc.NotSupportedError):
         return PermanentError(f"The database {place} refused a value: {said}.")
+    if code.startswith(_NO_ROOM):
+        return TemporaryError(
+            f"The database {place} cannot be written: {said}. Make room on its disk."
+        )
     return TemporaryError(
         f"The database {place} does not answer: {said}. Check that it runs and can be reached."
     )

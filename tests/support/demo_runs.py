@@ -8,7 +8,7 @@ import signal
 import subprocess
 import sys
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import timedelta
@@ -81,8 +81,14 @@ class DemoRun:
 
 
 @contextmanager
-def run_demo(*arguments: str, **environment: str) -> Iterator[DemoRun]:
-    """Start a demo; it is ended with the block, if it has not ended before."""
+def run_demo(*arguments: str, prefix: Sequence[str] = (), **environment: str) -> Iterator[DemoRun]:
+    """Start a demo; it is ended with the block, if it has not ended before.
+
+    Args:
+        arguments: Options of the demo.
+        prefix: What runs before its command line, such as a change of namespace.
+        environment: More of its environment.
+    """
     with tempfile.TemporaryDirectory(prefix="d-", ignore_cleanup_errors=True) as name:
         folder = Path(name)
         given = {
@@ -96,6 +102,7 @@ def run_demo(*arguments: str, **environment: str) -> Iterator[DemoRun]:
             "demo",
             [sys.executable, "-m", "gitopsd", "demo", *arguments, "--info", f"{name}/info.json"],
             folder / "demo.log",
+            prefix=prefix,
             environment=given,
         )
         run = DemoRun(folder, process, monotonic())
@@ -107,14 +114,14 @@ def run_demo(*arguments: str, **environment: str) -> Iterator[DemoRun]:
 
 
 def run_demo_to_its_end(
-    *arguments: str, environment: dict[str, str]
+    *arguments: str, environment: dict[str, str], prefix: Sequence[str] = ()
 ) -> subprocess.CompletedProcess[str]:
     """Run a demo that cannot begin, to its end."""
     return subprocess.run(
-        [sys.executable, "-m", "gitopsd", "demo", *arguments],
+        [*prefix, sys.executable, "-m", "gitopsd", "demo", *arguments],
         env={"PATH": os.defpath, "PYTHONPATH": str(ROOT), **environment},
         capture_output=True,
         text=True,
-        timeout=30,
+        timeout=100,
         check=False,
     )

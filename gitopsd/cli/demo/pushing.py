@@ -14,11 +14,12 @@ from dataclasses import dataclass
 from pathlib import Path
 from urllib.parse import urlsplit
 
-from gitopsd.errors import PermanentError
+from gitopsd.errors import PermanentError, TemporaryError
 from gitopsd.sandbox.hosts.image_making import Blob, Image
 
 GIT_SECONDS = 30
 REGISTRY_SECONDS = 20
+_AUTHOR = ("-c", "user.name=Author", "-c", "user.email=author@example.test")
 _TAG_LINE = re.compile(r"(newTag: ).*")
 
 
@@ -49,28 +50,25 @@ class WorkTree:
         return self._git("rev-parse", "HEAD").strip()
 
     def _git(self, *words: str) -> str:
-        done = subprocess.run(
-            [
-                shutil.which("git") or "git",
-                "-c",
-                "user.name=Author",
-                "-c",
-                "user.email=author@example.test",
-                *words,
-            ],
-            cwd=self.directory,
-            env={
-                "PATH": os.pathsep.join(os.get_exec_path()),
-                "HOME": str(self.directory),
-                "GIT_CONFIG_NOSYSTEM": "1",
-                "GIT_TERMINAL_PROMPT": "0",
-            },
-            stdin=subprocess.DEVNULL,
-            capture_output=True,
-            text=True,
-            timeout=GIT_SECONDS,
-            check=False,
-        )
+        command = [shutil.which("git") or "git", *_AUTHOR, *words]
+        try:
+            done = subprocess.run(
+                command,
+                cwd=self.directory,
+                env={
+                    "PATH": os.pathsep.join(os.get_exec_path()),
+                    "HOME": str(self.directory),
+                    "GIT_CONFIG_NOSYSTEM": "1",
+                    "GIT_TERMINAL_PROMPT": "0",
+                },
+                stdin=subprocess.DEVNULL,
+                capture_output=True,
+                text=True,
+                timeout=GIT_SECONDS,
+                check=False,
+            )
+        except subprocess.TimeoutExpired as error:
+            raise TemporaryError(f"git {words[0]} had not ended after {GIT_SECONDS} s") from error
         if done.returncode:
             raise PermanentError(f"git {words[0]} failed: {done.stderr.strip()}")
         return done.stdout

@@ -2,20 +2,22 @@
 
 from __future__ import annotations
 
+import errno
 import json
 import shutil
 import signal
 import sys
 import threading
+import traceback
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 from types import FrameType
 
 from rich.console import Console
 
-from gitopsd.cli.demo.children import LOOK_SECONDS
+from gitopsd.cli.demo.children import LOOK_SECONDS, NAME_A_FOLDER
 from gitopsd.cli.demo.configuration import NAMESPACES
 from gitopsd.cli.demo.installation import (
     Installation,
@@ -28,7 +30,10 @@ from gitopsd.cli.demo.pushing import WorkTree
 from gitopsd.cli.demo.scenarios import SCENARIOS, Play, Result, Stage
 from gitopsd.cli.demo.screen import Screen, make_screen
 from gitopsd.cli.demo.witness import Witness
-from gitopsd.errors import GitopsdError
+from gitopsd.errors import GitopsdError, PermanentError
+
+_ENDINGS = (signal.SIGTERM, signal.SIGINT, signal.SIGHUP)
+"""How people end it: by asking, with Ctrl-C, and by closing the terminal."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -106,14 +111,25 @@ def run_demo(wishes: Wishes) -> int:
                 account.problem = account.problem or "it was asked to end"
         except GitopsdError as error:
             account.problem = account.problem or error.message
+        except BrokenPipeError:
+            account.problem = account.problem or "nobody reads what it says"
         except OSError as error:
-            account.problem = f"{error}. Look for room and rights in the temporary folder"
-    if account.problem:
-        Console(stderr=True).print(f"gitopsd demo: {account.problem}", markup=False, soft_wrap=True)
-    if wishes.as_json:
-        print(json.dumps(account.describe()), flush=True)  # noqa: T201 - this line is the result
+            full = error.errno in (errno.ENOSPC, errno.EDQUOT)
+            account.problem = f"{error}. {NAME_A_FOLDER}" if full else str(error)
+        except Exception as error:  # noqa: BLE001 - programs get their last line all the same
+            account.problem = f"a bug in the demo, please report it: {error!r}"
+            traceback.print_exc()
+    with suppress(OSError):  # the terminal may be gone
+        _conclude(account, as_json=wishes.as_json)
     done = account.ok or (not account.problem and not wishes.headless)
     return 0 if done else 1
+
+
+def _conclude(account: Account, *, as_json: bool) -> None:
+    if account.problem:
+        Console(stderr=True).print(f"gitopsd demo: {account.problem}", markup=False, soft_wrap=True)
+    if as_json:
+        print(json.dumps(account.describe()), flush=True)  # noqa: T201 - this line is the result
 
 
 def _run(wishes: Wishes, console: Console, account: Account) -> None:
@@ -143,11 +159,20 @@ def _play_all(play: Play, screen: Screen, account: Account) -> None:
         try:
             result = scenario.play(play)
         except GitopsdError as error:
-            account.problem = f"{scenario.name}: {error.message}{_tell_standing(play)}"
-            screen.end(scenario.name, ok=False, outcome="not reached")
+            account.problem = f"{scenario.name}: {_tell_cause(play, error)}"
+            screen.end(scenario.name, ok=False, outcome="did not come out right")
             raise
         account.results[scenario.name] = result
         screen.end(scenario.name, ok=True, outcome=_tell(result))
+
+
+def _tell_cause(play: Play, error: GitopsdError) -> str:
+    """What went wrong: a dead process or a full disk, rather than what somebody met thereby."""
+    try:
+        play.site.children.check()
+    except GitopsdError as cause:
+        return cause.message
+    return f"{error.message}{_tell_standing(play)}"
 
 
 def _tell_standing(play: Play) -> str:
@@ -181,7 +206,7 @@ def _stay(made: Installation) -> None:
 
 
 def _end(made: Installation, console: Console, *, keep: bool) -> None:
-    for number in (signal.SIGTERM, signal.SIGINT):
+    for number in _ENDINGS:
         signal.signal(number, signal.SIG_IGN)  # it is ending already
     remove_installation(made, keep=keep)
     if keep:
@@ -190,13 +215,16 @@ def _end(made: Installation, console: Console, *, keep: bool) -> None:
 
 def _write_info(file: Path, made: Installation) -> None:
     partial = file.with_name(f"{file.name}.partial")
-    partial.touch(mode=0o600)
-    partial.write_text(json.dumps(made.describe(), indent=2) + "\n")
-    partial.replace(file)
+    try:
+        partial.touch(mode=0o600)
+        partial.write_text(json.dumps(made.describe(), indent=2) + "\n")
+        partial.replace(file)
+    except OSError as error:
+        raise PermanentError(f"--info {file} cannot be written: {error.strerror}") from error
 
 
 def _invite(console: Console, made: Installation) -> None:
-    token = made.secrets.directory / "approver.token"
+    token = made.directory / "approver.token"
     token.touch(mode=0o600)
     token.write_text(made.tokens["approver"])
     kubeconfigs = {name: found["kubeconfig"] for name, found in made.clusters.items()}
@@ -232,7 +260,7 @@ def _ended_by_signals() -> Iterator[None]:
     def stop(_number: int, _frame: FrameType | None) -> None:
         raise Stopped
 
-    before = {number: signal.signal(number, stop) for number in (signal.SIGTERM, signal.SIGINT)}
+    before = {number: signal.signal(number, stop) for number in _ENDINGS}
     try:
         yield
     finally:
