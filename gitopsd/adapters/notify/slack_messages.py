@@ -158,10 +158,11 @@ def write_approval(report: ApprovalReport) -> Message:
         section("\n".join(_facts(report, waits=waits))),
         *sections(_changes(report)),
     ]
-    command = f"gitopsd approve {report.run} --plan {report.plan}"
+    which = f"{report.run} --plan {report.plan}"  # what was read, and nothing that came since
+    command = f"gitopsd approve {which}"
     if waits:
         blocks.append(section(f"To approve:\n```{escape(command)}```"))
-        blocks.append(section(f"To refuse:\n```{escape(f'gitopsd reject {report.run}')}```"))
+        blocks.append(section(f"To refuse:\n```{escape(f'gitopsd reject {which}')}```"))
     blocks.append(context(code(report.run), link(report.link, "details")))
     text = f"{verb} {where}: {who} by {escape(report.author)}. {_count(report)}."
     text += f" {escape(command)}" if waits else f" {escape(report.sentence)}"

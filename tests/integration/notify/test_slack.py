@@ -121,7 +121,7 @@ async def test_an_approval_can_be_decided_on_a_phone(
     assert "*What changes:* 1 created, 2 configured, 1 pruned" in asked.text
     assert "\u2022 pruned `ConfigMap shop/old`" in asked.text
     assert f"```gitopsd approve shop-production-cd34 --plan {PLAN}```" in asked.text
-    assert "```gitopsd reject shop-production-cd34```" in asked.text
+    assert f"```gitopsd reject shop-production-cd34 --plan {PLAN}```" in asked.text
     assert "<https://gitopsd.example/api/v1/runs/shop-production-cd34|details>" in asked.text
     fallback = asked.arguments["text"]
     assert fallback.startswith("Approve? shop to production: brave-otter")
