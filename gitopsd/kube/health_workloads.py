@@ -6,6 +6,7 @@ are 0, ``spec.replicas`` is 1 (fluxcd/cli-utils, ``pkg/kstatus/status``). Differ
 
 from __future__ import annotations
 
+from datetime import timedelta
 from typing import TYPE_CHECKING
 
 from gitopsd.domain.manifests import Health
@@ -28,6 +29,9 @@ if TYPE_CHECKING:
 
 DEADLINE_EXCEEDED = "ProgressDeadlineExceeded"
 
+_DEFAULT_DEADLINE = timedelta(seconds=600)
+"""What the API server fills in (Kubernetes API reference, DeploymentSpec)."""
+
 _NO_DEADLINE = 2_147_483_647
 """Value of ``progressDeadlineSeconds`` that means none (the largest int32)."""
 
@@ -46,15 +50,25 @@ def _first(*rules: tuple[bool, str]) -> Finding:
 def deadline_exceeded(obj: JsonObject, applied_at: datetime | None) -> str | None:
     """Say what a Deployment's exceeded progress deadline says; None when it is not exceeded.
 
-    A condition that was last written before the apply speaks of an older rollout: the controller
-    may keep it for a moment when it goes back to a ReplicaSet that exists.
+    A condition that was last written before the deadline can have passed since the apply speaks of
+    an older rollout: the controller keeps it for a moment when it goes back to a ReplicaSet that
+    exists. Its times are whole seconds, and a rollback may follow within the same one.
     """
     condition = condition_of(obj, "Progressing")
     if condition is None or condition.reason != DEADLINE_EXCEEDED:
         return None
-    if applied_at is not None and condition.updated is not None and condition.updated < applied_at:
-        return None
+    if applied_at is not None and condition.updated is not None:
+        since_apply = condition.updated - applied_at
+        if since_apply < _progress_deadline(obj):
+            return None
     return redact_clause(condition.message) or "the progress deadline is exceeded"
+
+
+def _progress_deadline(obj: JsonObject) -> timedelta:
+    seconds = int_at(obj, "spec", "progressDeadlineSeconds")
+    if seconds is None:
+        return _DEFAULT_DEADLINE
+    return timedelta(seconds=min(max(seconds, 1), _NO_DEADLINE))
 
 
 def deployment(obj: JsonObject, applied_at: datetime | None) -> Finding:

@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 from gitopsd.domain.manifests import Json, JsonObject
 from gitopsd.errors import PermanentError
 from gitopsd.kube.findings import Applied, HealthSettings
-from gitopsd.kube.objects import name_of
+from gitopsd.kube.objects import mapping_at, name_of
 from gitopsd.kube.pod_events import PodEvent, group_events, parse_event
 from gitopsd.kube.pod_signals import find_ends
 from gitopsd.kube.restarts import count_restarts, restarts_of
@@ -473,16 +473,42 @@ def test_an_event_at_the_moment_of_the_apply_speaks_of_it() -> None:
     assert refused(job, 0, last=41, applied=40) is RolloutState.CLEAR
 
 
-def test_a_deadline_exceeded_at_the_moment_of_the_apply_speaks_of_it() -> None:
-    """One second earlier it speaks of an older rollout; without a time it counts."""
+def exceed_deadline(updated: str | None, deadline: Json = None) -> JsonObject:
+    """A Deployment that says that its progress deadline is exceeded."""
     condition: dict[str, Json] = {"type": "Progressing", "reason": "ProgressDeadlineExceeded"}
-    for updated, state in (
-        (said(NOW), RolloutState.FAILED),
-        (said(NOW - timedelta(seconds=1)), RolloutState.CLEAR),
-        (None, RolloutState.FAILED),
-    ):
-        exceeded = deployment(conditions=[{**condition, "lastUpdateTime": updated}])
-        assert judge(exceeded, [], applied=Applied(0, NOW)).state is state
+    made = deployment(conditions=[{**condition, "lastUpdateTime": updated}])
+    return {**made, "spec": {**mapping_at(made, "spec"), "progressDeadlineSeconds": deadline}}
+
+
+@pytest.mark.parametrize(
+    "deadline, seconds, state",
+    [
+        (1, -1, RolloutState.CLEAR),
+        (1, 0, RolloutState.CLEAR),
+        (1, 1, RolloutState.FAILED),
+        (30, 29, RolloutState.CLEAR),
+        (30, 30, RolloutState.FAILED),
+        (None, 599, RolloutState.CLEAR),
+        (None, 600, RolloutState.FAILED),
+        (0, 0, RolloutState.CLEAR),
+        (0, 1, RolloutState.FAILED),
+        (10**30, 10**6, RolloutState.CLEAR),
+    ],
+)
+def test_a_deadline_that_cannot_have_passed_since_the_apply_speaks_of_an_older_rollout(
+    deadline: Json, seconds: int, state: RolloutState
+) -> None:
+    """A rollback follows so soon upon the failure that both happen within one second."""
+    exceeded = exceed_deadline(said(NOW + timedelta(seconds=seconds)), deadline)
+
+    assert judge(exceeded, [], applied=Applied(0, NOW)).state is state
+
+
+def test_a_deadline_exceeded_at_an_unknown_time_counts() -> None:
+    """Without a time of its own, or when nothing was changed by the apply."""
+    assert judge(exceed_deadline(None), [], applied=Applied(0, NOW)).state is RolloutState.FAILED
+    at = said(NOW - timedelta(days=1))
+    assert judge(exceed_deadline(at), [], applied=Applied(0)).state is RolloutState.FAILED
 
 
 LISTS = st.lists(HOSTILE_OBJECTS, max_size=2)
