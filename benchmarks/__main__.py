@@ -7,14 +7,16 @@ import json
 import sys
 from collections.abc import Callable, Mapping, Sequence
 
-from benchmarks import push_to_applied, rest_memory, unit_tests
+from benchmarks import push_to_applied, rest_memory, rollback_to_accepted, unit_tests, webhook
 from benchmarks.figures import Measured, summarise
 from benchmarks.records import find_commit, find_versions, save_result
 
 BENCHMARKS: Mapping[str, Callable[[int | None], Measured]] = {
     "push-to-applied": push_to_applied.measure,
     "rest-memory": rest_memory.measure,
+    "rollback-to-accepted": rollback_to_accepted.measure,
     "unit-tests": unit_tests.measure,
+    "webhook": webhook.measure,
 }
 """Name -> what measures it, given a number of rounds or None for its own."""
 

@@ -71,6 +71,22 @@ def _parse(event: Mapping[str, Any]) -> AuditedRequest:
     )
 
 
+def find_first_writes(
+    requests: Iterable[AuditedRequest], *, namespace: str, user: str, since: datetime
+) -> dict[str, datetime]:
+    """Tell when each object of a namespace was written first by a user after a time.
+
+    Returns:
+        ``resource/name`` -> when the answer to its write was complete.
+    """
+    found: dict[str, datetime] = {}
+    for one in sorted(requests, key=lambda one: one.answered_at):
+        mine = one.wrote and (one.namespace, one.user) == (namespace, user)
+        if mine and one.received_at >= since:
+            found.setdefault(f"{one.resource}/{one.name}", one.answered_at)
+    return found
+
+
 def find_last_write(
     requests: Sequence[AuditedRequest],
     *,

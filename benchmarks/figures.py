@@ -16,7 +16,7 @@ class Measured:
     """What a benchmark measured.
 
     Attributes:
-        unit: ``s`` or ``MB``.
+        unit: ``s``, ``ms`` or ``MB``.
         values: One for each round; smaller is better.
         reference: The same of the reference, or the limit that must be kept, once.
         reference_is: What the reference is, in a few words.

@@ -6,11 +6,11 @@ import json
 import os
 import secrets
 import sys
-from collections.abc import Callable, Mapping
+from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 from benchmarks.records import ROOT
 from gitopsd.adapters.clock import SystemClock
@@ -21,6 +21,8 @@ from gitopsd.store.sql_store import SqlStore, open_store
 from gitopsd.store_ports import Transaction
 from tests.support.git_http import GitHost, PushHook
 from tests.support.processes import ServerProcess
+
+T = TypeVar("T")
 
 READY_WITHIN = timedelta(seconds=60)
 _LOOK = timedelta(milliseconds=100)
@@ -38,11 +40,13 @@ class Installation:
         directory: Configuration, data and log.
         service: The child; None while it is down.
         info: What the service says about itself.
+        hook: Its receiver; None while it was never started.
     """
 
     directory: Path
     service: ServerProcess | None = None
     info: Mapping[str, Any] | None = None
+    hook: PushHook | None = None
     _store: SqlStore | None = None
 
     @property
@@ -58,6 +62,7 @@ class Installation:
 
     def write_surroundings(self, kubeconfig: Path) -> None:
         """Write cluster, receiver and the receiver's secret."""
+        self.directory.mkdir(parents=True, exist_ok=True)
         (self.directory / "github.secret").write_text(secrets.token_hex(16))
         head = "apiVersion: gitopsd.io/v1\n"
         self.write(
@@ -70,12 +75,19 @@ class Installation:
             f"spec: {{type: github, secretFiles: [{self.directory / 'github.secret'}]}}\n",
         )
 
-    async def start(self, host: GitHost, *, wrapper: tuple[str, ...] = ()) -> None:
+    async def start(
+        self,
+        host: GitHost | None = None,
+        *,
+        wrapper: tuple[str, ...] = (),
+        settings: Mapping[str, str] | None = None,
+    ) -> None:
         """Start the service, wait until it is ready, and send it the host's webhooks.
 
         Args:
-            host: The Git host.
+            host: The Git host; None for one that is told in another way.
             wrapper: A command that runs the rest of its arguments, a profiler say.
+            settings: Further settings of the process.
         """
         info = self.directory / "info.json"
         info.unlink(missing_ok=True)
@@ -88,6 +100,7 @@ class Installation:
             "GITOPSD_DATA_DIR": str(data),
             "GITOPSD_LISTEN": "127.0.0.1:0",
             "GITOPSD_METRICS_LISTEN": "127.0.0.1:0",
+            **(settings or {}),
         }
         command = [*wrapper, sys.executable, "-m", "gitopsd", "serve", "--info", str(info)]
         log = self.directory / "gitopsd.log"
@@ -95,7 +108,9 @@ class Installation:
         await self.until(info.exists, "the service to be ready", READY_WITHIN)
         self.info = json.loads(info.read_text())
         secret = (self.directory / "github.secret").read_text()
-        host.push_hook = PushHook(f"{self.info['api']}/hooks/github", secret)
+        self.hook = PushHook(f"{self.info['api']}/hooks/github", secret)
+        if host is not None:
+            host.push_hook = self.hook
         self._store = open_store(f"sqlite:///{data / 'gitopsd.db'}")
 
     async def stop(self) -> None:
@@ -105,10 +120,18 @@ class Installation:
         if self.service is not None:
             self.service.stop()
 
+    async def read(self, work: Callable[[Transaction], T]) -> T:
+        """Read from the service's database.
+
+        Raises:
+            DidNotHappenError: The service was not started.
+        """
+        if self._store is None:
+            raise DidNotHappenError("the service was not started")
+        return await self._store.read(work)
+
     async def run_of(self, key: StageKey, sha: str) -> Run | None:
         """Read the newest run that brings a commit to a stage."""
-        if self._store is None:
-            return None
 
         def find(tx: Transaction) -> Run | None:
             for run in tx.runs.page(Page(20), stage=key):
@@ -117,13 +140,11 @@ class Installation:
                     return run
             return None
 
-        return await self._store.read(find)
+        return await self.read(find)
 
     async def steps_of(self, run: Run) -> dict[str, datetime]:
         """Tell when a run began and when it left each step."""
-        if self._store is None:
-            return {}
-        events = await self._store.read(lambda tx: tx.runs.events(run.id))
+        events = await self.read(lambda tx: tx.runs.events(run.id))
         found = {}
         for event in events:
             if event.name == "RunAdmitted":
@@ -138,19 +159,38 @@ class Installation:
         Raises:
             DidNotHappenError: It ended otherwise, or not in time.
         """
-        found: list[Run] = []
-
-        async def ended() -> bool:
-            run = await self.run_of(key, sha)
-            found[:] = [run] if run is not None else []
-            return run is not None and run.phase.terminal
-
-        await self.until(ended, f"{sha[:12]} to reach {key}", within)
-        run = found[0]
+        run = await self.until_run(
+            lambda: self.run_of(key, sha),
+            lambda run: run.phase.terminal,
+            f"{sha[:12]} to reach {key}",
+            within,
+        )
         if run.phase is not Phase.SUCCEEDED:
             why = run.failure.message if run.failure is not None else ""
             raise DidNotHappenError(f"{run.id} ended {run.phase.value}: {why}\n{self.tail()}")
         return run
+
+    async def until_run(
+        self,
+        find: Callable[[], Awaitable[Run | None]],
+        wanted: Callable[[Run], bool],
+        what: str,
+        within: timedelta,
+    ) -> Run:
+        """Wait until there is a run, and it is as wanted.
+
+        Raises:
+            DidNotHappenError: It was not in time.
+        """
+        found: list[Run] = []
+
+        async def look() -> bool:
+            run = await find()
+            found[:] = [run] if run is not None else []
+            return run is not None and wanted(run)
+
+        await self.until(look, what, within)
+        return found[0]
 
     async def until(self, condition: Callable[[], Any], what: str, within: timedelta) -> None:
         """Look at a condition again and again until it holds.

@@ -1,4 +1,4 @@
-"""The benchmarks' own arithmetic: figures, audit log, process trees."""
+"""The benchmarks' own parts: figures, audit log, process trees, floods."""
 
 from __future__ import annotations
 
@@ -8,12 +8,18 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from aiohttp import web
 
-from benchmarks.audit import find_last_write, parse_audit
+from benchmarks.audit import find_first_writes, find_last_write, parse_audit
+from benchmarks.bare_receiver import build_app
 from benchmarks.figures import Measured, compute_p50, compute_p95, compute_ratio, summarise
+from benchmarks.flood import BODY_BYTES, make_body, make_request, send_flood
 from benchmarks.memory import name_command, parse_pss, select_tree
 from benchmarks.monorepo import OBJECTS, Monorepo
 from benchmarks.records import save_result
+from gitopsd.domain.config import ReceiverType
+from gitopsd.domain.sources import GitPush
+from gitopsd.webhooks.receivers import parse_delivery
 
 NOON = datetime(2026, 1, 1, 12, tzinfo=UTC)
 USER = "system:serviceaccount:gitopsd:gitopsd"
@@ -157,3 +163,62 @@ def test_a_command_is_named_without_the_places_of_a_machine() -> None:
     ]
 
     assert name_command(words) == "python -m gitopsd serve --info info.json"
+
+
+def test_each_restored_object_counts_by_its_first_write() -> None:
+    """What is written again later was accepted before; others' writes and earlier ones do not."""
+    service = {"resource": "services", "namespace": "shop", "name": "api"}
+    events = [
+        event(-1, objectRef=service),
+        event(1),
+        event(2, objectRef=service, responseStatus={"code": 500}),
+        event(3, objectRef=service),
+        event(4),
+        event(5, objectRef={**service, "name": "other"}, user={"username": "someone"}),
+    ]
+
+    found = find_first_writes(parse_audit(events), namespace="shop", user=USER, since=NOON)
+
+    assert found == {
+        "configmaps/a": NOON + timedelta(seconds=1.1),
+        "services/api": NOON + timedelta(seconds=3.1),
+    }
+
+
+def test_deliveries_of_a_flood_are_as_github_sends_them() -> None:
+    """Of the size that is told, all unlike, signed over their bytes, and understood."""
+    made = [
+        make_body("http://git.example", "shop.git", "a" * 40, seed=seed, size=size)
+        for seed, size in (("1", BODY_BYTES), ("2", BODY_BYTES), ("1", 30_000))
+    ]
+    request = make_request("http://127.0.0.1:1/hooks/github", made[0], b"a secret")
+    head, _, body = request.partition(b"\r\n\r\n")
+    lines = [line.decode().partition(": ") for line in head.split(b"\r\n")[1:]]
+    headers = {name.lower(): value for name, _, value in lines}
+
+    assert [len(one) for one in made] == [BODY_BYTES, BODY_BYTES, 30_000]
+    assert len(set(made)) == len(made)
+    assert head.startswith(b"POST /hooks/github HTTP/1.1\r\n")
+    assert headers["content-length"] == str(BODY_BYTES)
+    received = parse_delivery(ReceiverType.GITHUB, headers, body, [b"a secret"], NOON)
+    assert isinstance(received, GitPush)
+    assert (received.ref, received.after) == ("refs/heads/main", "a" * 40)
+
+
+async def test_a_flood_is_answered_request_by_request() -> None:
+    """Every request is answered once, whichever connection it went over; time is measured."""
+    app = build_app(b"a secret")
+    runner = web.AppRunner(app, access_log=None)
+    await runner.setup()
+    await web.TCPSite(runner, "127.0.0.1", 0).start()
+    url = f"http://127.0.0.1:{runner.addresses[0][1]}/hooks/github"
+    good = [make_request(url, b"%d" % number, b"a secret") for number in range(20)]
+    bad = [make_request(url, b"%d" % number, b"another") for number in range(3)]
+    try:
+        flood = await send_flood(url, [*good, *bad], ["127.0.0.1", "127.0.1.1"])
+    finally:
+        await runner.cleanup()
+
+    assert flood.statuses == {202: 20, 401: 3}
+    assert len(flood.answer_seconds) == 23
+    assert 0 < max(flood.answer_seconds) <= flood.seconds

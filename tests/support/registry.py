@@ -19,6 +19,7 @@ import json
 import re
 import secrets
 import shutil
+import signal
 from dataclasses import dataclass, field
 from datetime import timedelta
 from typing import TYPE_CHECKING, Self
@@ -181,6 +182,18 @@ class RegistryServer:
         process, self._process = self._process, None
         if process is not None:
             process.stop()
+
+    def pause(self) -> None:
+        """Let it hang, connections open: SIGSTOP."""
+        self._signal(signal.SIGSTOP)
+
+    def resume(self) -> None:
+        """Let it go on: SIGCONT."""
+        self._signal(signal.SIGCONT)
+
+    def _signal(self, number: signal.Signals) -> None:
+        if self._process is not None:
+            self._process.popen.send_signal(number)
 
     def push(self, image: Image, name: str) -> PushedImage:
         """Push `image` under ``path:tag`` (or ``path`` alone: by digest, no tag is touched)."""
