@@ -5,9 +5,12 @@ from __future__ import annotations
 import secrets
 from collections.abc import Iterator
 from dataclasses import dataclass
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 import pytest
+
+from tests.support.helm import Helm, Installed
 
 if TYPE_CHECKING:
     from tests.support.control_plane import ControlPlane
@@ -62,3 +65,21 @@ def quiet_cluster() -> Iterator[QuietControlPlane]:
 
     with QuietControlPlane.start("quiet") as cluster:
         yield cluster
+
+
+@pytest.fixture
+def helm(tmp_path: Path) -> Helm:
+    """The real helm."""
+    return Helm.find(tmp_path / "helm-home")
+
+
+@pytest.fixture
+def installed(control_plane: ControlPlane, helm: Helm) -> Iterator[Installed]:
+    """A namespace for the chart, as strict with pods as Kubernetes can be; taken away again."""
+    namespace = f"gitopsd-{secrets.token_hex(3)}"
+    labels = {"pod-security.kubernetes.io/enforce": "restricted"}
+    control_plane.client.create(
+        "/api/v1/namespaces", {"metadata": {"name": namespace, "labels": labels}}
+    )
+    yield Installed(control_plane, helm, namespace)
+    control_plane.client.delete(f"/api/v1/namespaces/{namespace}")

@@ -1,86 +1,38 @@
-"""The chart under ``helm/gitopsd``, by the real helm and on the real control plane."""
+"""The chart under ``helm/gitopsd`` as the real helm renders it: what it holds, what it refuses."""
 
 from __future__ import annotations
 
 import json
-import os
-import secrets
-import subprocess
-from collections.abc import Iterator, Mapping
-from collections.abc import Set as AbstractSet
-from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import pytest
+import yaml  # type: ignore[import-untyped] # comes with another package, without types
 
-from gitopsd.domain.runs import Phase, RunKind
-from tests.support.images import build_image, crashing_image, web_image
+from tests.support.helm import CHART, Helm
+from tests.support.product_image import read_environment
 from tests.support.projects import REPOSITORY
-from tests.support.service_site import (
-    DEPLOYMENT,
-    PRODUCTION,
-    SERVICE,
-    STAGING,
-    ServiceSite,
-    config_map,
-    run_site,
-)
 
-if TYPE_CHECKING:
-    from tests.support.control_plane import ControlPlane
-    from tests.support.node_agent import Node
-    from tests.support.registry import RegistryServer
-
-CHART = REPOSITORY / "helm" / "gitopsd"
 CASES = Path(__file__).parents[1] / "fixtures" / "chart"
-DEPLOYER = "gitopsd-deployer"
-READING = frozenset({"get", "list", "watch"})
-CREATED = 201
+POD_KINDS = ("Deployment", "Job")
+FIRST_OF_ITS_OWN = 10_000
 
 
-@dataclass(frozen=True)
-class Helm:
-    """The helm that was built beside the control plane.
-
-    Attributes:
-        program: The executable.
-        home: A home directory of its own.
-    """
-
-    program: Path
-    home: Path
-
-    def run(self, *arguments: str) -> subprocess.CompletedProcess[str]:
-        """Run it; the exit code is the caller's to judge."""
-        return subprocess.run(
-            [self.program, *arguments],
-            capture_output=True,
-            text=True,
-            check=False,
-            env={"HOME": str(self.home), "PATH": os.defpath},
-        )
-
-    def succeed(self, *arguments: str) -> str:
-        """Run it and return what it printed."""
-        result = self.run(*arguments)
-        assert result.returncode == 0, result.stderr
-        return result.stdout
+def render(helm: Helm, case: str) -> list[dict[str, Any]]:
+    """Render a case and read its objects."""
+    text = helm.template("--values", str(CASES / f"{case}.values.yaml"))
+    return [item for item in yaml.safe_load_all(text) if item]
 
 
-@pytest.fixture
-def helm(tmp_path: Path) -> Helm:
-    """The real helm."""
-    built = subprocess.run(
-        ["sh", "tests/envtest/build.sh", "helm", "--where"],
-        cwd=REPOSITORY,
-        capture_output=True,
-        text=True,
-        check=True,
-    ).stdout.strip()
-    home = tmp_path / "helm-home"
-    home.mkdir()
-    return Helm(Path(built) / "helm", home)
+def pods_of(objects: list[dict[str, Any]]) -> dict[str, dict[str, Any]]:
+    """Find the pod specs: part -> spec."""
+    return {
+        item["metadata"]["labels"].get("app.kubernetes.io/component", "server"): item["spec"][
+            "template"
+        ]["spec"]
+        for item in objects
+        if item["kind"] in POD_KINDS
+    }
 
 
 @pytest.mark.parametrize("case", ["single", "parts"])
@@ -95,253 +47,197 @@ def test_it_renders_what_was_reviewed(helm: Helm, case: str) -> None:
 
     To accept a change: ``helm template gitopsd helm/gitopsd -n gitopsd --values FILE.values.yaml``.
     """
-    rendered = helm.succeed(
-        "template",
-        "gitopsd",
-        str(CHART),
-        "--namespace=gitopsd",
-        "--values",
-        str(CASES / f"{case}.values.yaml"),
-    )
+    rendered = helm.template("--values", str(CASES / f"{case}.values.yaml"))
     assert rendered == (CASES / f"{case}.yaml").read_text()
 
 
+def test_it_needs_no_value_at_all(helm: Helm) -> None:
+    """What a chart is without values is a working installation that may touch nothing."""
+    helm.succeed("lint", "--strict", str(CHART))
+    roles = [item for item in yaml.safe_load_all(helm.template()) if item["kind"] == "Role"]
+
+    assert [role["metadata"]["name"] for role in roles] == ["gitopsd-inventories"]
+
+
+PARTS = ["--set", "mode=parts", "--set", "parts.database.existingSecret=postgresql"]
+TARGET = "targets[0].namespace=shop,targets[0].serviceAccount=deployer"
+
+
 @pytest.mark.parametrize(
-    "setting, place",
+    "arguments, sentence",
     [
-        ("mode=parts", "/parts/database/existingSecret"),
-        ("mode=cluster", "/mode"),
-        ("image.digest=latest", "/image/digest"),
-        ("replicas=2", "replicas"),
-        ("settings.LISTEN=:1", "LISTEN"),
-        ("ingress.enabled=true", "/ingress/host"),
-        ("targets[0].namespace=shop", "/targets/0"),
+        (["--set", "mode=cluster"], "at '/mode': value must be one of 'single', 'parts'"),
+        (["--set", "mode=parts"], "parts.database.existingSecret must name a Secret whose key"),
+        (PARTS, "firstToken.existingSecret must name a Secret whose key `token` holds what"),
+        (["--set", "image.digest=latest"], "at '/image/digest'"),
+        (["--set", "replicas=2"], "additional properties 'replicas' not allowed"),
+        ([*PARTS, "--set", "parts.server.replicas=two"], "got string, want integer"),
+        ([*PARTS, "--set", "parts.server.replicas=0"], "at '/parts/server/replicas'"),
+        (["--set", "settings.LISTEN=:1"], "settings: LISTEN is set by the chart"),
+        (["--set", "settings.poll=1s"], "at '/settings': additional properties 'poll' not allowed"),
+        (["--set", "settings.POLL_INTERVAL=60"], "at '/settings/POLL_INTERVAL'"),
+        (["--set", "ingress.enabled=true"], "ingress.enabled needs ingress.host"),
+        (["--set", "ingress.paths={hooks}"], "at '/ingress/paths/0'"),
+        (["--set", "targets[0].namespace=shop"], "missing property 'serviceAccount'"),
+        (["--set", "targets[0].namespace=a.b,targets[0].serviceAccount=x"], "'/targets/0/namesp"),
+        (
+            [
+                "--set",
+                TARGET,
+                "--set",
+                "targets[1].namespace=shop,targets[1].serviceAccount=deployer",
+            ],
+            "service account deployer in namespace shop is there twice",
+        ),
+        (
+            ["--set", "targets[0].namespace=gitopsd,targets[0].serviceAccount=gitopsd"],
+            "gitopsd is where gitopsd itself and its secrets are",
+        ),
+        (["--set", TARGET, "--set", "targets[0].resources.core={*}"], "resources/core/0"),
+        (["--set", TARGET, "--set", "targets[0].resources.core={pods/exec}"], "resources/core/0"),
+        (["--set", TARGET, "--set", "targets[0].resources.*={pods}"], "/targets/0/resources"),
+        (["--set", "configuration.files.passwd=x"], "at '/configuration/files'"),
+        (["--set-json", 'configuration.files={"../x.yaml":""}'], "at '/configuration/files'"),
+        (["--set-json", 'secrets=["../etc"]'], "at '/secrets/0'"),
+        (["--set-json", 'secrets=["a","a"]'], "at '/secrets'"),
     ],
 )
-def test_values_that_cannot_work_are_refused(helm: Helm, setting: str, place: str) -> None:
-    """The place is named before anything is sent to a cluster."""
-    result = helm.run("template", "gitopsd", str(CHART), "--set", setting)
-    assert result.returncode != 0
-    assert place in result.stderr
-
-
-@dataclass(frozen=True)
-class Installed:
-    """The chart, installed into a namespace of its own.
-
-    Attributes:
-        cluster: The control plane.
-        helm: What installed it.
-        namespace: Where.
-    """
-
-    cluster: ControlPlane
-    helm: Helm
-    namespace: str
-
-    @property
-    def _cluster(self) -> tuple[str, ...]:
-        return (f"--kubeconfig={self.cluster.admin_kubeconfig}", f"--namespace={self.namespace}")
-
-    def install(self, values: Mapping[str, Any], *arguments: str) -> None:
-        """Install it, or bring it up to date."""
-        file = self.helm.home / "values.json"
-        file.write_text(json.dumps(values))
-        command = ("upgrade", "--install", "gitopsd", str(CHART), "--values", str(file))
-        self.helm.succeed(*command, *self._cluster, *arguments)
-
-    def uninstall(self) -> None:
-        """Remove it."""
-        self.helm.succeed("uninstall", "gitopsd", "--wait", *self._cluster)
-
-    def rules(self, namespace: str, role: str) -> list[dict[str, Any]]:
-        """Read the rules of a Role."""
-        path = f"/apis/rbac.authorization.k8s.io/v1/namespaces/{namespace}/roles/{role}"
-        found: list[dict[str, Any]] = self.cluster.client.get(path)["rules"]
-        return found
-
-    def requests(self) -> list[dict[str, Any]]:
-        """List what the API server recorded of gitopsd's account, whoever it acted as."""
-        account = f"system:serviceaccount:{self.namespace}:gitopsd"
-        return [
-            event
-            for event in self.cluster.audit_events()
-            if event["user"]["username"] == account and event["stage"] == "ResponseComplete"
-        ]
-
-
-@pytest.fixture
-def installed(control_plane: ControlPlane, helm: Helm) -> Iterator[Installed]:
-    """A namespace for the chart; what was installed is taken away again."""
-    namespace = f"gitopsd-{secrets.token_hex(3)}"
-    control_plane.client.create("/api/v1/namespaces", {"metadata": {"name": namespace}})
-    yield Installed(control_plane, helm, namespace)
-    control_plane.client.delete(f"/api/v1/namespaces/{namespace}")
-
-
-def test_it_installs_upgrades_and_leaves_what_was_decided(
-    control_plane: ControlPlane,
-    cluster_registry: RegistryServer,
-    node: Node,
-    installed: Installed,
+def test_values_that_cannot_work_are_refused(
+    helm: Helm, arguments: list[str], sentence: str
 ) -> None:
-    """Pods come up by the chart's own probes, an upgrade replaces them, the volume outlives it.
+    """One sentence names the place before anything is sent to a cluster."""
+    said = helm.refuse(*arguments)
+    assert sentence in said
+    assert len(said.splitlines()) <= 6, said
 
-    The image stands in for the product's: it answers what the probes ask on the same ports.
-    """
-    assert node.name
-    name = f"chart{secrets.token_hex(3)}/gitopsd"
-    routes: list[dict[str, object]] = [
-        {"path": path, "json": {"status": "ok"}}
-        for path in ("/health/live", "/health/ready", "/metrics")
-    ]
-    behaviour: dict[str, object] = {"ports": [8080, 9090], "routes": routes}
-    images = [
-        cluster_registry.push(build_image(version=tag, behaviour=behaviour), f"{name}:{tag}")
-        for tag in ("1", "2")
-    ]
-    claim: dict[str, Any] = {
-        "metadata": {"name": "kept"},
-        "spec": {
-            "accessModes": ["ReadWriteOnce"],
-            "resources": {"requests": {"storage": "1Gi"}},
-            "storageClassName": "",
-            "volumeName": f"volume-{installed.namespace}",
-        },
+
+def test_namespaces_may_have_several_accounts(helm: Helm) -> None:
+    """Two targets in one namespace make it once."""
+    second = "targets[1].namespace=shop,targets[1].serviceAccount=other"
+    wanted = "targets[0].createNamespace=true,targets[1].createNamespace=true"
+    text = helm.template("--set", TARGET, "--set", second, "--set", wanted)
+    kinds = [item["kind"] for item in yaml.safe_load_all(text)]
+
+    assert kinds.count("Namespace") == 1
+    assert kinds.count("ServiceAccount") == 3
+
+
+def test_files_arrive_as_they_were_written(helm: Helm, tmp_path: Path) -> None:
+    """Indented, with quotes, braces or templates of others: what is in the values is in the key."""
+    files = {
+        "applications/a.yaml": '  indented: {{ .Values.image }}\nb: "\'"\n\n\n',
+        "people.yaml": "no newline: at the end",
+        "receivers/b__c.yaml": "\ttab: |\n  x\n",
     }
-    client = control_plane.client
-    client.create(
-        "/api/v1/persistentvolumes",
-        {
-            "metadata": {"name": f"volume-{installed.namespace}"},
-            "spec": {
-                "capacity": {"storage": "1Gi"},
-                "accessModes": ["ReadWriteOnce"],
-                "hostPath": {"path": str(installed.helm.home)},
-                "persistentVolumeReclaimPolicy": "Retain",
-            },
-        },
-    )
-    client.create(f"/api/v1/namespaces/{installed.namespace}/persistentvolumeclaims", claim)
-    file = {"clusters/here.yaml": "kind: Cluster"}
-    path = f"/apis/apps/v1/namespaces/{installed.namespace}/deployments/gitopsd"
-    for image in images:
-        repository, _, digest = image.pinned.partition("@")
-        installed.install(
-            {
-                "image": {"repository": repository, "digest": digest},
-                "configuration": {"files": file},
-                "single": {"storage": {"existingClaim": "kept"}},
-            },
-            "--wait",
-            "--timeout=60s",
-        )
-        deployment = client.get(path)
-        assert deployment["status"]["readyReplicas"] == 1
-        assert digest in json.dumps(deployment["spec"])
-    installed.uninstall()
+    values = tmp_path / "values.json"
+    values.write_text(json.dumps({"configuration": {"files": files}}))
+    objects = list(yaml.safe_load_all(helm.template("--values", str(values))))
+    found = next(item for item in objects if item["metadata"]["name"] == "gitopsd-config")
 
-    assert not client.answers(path)
-    kept = f"/api/v1/namespaces/{installed.namespace}/persistentvolumeclaims/kept"
-    assert client.get(kept)["status"]["phase"] == "Bound"
-    client.delete(f"/api/v1/persistentvolumes/volume-{installed.namespace}")
+    assert found["data"] == {name.replace("/", "__"): text for name, text in files.items()}
 
 
-def targets_of(site: ServiceSite) -> list[dict[str, Any]]:
-    """Describe a site's namespaces as targets of the chart."""
-    kinds = {"core": ["configmaps", "services"], "apps": ["deployments"]}
-    return [
-        {"namespace": namespace, "serviceAccount": DEPLOYER, "resources": kinds}
-        for namespace in site.namespaces.values()
-    ]
+@pytest.mark.parametrize("case", ["single", "parts"])
+def test_its_pods_can_do_little(helm: Helm, case: str) -> None:
+    """Nobody's user, nothing to gain, nothing to write but its own volumes, limits on all of it."""
+    for part, spec in pods_of(render(helm, case)).items():
+        pod = spec["securityContext"]
+        (container,) = spec["containers"]
+        own = container["securityContext"]
+        assert pod["runAsNonRoot"]
+        assert pod["runAsUser"] > FIRST_OF_ITS_OWN
+        assert pod["runAsGroup"] > FIRST_OF_ITS_OWN
+        assert pod["seccompProfile"] == {"type": "RuntimeDefault"}
+        assert own == {
+            "allowPrivilegeEscalation": False,
+            "readOnlyRootFilesystem": True,
+            "capabilities": {"drop": ["ALL"]},
+        }
+        assert not {"hostNetwork", "hostPID", "hostIPC"} & set(spec)
+        assert not spec["enableServiceLinks"]
+        assert {"requests", "limits"} == set(container["resources"])
+        assert "memory" in container["resources"]["limits"]
+        kinds = {kind for volume in spec["volumes"] for kind in volume} - {"name"}
+        assert kinds <= {"emptyDir", "projected", "secret", "persistentVolumeClaim"}
+        assert all("sizeLimit" in v["emptyDir"] for v in spec["volumes"] if "emptyDir" in v)
+        written = {m["mountPath"] for m in container["volumeMounts"] if not m.get("readOnly")}
+        assert written == {"/data", "/tmp"}, part  # noqa: S108 - a path inside a container
 
 
-def configure(site: ServiceSite, kubeconfig: Path, namespace: str) -> None:
-    """Give the service the chart's account, and its stages their deployers."""
-    config = site.directory / "config"
-    (config / "clusters" / "one.yaml").write_text(
-        "apiVersion: gitopsd.io/v1\nkind: Cluster\nmetadata: {name: one}\n"
-        f"spec: {{kubeconfig: {kubeconfig}, inventoryNamespace: {namespace}}}\n"
-    )
-    application = config / "applications" / "shop.yaml"
-    text = application.read_text()
-    for own in site.namespaces.values():
-        line = f"      namespace: {own}\n"
-        text = text.replace(line, f"{line}      serviceAccount: {DEPLOYER}\n")
-    application.write_text(text)
+def test_only_what_works_on_releases_has_a_credential(helm: Helm) -> None:
+    """Servers, which the outside reaches, and migrations have no token of the cluster."""
+    parts = pods_of(render(helm, "parts"))
+    (single,) = pods_of(render(helm, "single")).values()
+
+    assert single["automountServiceAccountToken"]
+    assert {part: spec["automountServiceAccountToken"] for part, spec in parts.items()} == {
+        "server": False,
+        "worker": True,
+        "migration": False,
+    }
+    assert parts["server"]["serviceAccountName"] != parts["worker"]["serviceAccountName"]
+    accounts = [item for item in render(helm, "parts") if item["kind"] == "ServiceAccount"]
+    assert accounts
+    assert not any(account["automountServiceAccountToken"] for account in accounts)
 
 
-async def test_its_rights_are_enough_and_all_of_them_are_used(
-    control_plane: ControlPlane,
-    cluster_registry: RegistryServer,
-    node: Node,
-    installed: Installed,
-    tmp_path: Path,
-) -> None:
-    """A good release, a bad one and its rollback need every rule of the chart and nothing else.
+@pytest.mark.parametrize("case", ["single", "parts"])
+def test_its_rights_end_at_namespaces(helm: Helm, case: str) -> None:
+    """Roles alone, bound to accounts by name; no wildcard, no rights over rights."""
+    objects = render(helm, case)
+    kinds = {item["kind"] for item in objects}
+    roles = [item for item in objects if item["kind"] == "Role"]
+    bindings = [item for item in objects if item["kind"] == "RoleBinding"]
 
-    The API server's audit log is the witness: whatever is written in a target's namespace is
-    written as its deployer, nothing is refused, and no rule lies idle.
-    """
-    name = f"chart{secrets.token_hex(3)}"
-    good = cluster_registry.push(web_image("1"), f"{name}/api:1").pinned
-    bad = cluster_registry.push(crashing_image("2"), f"{name}/api:2").pinned
-    directory = tmp_path / node.name
-    async with run_site(control_plane, cluster_registry, directory, gates="", start=False) as site:
-        installed.install({"targets": targets_of(site)})
-        kubeconfig = control_plane.kubeconfig_for_account(installed.namespace, "gitopsd")
-        configure(site, kubeconfig, installed.namespace)
-        site.start()
-        await site.ready()
-        release = (DEPLOYMENT.format(image=good), SERVICE, config_map("settings", mode="good"))
-        old = [text.replace("name: api", "name: old") for text in release[:2]]
-        await site.push("with an old part", *release, *old, config_map("old", a="b"))
-        await site.until_run(PRODUCTION, RunKind.ROLLOUT, Phase.SUCCEEDED)
-        await site.push("without it", *release)
-        await site.until_run(PRODUCTION, RunKind.ROLLOUT, Phase.SUCCEEDED, count=2)
-        await site.push("bad", DEPLOYMENT.format(image=bad), SERVICE, config_map("added", a="b"))
-        await site.until_run(STAGING, RunKind.ROLLBACK, Phase.SUCCEEDED)
-
-        requests = installed.requests()
-        namespaces = set(site.namespaces.values())
-        written = [
-            event
-            for event in requests
-            if event["verb"] not in READING
-            and event.get("objectRef", {}).get("namespace") in namespaces
-        ]
-        assert written
-        deployers = {f"system:serviceaccount:{own}:{DEPLOYER}" for own in namespaces}
-        assert {event["impersonatedUser"]["username"] for event in written} == deployers
-        assert [
-            event["requestURI"] for event in requests if event["responseStatus"]["code"] == 403
-        ] == []
-        assert not [event for event in requests if "system:masters" in event["user"]["groups"]]
-
-        held = [(installed.namespace, "gitopsd-inventories")]
-        held += [(own, DEPLOYER) for own in namespaces]
-        for places in (held[:1], held[1:]):
-            where = {namespace for namespace, _ in places}
-            for rule in installed.rules(*places[0]):
-                assert find_idle(rule, requests, where) == set(), rule["resources"]
-        rules = [rule for place in held for rule in installed.rules(*place)]
-        assert not [rule for rule in rules if "*" in json.dumps(rule)]
+    assert not {kind for kind in kinds if kind.startswith("Cluster")}
+    assert "*" not in json.dumps([role["rules"] for role in roles])
+    assert not {"escalate", "bind"} & {
+        v for r in roles for rule in r["rules"] for v in rule["verbs"]
+    }
+    for role in roles:
+        for rule in role["rules"]:
+            if "impersonate" in rule["verbs"]:
+                assert rule["verbs"] == ["impersonate"]
+                assert rule["resources"] == ["serviceaccounts"]
+                assert len(rule["resourceNames"]) == 1
+    made = {(role["metadata"]["namespace"], role["metadata"]["name"]) for role in roles}
+    assert {(b["metadata"]["namespace"], b["roleRef"]["name"]) for b in bindings} == made
+    assert {b["roleRef"]["kind"] for b in bindings} == {"Role"}
+    assert {s["kind"] for b in bindings for s in b["subjects"]} == {"ServiceAccount"}
 
 
-def find_idle(
-    rule: Mapping[str, Any], requests: list[dict[str, Any]], namespaces: AbstractSet[str]
-) -> set[str]:
-    """List the verbs and resources of a rule that no request in these namespaces needed."""
-    used: set[str] = set()
-    for event in requests:
-        ref = event.get("objectRef", {})
-        resource = "/".join(filter(None, (ref.get("resource"), ref.get("subresource"))))
-        if (
-            ref.get("namespace") in namespaces
-            and ref.get("apiGroup", "") in rule["apiGroups"]
-            and resource in rule["resources"]
-        ):
-            # What an apply makes is a patch in the log, and needs the right to create.
-            made = event["verb"] == "patch" and event["responseStatus"]["code"] == CREATED
-            used |= {"create" if made else event["verb"], resource}
-    return {*rule["verbs"], *rule["resources"]} - used
+def test_every_pod_has_its_network_policy(helm: Helm) -> None:
+    """Each part is closed in both directions but for what it needs; a worker takes no requests."""
+    objects = render(helm, "parts")
+    policies = {
+        item["spec"]["podSelector"]["matchLabels"]["app.kubernetes.io/component"]: item["spec"]
+        for item in objects
+        if item["kind"] == "NetworkPolicy"
+    }
+    opened = {
+        part: [port["port"] for rule in spec["ingress"] for port in rule["ports"]]
+        for part, spec in policies.items()
+    }
+
+    assert set(policies) == set(pods_of(objects))
+    assert opened == {"server": ["http", "metrics"], "worker": ["metrics"], "migration": []}
+    assert all(spec["policyTypes"] == ["Ingress", "Egress"] for spec in policies.values())
+
+
+@pytest.mark.parametrize("case", ["single", "parts"])
+def test_it_fits_the_image(helm: Helm, case: str) -> None:
+    """What the image sets is where the chart mounts and probes; its user is the pods'."""
+    environment = read_environment()
+    dockerfile = (REPOSITORY / "Dockerfile").read_text()
+    for part, spec in pods_of(render(helm, case)).items():
+        (container,) = spec["containers"]
+        mounts = {mount["mountPath"] for mount in container["volumeMounts"]}
+        ports = {str(port["containerPort"]) for port in container.get("ports", [])}
+        assert environment["GITOPSD_DATA_DIR"] in mounts
+        assert (environment["GITOPSD_CONFIG_DIR"] in mounts) is (part != "migration")
+        named = {
+            environment[f"GITOPSD_{name}LISTEN"].rpartition(":")[2] for name in ("", "METRICS_")
+        }
+        assert ports <= named
+        user = spec["securityContext"]
+        assert f"USER {user['runAsUser']}:{user['runAsGroup']}\n" in dockerfile

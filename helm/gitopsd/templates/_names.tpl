@@ -22,8 +22,13 @@ helm.sh/chart: {{ printf "%s-%s" .Chart.Name .Chart.Version }}
 {{- end -}}
 {{- end }}
 
-{{- define "gitopsd.configMap" -}}
-{{ .Values.configuration.existingConfigMap | default (printf "%s-config" (include "gitopsd.name" .)) }}
+{{/*
+The account that a part runs as. Only what works on releases talks to clusters; servers have an
+account without any right, and a migration, which runs before the others are there, has none.
+*/}}
+{{- define "gitopsd.account" -}}
+{{- $name := include "gitopsd.name" .root -}}
+{{- if eq .part "migration" }}default{{ else if and (eq .part "server") (ne .root.Values.mode "single") }}{{ $name }}-server{{ else }}{{ $name }}{{ end -}}
 {{- end }}
 
 {{/*
@@ -63,8 +68,8 @@ metadata:
     {{- toYaml . | nindent 4 }}
   {{- end }}
 spec:
-  serviceAccountName: {{ include "gitopsd.name" $root }}
-  automountServiceAccountToken: {{ ne .part "migration" }}
+  serviceAccountName: {{ include "gitopsd.account" . }}
+  automountServiceAccountToken: {{ eq (include "gitopsd.account" .) (include "gitopsd.name" $root) }}
   enableServiceLinks: false
   terminationGracePeriodSeconds: 40
   {{- with $values.image.pullSecrets }}
@@ -100,8 +105,13 @@ spec:
             secretKeyRef: {name: {{ $values.parts.redis.existingSecret }}, key: {{ $values.parts.redis.key }}}
         {{- end }}
         {{- end }}
+        {{- if ne .part "migration" }}
+        {{- if and .http $values.firstToken.existingSecret }}
+        - {name: GITOPSD_FIRST_TOKEN_FILE, value: /etc/gitopsd/first-token/token}
+        {{- end }}
         {{- if $values.encryption.existingSecret }}
         - {name: GITOPSD_ENCRYPTION_KEY_FILE, value: /etc/gitopsd/encryption/key}
+        {{- end }}
         {{- end }}
         {{- range $name, $value := $values.settings }}
         - {name: GITOPSD_{{ $name }}, value: {{ $value | quote }}}
@@ -129,42 +139,34 @@ spec:
         timeoutSeconds: 5
       {{- else }}
       startupProbe:
-        httpGet: {path: /metrics, port: metrics}
+        httpGet: {path: /health/live, port: metrics}
         periodSeconds: 2
         failureThreshold: 60
       livenessProbe:
-        httpGet: {path: /metrics, port: metrics}
-        periodSeconds: 20
-        timeoutSeconds: 10
+        httpGet: {path: /health/live, port: metrics}
+        periodSeconds: 10
+        timeoutSeconds: 5
         failureThreshold: 6
       {{- end }}
       {{- end }}
       resources:
         {{- toYaml .resources | nindent 8 }}
       volumeMounts:
-        - {name: config, mountPath: /etc/gitopsd/config, readOnly: true}
         - {name: data, mountPath: /data}
         - {name: tmp, mountPath: /tmp}
+        {{- if ne .part "migration" }}
+        - {name: config, mountPath: /etc/gitopsd/config, readOnly: true}
+        {{- if and .http $values.firstToken.existingSecret }}
+        - {name: first-token, mountPath: /etc/gitopsd/first-token, readOnly: true}
+        {{- end }}
         {{- if $values.encryption.existingSecret }}
         - {name: encryption, mountPath: /etc/gitopsd/encryption, readOnly: true}
         {{- end }}
-        {{- range $values.secrets }}
-        - {name: secret-{{ . | replace "." "-" }}, mountPath: /etc/gitopsd/secrets/{{ . }}, readOnly: true}
+        {{- range $number, $secret := $values.secrets }}
+        - {name: secret-{{ $number }}, mountPath: /etc/gitopsd/secrets/{{ $secret }}, readOnly: true}
+        {{- end }}
         {{- end }}
   volumes:
-    - name: config
-      projected:
-        sources:
-          - configMap:
-              name: {{ include "gitopsd.configMap" $root }}
-              {{- if not $values.configuration.existingConfigMap }}
-              {{- with $values.configuration.files }}
-              items:
-                {{- range $path, $_ := . }}
-                - {key: {{ $path | replace "/" "__" }}, path: {{ $path }}}
-                {{- end }}
-              {{- end }}
-              {{- end }}
     - name: data
       {{- if .claim }}
       persistentVolumeClaim: {claimName: {{ .claim }}}
@@ -173,6 +175,21 @@ spec:
       {{- end }}
     - name: tmp
       emptyDir: {sizeLimit: 1Gi}
+    {{- if ne .part "migration" }}
+    - name: config
+      projected:
+        sources:
+          - configMap: {name: {{ include "gitopsd.name" $root }}-config}
+          {{- range $values.configuration.existingConfigMaps }}
+          - configMap: {name: {{ . }}}
+          {{- end }}
+    {{- if and .http $values.firstToken.existingSecret }}
+    - name: first-token
+      secret:
+        secretName: {{ $values.firstToken.existingSecret }}
+        items: [{key: {{ $values.firstToken.key }}, path: token}]
+        defaultMode: 0440
+    {{- end }}
     {{- if $values.encryption.existingSecret }}
     - name: encryption
       secret:
@@ -180,10 +197,19 @@ spec:
         items: [{key: {{ $values.encryption.key }}, path: key}]
         defaultMode: 0440
     {{- end }}
-    {{- range $values.secrets }}
-    - name: secret-{{ . | replace "." "-" }}
-      secret: {secretName: {{ . }}, defaultMode: 0440}
+    {{- range $number, $secret := $values.secrets }}
+    - name: secret-{{ $number }}
+      secret: {secretName: {{ $secret }}, defaultMode: 0440}
     {{- end }}
+    {{- end }}
+  {{- if ne .part "migration" }}
+  {{- with $values.topologySpread }}
+  topologySpreadConstraints:
+    {{- range . }}
+    - {{ mustMergeOverwrite (dict "labelSelector" (dict "matchLabels" (dict "app.kubernetes.io/name" "gitopsd" "app.kubernetes.io/instance" $root.Release.Name "app.kubernetes.io/component" $.part))) . | toJson }}
+    {{- end }}
+  {{- end }}
+  {{- end }}
   {{- with $values.nodeSelector }}
   nodeSelector: {{ toJson . }}
   {{- end }}
