@@ -141,6 +141,10 @@ class SandboxServer(ClusterAccess):
         """Switch a fault on; returns its number."""
         return int(self._control("POST", "/faults", fault)["id"])
 
+    def faults(self) -> list[dict[str, Any]]:
+        """The faults that are switched on."""
+        return list(self._control("GET", "/faults"))
+
     def clear_faults(self) -> None:
         """Switch every fault off."""
         self._control("DELETE", "/faults")

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Self
 import orjson
 from aiohttp import web
 
-from gitopsd.sandbox.api.faults import FaultError
+from gitopsd.sandbox.api.fault_forms import FaultError, parse_fault
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -25,6 +25,13 @@ if TYPE_CHECKING:
     from gitopsd.sandbox.api.storage import ObjectStore
 
 SHUTDOWN_SECONDS = 0.2
+_REQUESTS = (
+    "GET /requests?since=N",
+    "GET, POST and DELETE /faults",
+    "DELETE /faults/N",
+    "POST /compact",
+    "POST /disconnect",
+)
 
 
 class ControlServer:
@@ -46,7 +53,7 @@ class ControlServer:
 
     async def __aenter__(self) -> Self:
         """Listen on a free port."""
-        application = web.Application(middlewares=[_refuse_pages])
+        application = web.Application(middlewares=[_refuse_pages, _say_what_there_is])
         application.router.add_get("/requests", self._requests)
         application.router.add_get("/faults", self._show)
         application.router.add_post("/faults", self._add)
@@ -82,7 +89,7 @@ class ControlServer:
 
     async def _add(self, request: web.Request) -> web.Response:
         try:
-            fault = self._faults.add(orjson.loads(await request.read()))
+            fault = self._faults.add(parse_fault(orjson.loads(await request.read())))
         except orjson.JSONDecodeError as error:
             return _answer({"error": f"the body is no JSON: {error}"}, HTTPStatus.BAD_REQUEST)
         except FaultError as error:
@@ -111,6 +118,16 @@ async def _refuse_pages(request: web.Request, handler: Handler) -> web.StreamRes
         said = "this address is for programs, not for pages of a browser"
         return _answer({"error": said}, HTTPStatus.FORBIDDEN)
     return await handler(request)
+
+
+@web.middleware
+async def _say_what_there_is(request: web.Request, handler: Handler) -> web.StreamResponse:
+    """Whoever asks for something else hears of all that can be asked for."""
+    try:
+        return await handler(request)
+    except (web.HTTPNotFound, web.HTTPMethodNotAllowed) as error:
+        said = f"no {request.method} {request.path} here; there are {', '.join(_REQUESTS)}"
+        return _answer({"error": said}, error.status)
 
 
 def _answer(document: Json, status: int = HTTPStatus.OK) -> web.Response:

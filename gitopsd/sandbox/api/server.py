@@ -22,7 +22,7 @@ from gitopsd.sandbox.api.calls import (
 )
 from gitopsd.sandbox.api.faults import Facts
 from gitopsd.sandbox.api.forms import parse_accept
-from gitopsd.sandbox.api.identity import ANONYMOUS, User
+from gitopsd.sandbox.api.identity import ANONYMOUS, NODES, User
 from gitopsd.sandbox.api.paths import parse_request
 from gitopsd.sandbox.api.plain_paths import PageNotFound
 from gitopsd.sandbox.api.request_log import Requested
@@ -206,6 +206,7 @@ class ApiServer:
             path=request.raw_path,
             user_agent=request.headers.get("User-Agent", ""),
             user=exchange.user.name,
+            own=NODES in exchange.user.groups,
         )
         fault = self._faults.claim(facts)
         if fault is None:

@@ -77,7 +77,7 @@ def test_kubectl_migrates_from_client_side_apply(kubectl: Kubectl) -> None:
     moved = kubectl.apply(config(mode="a", old="x"))
 
     assert (moved.code, moved.out, moved.err) == (0, "configmap/settings serverside-applied\n", "")
-    annotation = {"f:metadata": {"f:annotations": {f"f:{LAST_APPLIED}": {}}}}
+    annotation: dict[str, Any] = {"f:metadata": {"f:annotations": {f"f:{LAST_APPLIED}": {}}}}
     assert owners(kubectl.read("configmap", "settings")) == {
         "kubectl": ("Apply", {"f:data": {"f:mode": {}, "f:old": {}}}),
         "kubectl-last-applied": ("Apply", annotation),

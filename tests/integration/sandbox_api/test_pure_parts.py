@@ -8,7 +8,6 @@ from datetime import UTC, datetime, timedelta
 import pytest
 
 from gitopsd.domain.manifests import Json
-from gitopsd.sandbox.api.faults import Facts, Faults
 from gitopsd.sandbox.api.paths import Asked, parse_request
 from gitopsd.sandbox.api.printing.json_path import find_path
 from gitopsd.sandbox.api.printing.spans import say_since, say_span
@@ -118,19 +117,6 @@ def test_the_columns_of_custom_kinds_are_found(path: str, found: tuple[object, .
     items: list[Json] = [{"name": "a", "value": 1}, {"name": "b", "value": 2}]
 
     assert find_path({"spec": {"size": 3, "items": items, "odd.key": True}}, path) == found
-
-
-def test_the_first_fault_that_concerns_a_request_decides() -> None:
-    """A counted one steps aside when it is used up."""
-    faults = Faults()
-    faults.add({"match": {"path": "pods"}, "code": 500, "count": 1})
-    faults.add({"match": {"verb": "list,watch"}, "code": 503})
-    asked = Facts("list", "/api/v1/pods", "agent", "somebody")
-
-    codes = [getattr(faults.claim(asked), "code", None) for _ in range(3)]
-
-    assert codes == [500, 503, 503]
-    assert faults.claim(Facts("get", "/api/v1/pods", "agent", "somebody")) is None
 
 
 @pytest.mark.parametrize(
