@@ -49,7 +49,7 @@ def add_to(app: typer.Typer) -> None:
 
 def wait(
     commit: Annotated[
-        str, typer.Argument(help="Commit, tag or digest; anything Git knows here.")
+        str, typer.Argument(help="Commit, tag, digest or image@digest; anything Git knows here.")
     ] = "HEAD",
     application: Annotated[
         str, typer.Option("--application", "--app", "-a", help="Only this application.")
@@ -196,6 +196,9 @@ def resolve(commit: str, directory: Path | None = None) -> str:
     Raises:
         PermanentError: ``HEAD`` is meant and there is no repository.
     """
+    _, at, digest = commit.rpartition("@sha256:")
+    if at:  # as whoever pushed an image was told: NAME@sha256:...
+        return f"sha256:{digest}"
     if len(commit) in _FULL_SHA or commit.startswith("sha256:"):
         return commit
     try:

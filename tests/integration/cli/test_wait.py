@@ -11,6 +11,7 @@ from pathlib import Path
 import pytest
 
 from gitopsd.cli.waiting import Outcome, judge, resolve
+from gitopsd.domain.images import ImageSource, SemverPolicy
 from gitopsd.domain.runs import Phase, RunKind, Step
 from gitopsd.errors import PermanentError
 from gitopsd.testing.verifier import MemoryAnswer
@@ -36,6 +37,26 @@ async def test_a_push_that_goes_live_is_0(tmp_path: Path) -> None:
 
     assert ran.code == 0
     assert ran.out.splitlines()[-1] == "shop/staging Live"
+
+
+@pytest.mark.parametrize("form", ["{digest}", "{image}@{digest}", "2.0.0", "b" * 40])
+async def test_a_job_that_pushed_an_image_asks_for_it(tmp_path: Path, form: str) -> None:
+    """By what it knows: the digest, the image as its push was answered, the tag, its commit."""
+    image = "registry.example/team/api"
+    spec = replace(shop_spec(), images=(ImageSource(image, SemverPolicy(">=1")),))
+    async with serving_world(spec) as http:
+        http.world.registry.push(image, "1.0.0")
+        await http.world.push("one", deployment(image))
+        await http.world.until_run(STAGING, RunKind.ROLLOUT, Phase.SUCCEEDED)
+        digest = http.world.registry.push(image, "2.0.0", revision="b" * 40)
+        asked = form.format(digest=digest, image=image)
+        waiting = asyncio.create_task(
+            person_at(http, tmp_path).run("wait", asked, "--stage", "staging")
+        )
+        await http.world.notify(image, "2.0.0", digest)
+        ran = await waiting
+
+    assert (ran.code, ran.out.splitlines()[-1]) == (0, "shop/staging Live")
 
 
 async def test_all_stages_have_to_be_live_without_a_stage(tmp_path: Path) -> None:
