@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import asyncio
 import os
+import signal
 from pathlib import Path
 
 import pytest
@@ -62,6 +63,9 @@ def pytest_configure(config: pytest.Config) -> None:
     for name in _MACHINE_ONLY:
         environment.pop(name, None)
     environment.update(_PLAIN_GIT)
+    # A shell that starts something with "&" has it ignore Ctrl-C; so would all that tests start.
+    if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
+        signal.signal(signal.SIGINT, signal.default_int_handler)
     # Plug-ins that ask for "the current loop" in a synchronous test must hear that there is none;
     # otherwise the policy makes one that nobody closes.
     asyncio.set_event_loop(None)

@@ -4,8 +4,9 @@
 #
 #   sh tools/own-network.sh COMMAND [ARGUMENT...]
 #
-# All that the command sees of the network is its own loopback. Files, users and processes are those
-# of the machine. Where even root may not do this, as in many containers, the command runs as it is.
+# All that the command sees of the network is its own loopback; /run and /dev/shm are empty, and what
+# it makes there goes with it. All other files, users and processes are those of the machine. Where
+# even root may not do this, as in many containers, the command runs as it is.
 set -eu
 
 PATH="$PATH:/usr/sbin:/sbin"
@@ -15,7 +16,8 @@ else
     apart="unshare --map-current-user --keep-caps --net --mount"
 fi
 # What is mounted in there is seen by no other process, and goes with the last one in it.
-enter='mount -t tmpfs -o mode=755 tmpfs /run && ip link set lo up'
+enter='mount -t tmpfs -o mode=755 tmpfs /run && mount -t tmpfs -o mode=1777 tmpfs /dev/shm &&
+    ip link set lo up'
 
 if $apart -- sh -c "$enter" 2>/dev/null; then
     exec $apart -- sh -c "$enter"' && exec "$@"' sh "$@"

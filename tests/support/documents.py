@@ -5,6 +5,7 @@ from __future__ import annotations
 import ast
 import re
 import shlex
+import textwrap
 from collections.abc import Iterator
 from typing import Any
 
@@ -17,6 +18,11 @@ _LINK = re.compile(r"(?<!\!)\[[^\]]*\]\(([^)\s]+)\)")
 _FENCE = re.compile(r"^ *```.*?^ *```", re.MULTILINE | re.DOTALL)
 _HEADING = re.compile(r"^#+ +(.*)$", re.MULTILINE)
 _NAMED_YAML = re.compile(r"^```yaml\n# (config/\S+)\n(.*?)^```", re.MULTILINE | re.DOTALL)
+_SHELL_FENCE = re.compile(r"^```(?:sh|bash|shell|console)\n(.*?)^```", re.MULTILINE | re.DOTALL)
+_INDENTED = re.compile(r"(?<=\n\n)((?: {4}\S.*\n|(?<=\n) {4} +\S.*\n)+)")
+_PICTURES = ("push -> signed webhook", "cli > entrypoints")
+"""How the indented blocks begin that are no commands."""
+
 _CODE = re.compile(r"`([^`\n]+)`")
 
 
@@ -56,6 +62,19 @@ def list_commands(text: str, program: str) -> list[str]:
     lines = re.findall(r"^ {4}(\S.*)$", prose, re.MULTILINE)
     commands = [*list_code(text), *(line.partition("  # ")[0] for line in lines)]
     return [command for command in commands if command.startswith(f"{program} ")]
+
+
+def list_command_blocks(text: str) -> list[str]:
+    """List the blocks of shell commands in order: fenced as a shell's, or indented."""
+    fenced = [(match.start(), match[1]) for match in _SHELL_FENCE.finditer(text)]
+    # Same length, so that both kinds of blocks stay in order; recipes hold no commands.
+    blank = _FENCE.sub(lambda match: "-" * len(match[0]), text)
+    indented = [
+        (match.start(), textwrap.dedent(match[1]))
+        for match in _INDENTED.finditer(blank)
+        if not match[1].strip().startswith(_PICTURES)
+    ]
+    return [block for _, block in sorted([*fenced, *indented])]
 
 
 def parse_command(command: str) -> None:

@@ -90,8 +90,7 @@ class Account:
                 "push_to_production_seconds": _round(result.push_to_production),
                 "fault_to_restored_seconds": _round(result.fault_to_restored),
             }
-        told: dict[str, object] = {"ok": self.ok, "scenarios": scenarios}
-        return told | ({"problem": self.problem} if self.problem else {})
+        return {"ok": self.ok, "scenarios": scenarios}
 
 
 def run_demo(wishes: Wishes) -> int:
@@ -260,7 +259,12 @@ def _ended_by_signals() -> Iterator[None]:
     def stop(_number: int, _frame: FrameType | None) -> None:
         raise Stopped
 
-    before = {number: signal.signal(number, stop) for number in _ENDINGS}
+    hangup_is_ignored = signal.getsignal(signal.SIGHUP) is signal.SIG_IGN  # as nohup asks for
+    before = {
+        number: signal.signal(number, stop)
+        for number in _ENDINGS
+        if number != signal.SIGHUP or not hangup_is_ignored
+    }
     try:
         yield
     finally:
