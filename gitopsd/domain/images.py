@@ -127,6 +127,7 @@ class ImageState:
         next_look_at: When the next look is due without any hint.
         tries: Looks in a row that failed.
         problem: Why the last look failed, or found nothing to choose; empty when it did not.
+        unsettled: Whether a look found something else, and the next one, a moment later, counts.
     """
 
     name: str
@@ -135,6 +136,7 @@ class ImageState:
     next_look_at: datetime | None = None
     tries: int = 0
     problem: str = ""
+    unsettled: bool = False
 
 
 @dataclass(frozen=True, slots=True)

@@ -60,6 +60,9 @@ async def run_image_look(services: Services, item: WorkItem) -> timedelta | None
     wait = services.pace.poll - _spread(name, services.pace.poll)
     try:
         found = await _Look(services, state).find(tuple(followers))
+        if _may_still_move(services, state, found):
+            await services.store.transact(lambda tx: _record_move(tx, state, services.pace.settle))
+            return services.pace.settle
         await retry_conflicts(services.store, lambda tx: _record(tx, state, found, wait))
     except GitopsdError as error:
         wait = await _look_failed(services, state, error)
@@ -67,6 +70,19 @@ async def run_image_look(services: Services, item: WorkItem) -> timedelta | None
     for application in applications.values():
         await offer_images(services, application)
     return wait
+
+
+def _may_still_move(services: Services, state: ImageState, found: _Found) -> bool:
+    """Tell whether a poll saw something begin whose end is worth a moment, as after a hint."""
+    if state.looked_at is None or state.unsettled or _is_hinted(services, state):
+        return False
+    return found.candidates != dict(state.candidates)
+
+
+def _is_hinted(services: Services, state: ImageState) -> bool:
+    """Tell whether an image is looked at before the poll interval has passed."""
+    due = state.next_look_at
+    return due is None or services.clock.now() < due - services.pace.sweep
 
 
 async def _find_followers(
@@ -219,9 +235,7 @@ class _Look:
 
     def _select_asked(self, tags: tuple[str, ...], known: Mapping[str, Digest]) -> tuple[str, ...]:
         """Select new tags, the first ones by name, and a part of the others that moves on."""
-        now = self.services.clock.now()
-        due = self.state.next_look_at
-        hinted = due is None or now < due - self.services.pace.sweep
+        hinted = _is_hinted(self.services, self.state) or self.state.unsettled
         if hinted or len(tags) <= RECHECKED:
             return tags
         first, rest = tags[:RECHECKED], tags[RECHECKED:]
@@ -269,6 +283,11 @@ def _say_lack(
             "nothing is released for that alone"
         )
     return "" if there else f"the registry has no image of {name} for `{policy}`"
+
+
+def _record_move(tx: Transaction, state: ImageState, wait: timedelta) -> None:
+    latest = tx.images.get(state.name) or state
+    tx.images.save(replace(latest, unsettled=True, next_look_at=tx.now + wait))
 
 
 def _record(tx: Transaction, state: ImageState, found: _Found, wait: timedelta) -> None:

@@ -114,6 +114,29 @@ async def test_a_tag_that_moves_twice_ends_in_one_release() -> None:
         assert _image_in(world) == f"{API}:main@{last}"
 
 
+async def test_a_poll_between_two_pushes_makes_no_release_of_its_own() -> None:
+    """A tag is seen to have moved before anybody reports it, and moves again: one release."""
+    async with running_world(_spec(_follow(DigestPolicy("main")))) as world:
+        world.registry.push(API, "main", content="zero")
+        await world.push("first", deployment(API))
+        await _until_staged(world, 1)
+        await world.clock.sleep(timedelta(minutes=5))
+
+        first = world.registry.push(API, "main", content="one")
+        asked = len(world.registry.asked)
+        await world.until(
+            lambda: f"GET {API}@{first}" in world.registry.asked[asked:],
+            "a poll",
+            timedelta(minutes=2),
+        )
+        await world.clock.sleep(timedelta(milliseconds=700))
+        last = world.registry.push(API, "main", content="two")
+        await _until_staged(world, 2)
+        await world.clock.sleep(timedelta(minutes=5))
+
+        assert [dict(release.images)[API] for release in await world.releases()][1:] == [last]
+
+
 async def test_a_false_digest_changes_nothing() -> None:
     """What a notification says about a digest is never believed."""
     async with running_world(_spec(_follow(DigestPolicy("main")))) as world:
