@@ -46,7 +46,8 @@ def compose_stage(
 ) -> StageReport | None:
     """Compose how a commit stands in a stage; None when no run brought it there.
 
-    Several releases can have one commit, with other images: the one that was tried last counts.
+    Several releases can have one commit, with other images: the one that was tried last counts,
+    unless it failed and the stage runs another one of them verified: the commit is live then.
     """
     spec = tx.specs.current(key.application)
     found = [find_line(tx, key, release) for release in _releases_of(tx, key, sha)]
@@ -54,17 +55,21 @@ def compose_stage(
     if spec is None or not tried:
         return None
     line, _ = max(tried, key=lambda one: _began_when(one[1]))
-    wrote = [run for _, runs in tried for run in runs if run.mutated]
-    wrote.sort(key=lambda run: _began_when([run]))
+    mutated = {run.id: run for _, runs in tried for run in runs if run.mutated}
+    wrote = sorted(mutated.values(), key=lambda run: _began_when([run]))
     # Steps on the way would be a request each, and GitHub counts them.
     sentence = "on its way" if line.standing is Standing.RUNNING else line.sentence
+    state = _CHECKS[line.standing]
+    if line.standing.settled and state is not Check.SUCCESS and _runs_verified(tx, key, sha):
+        # The commit's own files are live; what went wrong are images that were pushed since.
+        state, sentence = Check.SUCCESS, f"live with other images; {sentence}"
     return StageReport(
         id=identity,
         repository=spec.source.repo,
         application=key.application,
         stage=key.stage,
         sha=sha,
-        state=_CHECKS[line.standing],
+        state=state,
         sentence=sentence,
         deployments=tuple(
             deployment for run in wrote if (deployment := _deployment(tx, run, links)) is not None
@@ -73,6 +78,18 @@ def compose_stage(
         alone=_is_alone(tx, spec),
         link=links.run(line.run) if line.run is not None else "",
     )
+
+
+def _runs_verified(tx: Transaction, key: StageKey, sha: CommitSha) -> bool:
+    """Tell whether a stage runs a release of a commit, verified and not in trouble."""
+    stage = tx.stages.get(key)
+    if stage is None or stage.verified is None or stage.stall is not None:
+        return False
+    verification = tx.verifications.get(stage.verified)
+    if verification is None or verification.revoked_at is not None:
+        return False
+    release = tx.releases.get(verification.release)
+    return release is not None and release.commit.sha == sha
 
 
 def _releases_of(tx: Transaction, key: StageKey, sha: CommitSha) -> tuple[ReleaseId, ...]:

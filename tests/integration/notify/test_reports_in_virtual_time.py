@@ -17,6 +17,7 @@ from gitopsd.domain.config import (
     GitSource,
     Subscription,
 )
+from gitopsd.domain.images import ImageSource, SemverPolicy
 from gitopsd.domain.releases import ApplicationName
 from gitopsd.domain.reports import (
     ApprovalReport,
@@ -250,6 +251,39 @@ async def test_a_commit_has_a_status_for_each_stage_and_a_deployment_for_each_wr
         ]
         assert last.last_stage
         assert not told[bad, "staging"].last_stage
+
+
+async def test_a_commit_stays_green_when_an_image_on_it_fails() -> None:
+    """The commit runs with the images before; its status says that, and what failed."""
+    image = "registry.example/team/api"
+    spec = replace(shop_spec(), images=(ImageSource(image, SemverPolicy(">=1")),))
+    async with running_world(spec) as world:
+        await _use(world, GITHUB)
+        world.registry.push(image, "1.0.0")
+        sha = await world.push("good", deployment(image))
+        await world.until_run(STAGING, RunKind.ROLLOUT, Phase.SUCCEEDED)
+        bad = world.registry.push(image, "1.1.0")
+        name = f"{image}:1.1.0@{bad}"
+        world.cluster.workloads[name] = Workload(None, "CrashLoopBackOff", "back-off", restarts=3)
+        await world.notify(image, "1.1.0")
+        await world.until_run(STAGING, RunKind.ROLLBACK, Phase.SUCCEEDED)
+
+        def told() -> list[StageReport]:
+            return [
+                one
+                for one in _stages(world)
+                if (one.stage, one.sha) == (STAGING.stage, sha)
+                and len(one.deployments) == 3
+                and one.deployments[-1].state is Check.SUCCESS
+                and one.state is not Check.PENDING
+            ]
+
+        await world.until(told, "the rollback is shown")
+        [report] = told()
+        assert report.state is Check.SUCCESS
+        assert report.sentence.startswith("live with other images; failed in WaitHealthy: ")
+        states = [one.state for one in report.deployments]
+        assert states == [Check.SUCCESS, Check.FAILURE, Check.SUCCESS]
 
 
 async def test_only_what_was_subscribed_to_begins_a_report() -> None:
