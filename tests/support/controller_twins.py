@@ -82,7 +82,7 @@ class Side(Protocol):
         ...
 
     def history(self, kind: Kind) -> list[dict[str, Any]]:
-        """Every state that objects of a kind have been in."""
+        """Every state that objects of a kind have been in; of objects that are there."""
         ...
 
 
@@ -125,20 +125,28 @@ class RealSide:
         return items
 
     def history(self, kind: Kind) -> list[dict[str, Any]]:
-        """Every state that objects of a kind have been in, since the namespace was made."""
+        """Every state that objects of a kind which are there have been in.
+
+        However slowly it comes, it is read until it has come to the objects as they are now.
+        """
         made = self.client.get(f"/api/v1/namespaces/{self.namespace}")["metadata"]
-        version = made["resourceVersion"]
-        path = f"{self._path(kind)}?watch=1&resourceVersion={version}&timeoutSeconds=1"
+        awaited = {item["metadata"]["resourceVersion"] for item in self.all(kind)}
+        query = f"watch=1&resourceVersion={made['resourceVersion']}&timeoutSeconds=60"
         connection = http.client.HTTPSConnection(
-            str(self.client.address), self.client.port, timeout=10, context=self.client.tls
+            str(self.client.address), self.client.port, timeout=60, context=self.client.tls
         )
+        found: list[dict[str, Any]] = []
         try:
-            connection.request("GET", path)
-            lines = connection.getresponse().read().splitlines()
+            connection.request("GET", f"{self._path(kind)}?{query}")
+            response = connection.getresponse()
+            while awaited:
+                event = json.loads(response.readline())
+                awaited.discard(event["object"]["metadata"]["resourceVersion"])
+                if event["type"] != "DELETED":
+                    found.append(event["object"])
         finally:
             connection.close()
-        events = [json.loads(line) for line in lines]
-        return [event["object"] for event in events if event["type"] != "DELETED"]
+        return found
 
     def _path(self, kind: Kind) -> str:
         group = kind.resource.group
