@@ -7,8 +7,6 @@ from __future__ import annotations
 
 import asyncio
 import hashlib
-import io
-import tarfile
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
@@ -20,6 +18,7 @@ from gitopsd.errors import PermanentError, TemporaryError
 from gitopsd.sandbox.behaviour import SERVE_LABEL, Behaviour, parse_behaviour
 from gitopsd.sandbox.dialing import say_dial
 from gitopsd.sandbox.fields import number_at, object_at, objects_at, text_at, text_map_at, texts_at
+from gitopsd.sandbox.layers import unpack_layer
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -159,7 +158,7 @@ class ImageStore:
         host, _, path = image.repository.partition("/")
         for digest in image.layers:
             content = await self._fetch_layer(f"{self._base(host)}/v2/{path}", digest)
-            await asyncio.to_thread(_unpack, content, root)
+            await asyncio.to_thread(unpack_layer, content, root)
 
     async def _fetch_manifest(
         self, reference: ImageReference, target: str
@@ -284,9 +283,3 @@ def _keep(path: Path, content: bytes) -> None:
     partial = path.with_name(f"{path.name}.{id(content):x}")
     partial.write_bytes(content)
     partial.replace(path)
-
-
-def _unpack(content: bytes, root: Path) -> None:
-    with tarfile.open(fileobj=io.BytesIO(content), mode="r:*") as tar:
-        # The data filter refuses paths and links that lead out of the root.
-        tar.extractall(root, filter="data")
