@@ -12,6 +12,7 @@ from contextlib import ExitStack
 from datetime import timedelta
 from pathlib import Path
 from time import monotonic
+from types import NoneType
 from typing import Any
 
 import pytest
@@ -31,6 +32,7 @@ OUTCOMES = {
 }
 RELEASED = {"good-release", "fix-overtakes-stuck", "image-push"}
 RESTORED = {"never-ready", "production-smoke-fails", "fix-overtakes-stuck"}
+SECONDS = {"push_to_production_seconds": RELEASED, "fault_to_restored_seconds": RESTORED}
 
 
 @pytest.fixture
@@ -40,16 +42,19 @@ def held() -> Iterator[DemoRun]:
         yield demo
 
 
-@pytest.mark.timeout(400)
+@pytest.mark.timeout(600)
 def test_two_demos_side_by_side_play_every_scenario() -> None:
-    """Each comes out right, in under two minutes, says so to programs, and leaves nothing."""
+    """Each comes out right, says so to programs, and leaves nothing; one alone has two minutes."""
     with ExitStack() as stack:
         demos = [stack.enter_context(run_demo("--headless", "--json")) for _ in range(2)]
         for demo in demos:
-            code, result = demo.wait(LONGEST)
-            assert monotonic() - demo.began < LONGEST.total_seconds()
+            code, result = demo.wait(LONGEST * len(demos))
+            assert monotonic() - demo.began < LONGEST.total_seconds() * len(demos)
             assert (code, result["ok"]) == (0, True), demo.said
-            assert result["scenarios"].keys() == OUTCOMES.keys()
+            assert result.keys() == {"ok", "scenarios"}
+            assert list(result["scenarios"]) == list(OUTCOMES)
+            assert "\x1b" not in demo.said
+            assert "\r" not in demo.said
             for name, outcome in OUTCOMES.items():
                 check_scenario(name, result["scenarios"][name], outcome)
             assert demo.leftovers() == []
@@ -57,9 +62,10 @@ def test_two_demos_side_by_side_play_every_scenario() -> None:
 
 def check_scenario(name: str, found: dict[str, Any], outcome: str) -> None:
     """Compare what a scenario says of itself with what it is to say."""
+    assert found.keys() == {"ok", "outcome", *SECONDS}
     assert (found["ok"], found["outcome"]) == (True, outcome)
-    assert (found["push_to_production_seconds"] is not None) == (name in RELEASED)
-    assert (found["fault_to_restored_seconds"] is not None) == (name in RESTORED)
+    for key, has_one in SECONDS.items():
+        assert isinstance(found[key], float if name in has_one else NoneType), key
 
 
 @pytest.mark.timeout(120)
@@ -70,7 +76,8 @@ def test_a_part_that_dies_ends_the_play_with_a_sentence(victim: str) -> None:
         os.kill(demo.info["pids"][victim], signal.SIGKILL)
         code, result = demo.wait(timedelta(seconds=60))
         assert (code, result["ok"]) == (1, False)
-        assert victim in result["problem"]
+        assert result.keys() == {"ok", "scenarios"}
+        assert f"{victim} was killed by signal 9" in demo.said
         assert not result["scenarios"]["image-push"]["ok"]
         assert demo.leftovers() == []
 

@@ -52,8 +52,7 @@ class DemoRun:
     def wait(self, within: timedelta) -> tuple[int, dict[str, Any]]:
         """Wait for its end; returns exit code and the document of its last line."""
         code = self.process.popen.wait(within.total_seconds())
-        lines = [line for line in self.said.splitlines() if line.startswith("{")]
-        return code, json.loads(lines[-1])
+        return code, json.loads(self.said.splitlines()[-1])
 
     def leftovers(self) -> list[str]:
         """Whatever of it is left: processes that name its folder, and files."""

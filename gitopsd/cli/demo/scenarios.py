@@ -129,6 +129,14 @@ class Play:
         """Ids of the runs that there are."""
         return frozenset(str(run["id"]) for run in self.runs(stage))
 
+    def is_quarantined(self, run: str) -> bool:
+        """Tell whether the release of a run of production is kept out of production."""
+        release = next(one["release"] for one in self.runs(PRODUCTION) if one["id"] == run)
+        return any(
+            (one["stage"], one["release"]) == (PRODUCTION, release) and not one["liftedAt"]
+            for one in self.site.client("author").list_all("/quarantines", _MOST_RUNS)
+        )
+
     def await_shown(self, stage: str, version: str, *, name: str = API, digest: str = "") -> float:
         """Wait until a cluster and its workload show a version; returns when."""
         wanted = digest or self.api_digests[version]
@@ -179,13 +187,12 @@ def play_production_smoke_fails(play: Play) -> Result:
     """A release that fails its check in production alone is rolled back and quarantined there."""
     known = play.known(PRODUCTION)
     commit, _ = play.push_api("1.4.2", smoke_in_production=500)
-    play.approve(commit)
+    bad = play.approve(commit)
     fault = play.await_written(PRODUCTION, "1.4.2")
     play.await_ended(PRODUCTION, "Rollback", "Succeeded", known)
     restored = play.await_shown(PRODUCTION, FIRST_API)
-    quarantined = play.site.client("author").list_all("/quarantines", _MOST_RUNS)
-    if not any(one["stage"] == PRODUCTION and not one["liftedAt"] for one in quarantined):
-        raise PermanentError("production was rolled back, and nothing is quarantined there")
+    if not play.is_quarantined(bad):
+        raise PermanentError("production was rolled back, and what failed is not quarantined there")
     return Result("RestoredInProduction", fault_to_restored=restored - fault)
 
 
