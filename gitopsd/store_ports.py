@@ -25,6 +25,7 @@ from gitopsd.domain.verifications import Verification, VerificationId
 from gitopsd.domain.work import (
     Evidence,
     HookRun,
+    LiveState,
     Page,
     RunEvent,
     WorkItem,
@@ -115,7 +116,7 @@ class Runs(Protocol):
         """
 
     def drop(self, runs: Collection[RunId]) -> None:
-        """Delete runs with their events, evidence and hooks. Safe to repeat."""
+        """Delete runs with their events, evidence, hooks and live states. Safe to repeat."""
 
     def live(self) -> Sequence[Run]:
         """Read all runs that are Pending or Running."""
@@ -156,6 +157,12 @@ class Runs(Protocol):
 
     def save_hook(self, hook: HookRun) -> None:
         """Insert or replace it."""
+
+    def live_state(self, run: RunId) -> LiveState | None:
+        """Read what a Rollback found in the cluster; None when that was not kept."""
+
+    def put_live_state(self, state: LiveState) -> None:
+        """Keep what a Rollback found in the cluster; what is kept already stays."""
 
 
 class Work(Protocol):

@@ -137,6 +137,23 @@ class HookRun:
 
 
 @dataclass(frozen=True, slots=True)
+class LiveState:
+    """What the objects of a stage were like in the cluster before a Rollback wrote.
+
+    Attributes:
+        run: The Rollback.
+        at: When they were read.
+        objects: The live objects of the inventory, redacted.
+        unread: What could not be read, each with the reason.
+    """
+
+    run: RunId
+    at: datetime
+    objects: tuple[JsonObject, ...]
+    unread: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
 class Notification:
     """One message to the channels.
 

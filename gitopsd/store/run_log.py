@@ -2,16 +2,19 @@
 
 from __future__ import annotations
 
+import json
+import zlib
 from collections.abc import Collection, Sequence
 from dataclasses import replace
 
 import sqlalchemy as sa
 
 from gitopsd.domain.runs import RunId, Step
-from gitopsd.domain.work import Evidence, EvidenceKind, HookRun, HookState, RunEvent
+from gitopsd.domain.work import Evidence, EvidenceKind, HookRun, HookState, LiveState, RunEvent
 from gitopsd.store.session import Row, Session, per_dialect, upsert
 from gitopsd.store.tables import evidence as evidences
 from gitopsd.store.tables import hook_runs as hooks
+from gitopsd.store.tables import live_states as states
 from gitopsd.store.tables import run_events as events
 
 _NAMES = ("at", "name", "step", "phase", "message", "details")
@@ -42,7 +45,12 @@ _EVIDENCE = (
     .order_by(evidences.c.at, evidences.c.seq)
 )
 _THESE: sa.BindParameter[str] = sa.bindparam("these", expanding=True)
-_DROP = tuple(sa.delete(one).where(one.c.run.in_(_THESE)) for one in (events, evidences, hooks))
+_DROP = tuple(
+    sa.delete(one).where(one.c.run.in_(_THESE)) for one in (events, evidences, hooks, states)
+)
+_FAST = 1
+_STATE = sa.select(states).where(states.c.run == sa.bindparam("of"))
+_KEEP_STATE = per_dialect(lambda insert: insert(states).on_conflict_do_nothing())
 _SAVE_HOOK = upsert(hooks, "run", "name")
 _HOOK = sa.select(hooks).where(
     hooks.c.run == sa.bindparam("of"), hooks.c.name == sa.bindparam("of_name")
@@ -115,6 +123,20 @@ class SqlRunLog:
             state=hook.state.value,
             message=hook.message,
         )
+
+    def live_state(self, run: RunId) -> LiveState | None:
+        """Read what a Rollback found in the cluster; None when that was not kept."""
+        row = self._session.first(_STATE, of=run)
+        if row is None:
+            return None
+        kept = json.loads(zlib.decompress(row.body))
+        return LiveState(run, row.at, tuple(kept["objects"]), tuple(kept["unread"]))
+
+    def put_live_state(self, state: LiveState) -> None:
+        """Keep what a Rollback found in the cluster; what is kept already stays."""
+        kept = {"objects": state.objects, "unread": state.unread}
+        body = zlib.compress(json.dumps(kept, separators=(",", ":")).encode(), _FAST)
+        self._session.run(_KEEP_STATE, run=state.run, at=state.at, body=body)
 
 
 def _event(row: Row) -> RunEvent:

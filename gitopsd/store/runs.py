@@ -11,7 +11,7 @@ import sqlalchemy as sa
 from gitopsd.domain.releases import ApplicationName, ReleaseId, StageKey
 from gitopsd.domain.runs import Phase, Run, RunId, RunKind
 from gitopsd.domain.sources import CommitSha
-from gitopsd.domain.work import Evidence, HookRun, Page, RunEvent
+from gitopsd.domain.work import Evidence, HookRun, LiveState, Page, RunEvent
 from gitopsd.errors import ConflictError
 from gitopsd.store.codec import LazyDocuments, codec_of
 from gitopsd.store.paging import page_after
@@ -100,7 +100,7 @@ class SqlRuns:
             )
 
     def drop(self, runs: Collection[RunId]) -> None:
-        """Delete runs with their events, evidence and hooks. Safe to repeat."""
+        """Delete runs with their events, evidence, hooks and live states. Safe to repeat."""
         if runs:
             self._log.drop(runs)
             self._session.run(_DROP, these=list(runs))
@@ -165,6 +165,14 @@ class SqlRuns:
     def save_hook(self, hook: HookRun) -> None:
         """Insert or replace it."""
         self._log.save_hook(hook)
+
+    def live_state(self, run: RunId) -> LiveState | None:
+        """Read what a Rollback found in the cluster; None when that was not kept."""
+        return self._log.live_state(run)
+
+    def put_live_state(self, state: LiveState) -> None:
+        """Keep what a Rollback found in the cluster; what is kept already stays."""
+        self._log.put_live_state(state)
 
 
 def _number(session: Session, statement: sa.Select[int], **values: object) -> int:

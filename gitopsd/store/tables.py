@@ -254,6 +254,13 @@ hook_runs = _table(
     _text("message"),
 )
 
+live_states = _table(
+    "live_states",
+    _text("run", key=True),
+    _moment("at"),
+    sa.Column("body", sa.LargeBinary, nullable=False),
+)
+
 work = _table(
     "work",
     _text("key", key=True),

@@ -10,7 +10,7 @@ from datetime import datetime, timedelta
 from gitopsd.domain.releases import ApplicationName, Release, ReleaseId, StageKey
 from gitopsd.domain.runs import Phase, Run, RunId, RunKind
 from gitopsd.domain.sources import CommitSha
-from gitopsd.domain.work import Evidence, HookRun, Page, RunEvent, WorkItem, WorkKind
+from gitopsd.domain.work import Evidence, HookRun, LiveState, Page, RunEvent, WorkItem, WorkKind
 from gitopsd.errors import ConflictError
 from gitopsd.testing.memory_tables import Counter, Journal, Table, page_of
 
@@ -30,6 +30,7 @@ class MemoryRuns:
         self._evidence: Table[tuple[object, ...], Evidence] = Table(journal)
         self._number = Counter(journal)
         self._hooks: Table[tuple[RunId, str], HookRun] = Table(journal)
+        self._states: Table[RunId, LiveState] = Table(journal)
         self._release_of = release_of
 
     def add(self, run: Run) -> None:
@@ -60,11 +61,12 @@ class MemoryRuns:
         self._mark(run)
 
     def drop(self, runs: Collection[RunId]) -> None:
-        """Delete runs with their events, evidence and hooks."""
+        """Delete runs with their events, evidence, hooks and live states."""
         for run in runs:
             self._rows.remove(run)
             self._live.remove(run)
             self._events.remove(run)
+            self._states.remove(run)
         for key, evidence in self._evidence.items():
             if evidence.run in runs:
                 self._evidence.remove(key)
@@ -150,6 +152,15 @@ class MemoryRuns:
     def save_hook(self, hook: HookRun) -> None:
         """Insert or replace it."""
         self._hooks.put((hook.run, hook.name), hook)
+
+    def live_state(self, run: RunId) -> LiveState | None:
+        """Read what a Rollback found in the cluster; None when that was not kept."""
+        return self._states.get(run)
+
+    def put_live_state(self, state: LiveState) -> None:
+        """Keep what a Rollback found in the cluster; what is kept already stays."""
+        if self._states.get(state.run) is None:
+            self._states.put(state.run, state)
 
     def _mark(self, run: Run) -> None:
         if run.live:

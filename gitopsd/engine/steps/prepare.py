@@ -9,6 +9,7 @@ from gitopsd.domain.runs import Phase, RunKind
 from gitopsd.domain.work import EvidenceKind
 from gitopsd.engine.effects import find_undone
 from gitopsd.engine.hooks import HookWave, run_hooks
+from gitopsd.engine.live_state import keep_live_state
 from gitopsd.engine.outcomes import Outcome, Verdict, Waiting
 from gitopsd.engine.step_context import StepContext
 from gitopsd.errors import PermanentError
@@ -23,8 +24,8 @@ PATIENCE = timedelta(seconds=30)
 async def run_prepare(context: StepContext) -> Outcome:
     """Run the hooks of PreSync, wave by wave; a restored set's only where they are marked for it.
 
-    Before a restore the SyncFail hooks of what failed run. They never hold it up for long, and
-    what becomes of them is only told.
+    Before a restore what is there is kept, and the SyncFail hooks of what failed run. Neither
+    holds it up for long, and what becomes of the hooks is only told.
 
     Safe to repeat: a hook is created once in a run, and found again by the run's mark.
 
@@ -35,6 +36,7 @@ async def run_prepare(context: StepContext) -> Outcome:
         LeaseLostError: The right to write ended; nothing more was sent.
     """
     if context.run.kind is RunKind.ROLLBACK:
+        await keep_live_state(context)
         await _run_hooks_of_failed(context)
     return await run_hooks(context, HookPhase.PRE_SYNC)
 

@@ -15,6 +15,7 @@ from gitopsd.domain.work import (
     EvidenceKind,
     HookRun,
     HookState,
+    LiveState,
     Notification,
     Page,
     RunEvent,
@@ -83,7 +84,7 @@ async def test_old_records_go_and_the_newest_message_stays(store: Store) -> None
 
 
 async def test_a_run_goes_with_all_that_is_kept_of_it(store: Store) -> None:
-    """Log, evidence, hooks and votes; another run keeps its own."""
+    """Log, evidence, hooks, live states and votes; another run keeps its own."""
     one, two = RunId("run-1"), RunId("run-2")
 
     def work(tx: Transaction) -> None:
@@ -92,6 +93,7 @@ async def test_a_run_goes_with_all_that_is_kept_of_it(store: Store) -> None:
             tx.runs.append_event(RunEvent(name, 0, NOON, "RunAdmitted", None, "Running"))
             tx.runs.put_evidence(Evidence(name, Step.DIFF, EvidenceKind.NOTES, NOON, ["a"]))
             tx.runs.save_hook(HookRun(name, "Job shop/db", "uid", HookState.STARTED))
+            tx.runs.put_live_state(LiveState(name, NOON, ()))
             tx.votes.add(vote(f"vote-{name}", of=name))
 
     await store.transact(work)
@@ -105,11 +107,12 @@ async def test_a_run_goes_with_all_that_is_kept_of_it(store: Store) -> None:
             len(tx.runs.events(name)),
             len(tx.runs.evidence(name)),
             tx.runs.hook(name, "Job shop/db") is not None,
+            tx.runs.live_state(name) is not None,
             len(tx.votes.of_run(name)),
         )
 
-    assert await store.read(lambda tx: look(tx, one)) == (False, 0, 0, False, 0)
-    assert await store.read(lambda tx: look(tx, two)) == (True, 1, 1, True, 1)
+    assert await store.read(lambda tx: look(tx, one)) == (False, 0, 0, False, False, 0)
+    assert await store.read(lambda tx: look(tx, two)) == (True, 1, 1, True, True, 1)
     assert [item.id for item in await store.read(lambda tx: tx.runs.live())] == [two]
 
 

@@ -7,6 +7,7 @@ from datetime import timedelta
 
 import pytest
 
+from gitopsd.domain.manifests import JsonObject
 from gitopsd.domain.releases import ApplicationName, ReleaseId, StageKey, StageName
 from gitopsd.domain.runs import (
     CommandId,
@@ -19,7 +20,15 @@ from gitopsd.domain.runs import (
     Step,
 )
 from gitopsd.domain.verifications import RestoreTarget, StallReason, VerificationId
-from gitopsd.domain.work import Evidence, EvidenceKind, HookRun, HookState, Page, RunEvent
+from gitopsd.domain.work import (
+    Evidence,
+    EvidenceKind,
+    HookRun,
+    HookState,
+    LiveState,
+    Page,
+    RunEvent,
+)
 from gitopsd.errors import ConflictError
 from gitopsd.store_ports import Store, Transaction
 from tests.support.store_steps import each
@@ -243,6 +252,21 @@ async def test_evidence_of_one_key_is_replaced(store: Store) -> None:
     )
 
     assert await store.read(lambda tx: tx.runs.evidence(ID)) == [plain, plain, other, newer]
+
+
+async def test_what_a_rollback_found_is_kept_once(store: Store) -> None:
+    """The first is from before anything was written; numbers of any size and odd text come back."""
+    found: JsonObject = {"kind": "ConfigMap", "data": {"a": "\ud800"}, "n": [2**70, 0.5, None]}
+    first = LiveState(ID, NOON, (found, {}), ("Secret shop/db: forbidden",))
+
+    assert await store.read(lambda tx: tx.runs.live_state(ID)) is None
+    await each(
+        store,
+        (first, replace(first, objects=(), at=NOON + MINUTE)),
+        lambda tx, state: tx.runs.put_live_state(state),
+    )
+
+    assert await store.read(lambda tx: tx.runs.live_state(ID)) == first
 
 
 async def test_a_hook_is_remembered_by_run_and_name(store: Store) -> None:

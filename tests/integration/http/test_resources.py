@@ -228,6 +228,23 @@ async def test_a_person_takes_a_stage_back_and_lets_it_go_on() -> None:
     assert aborted["run"] == waiting["id"]
 
 
+async def test_what_a_rollback_found_can_be_downloaded() -> None:
+    """A List that kubectl reads, as a file; a run that is no Rollback has none."""
+    async with serving_world() as http:
+        await make_busy(http)
+        await http.world.push("two", deployment(IMAGE), config_map("c", v="2"))
+        two = await http.world.until_run(STAGING, RunKind.ROLLOUT, Phase.SUCCEEDED, count=2)
+        await http.post("/applications/shop/stages/staging/rollback")
+        back = await http.world.until_run(STAGING, RunKind.ROLLBACK, Phase.SUCCEEDED)
+        kept = await http.ask("GET", f"/runs/{back.id}/live-state")
+        none = await http.ask("GET", f"/runs/{two.id}/live-state")
+
+    assert kept.headers["Content-Disposition"].endswith(f'filename="{back.id}-live-state.json"')
+    assert (kept.document["kind"], kept.document["unread"]) == ("List", [])
+    assert {"v": "2"} in [item.get("data") for item in kept.document["items"]]
+    assert (none.status, none.document["status"]) == (404, 404)
+
+
 async def test_a_freeze_stops_what_is_new_until_it_is_thawed() -> None:
     """The stop button has a name, a reason and an end; channels hear of it."""
     async with serving_world() as http:

@@ -6,6 +6,7 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from datetime import datetime
 
+from aiohttp import web
 from pydantic import Field, JsonValue
 
 from gitopsd.domain.gates import GateState, Vote
@@ -149,6 +150,28 @@ async def explain(call: Call) -> Answer:
     run = await load_run(call)
     stored = await call.service.services.store.read(lambda tx: _load(tx, run))
     return _story(stored.run, explain_run(stored.run, stored.events, stored.gates))
+
+
+async def get_live_state(call: Call) -> Answer:
+    """Give what a Rollback found as a List that kubectl reads.
+
+    Raises:
+        ProblemError: 404 when nothing was kept: only Rollbacks keep it.
+    """
+    run = await load_run(call)
+    state = await call.service.services.store.read(lambda tx: tx.runs.live_state(run.id))
+    if state is None:
+        raise not_found("live state of run", run.id)
+    content = {
+        "apiVersion": "v1",
+        "kind": "List",
+        "metadata": {},
+        "items": [to_json(item) for item in state.objects],
+        "at": state.at.isoformat(),
+        "unread": [*state.unread],
+    }
+    name = f'attachment; filename="{run.id}-live-state.json"'
+    return web.json_response(content, headers={"Content-Disposition": name})
 
 
 def _load(tx: Transaction, run: Run) -> _Stored:
@@ -297,5 +320,12 @@ ROUTES = (
         Access.READ,
         "Tell what happened to a run, and what happens next.",
         answer=ExplanationView,
+    ),
+    Route(
+        "GET",
+        "/runs/{run}/live-state",
+        get_live_state,
+        Access.READ,
+        "Download what a Rollback found in the cluster before it wrote, without secrets.",
     ),
 )
