@@ -31,7 +31,7 @@ def test_its_commands_work(tmp_path: Path) -> None:
         environment=environment,
     )
     try:
-        wait_until(info.exists, what="the sandbox", within=timedelta(seconds=20), servers=(server,))
+        wait_until(info.exists, what="the sandbox", within=timedelta(seconds=30), servers=(server,))
         done = subprocess.run(
             ["sh", "-eu", "-c", "\n".join(others)],
             cwd=tmp_path,

@@ -62,12 +62,12 @@ def test_sigterm_ends_it_with_nothing_left(tmp_path: Path) -> None:
 
         watching.close()
         assert code == 0
-        assert time.monotonic() - begun < 3
+        assert time.monotonic() - begun < 15
         assert children
         wait_until(
             lambda: not any(Path(f"/proc/{child}").exists() for child in children),
             what="the pod's process to end",
-            within=timedelta(seconds=5),
+            within=timedelta(seconds=20),
         )
         assert not home.exists()
 
@@ -101,7 +101,7 @@ def test_a_taken_port_is_said_at_once() -> None:
             capture_output=True,
             text=True,
             check=False,
-            timeout=20,
+            timeout=50,
             env=ENVIRONMENT,
         )
 
@@ -121,7 +121,7 @@ def test_options_that_make_no_sense_are_said() -> None:
             capture_output=True,
             text=True,
             check=False,
-            timeout=20,
+            timeout=50,
             env=ENVIRONMENT,
         )
         assert done.returncode == 2

@@ -40,7 +40,7 @@ class Shop:
 
     def watch(self, query: str, **headers: str) -> Any:  # noqa: ANN401 - a context manager
         """Watch them."""
-        return watch(self.client, f"{self.path}?watch=1&timeoutSeconds=5&{query}", **headers)
+        return watch(self.client, f"{self.path}?watch=1&timeoutSeconds=30&{query}", **headers)
 
 
 @pytest.fixture
