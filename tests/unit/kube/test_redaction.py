@@ -236,8 +236,8 @@ def test_very_long_text_is_cut() -> None:
 )
 def test_hostile_text_costs_linear_time(unit: str) -> None:
     """Eight times the text of any shape costs about eight times as much, not sixty-four times."""
-    little = min(_cost_of(unit, redaction.MAX_TEXT // 64) for _ in range(5))
-    much = min(_cost_of(unit, redaction.MAX_TEXT // 8) for _ in range(2))
+    little = min(_cost_of(unit, redaction.MAX_TEXT // 128) for _ in range(5))
+    much = min(_cost_of(unit, redaction.MAX_TEXT // 16) for _ in range(2))
     assert much < 32 * little
 
 
@@ -403,8 +403,8 @@ def test_nesting_is_masked_beyond_a_depth() -> None:
     assert '"end"' in kept
     cut = json.dumps(redaction.redact_object(nest(101)))
     assert '"end"' not in cut
-    redaction.redact_object(nest(50_000))
-    whole = redaction.redact_object({"kind": "V", "spec": nest(50_000)["spec"]}, ["V"])
+    redaction.redact_object(nest(20_000))
+    whole = redaction.redact_object({"kind": "V", "spec": nest(20_000)["spec"]}, ["V"])
     assert json.dumps(whole).count("***") == 1
 
 
