@@ -33,6 +33,7 @@ from gitopsd.domain.runs import Phase, RunKind, Step
 from gitopsd.domain.sources import RepoURL
 from gitopsd.engine.actions import Actor
 from gitopsd.engine.freezing import freeze
+from gitopsd.engine.pauses import AT_ONCE
 from gitopsd.engine.sending import send_queued
 from gitopsd.errors import PermanentError, TemporaryError
 from gitopsd.ports import MISCONFIGURED, MISCONFIGURED_PART
@@ -351,6 +352,19 @@ async def test_a_channel_that_is_down_delays_a_release_by_nothing(trouble: str) 
         replace(one, name=f"{one.name}-{number}") for one in (SLACK, GITHUB) for number in range(20)
     ]
     assert await _time_of_release(*many, trouble=trouble) == await _time_of_release()
+
+
+async def test_a_channel_that_hangs_is_asked_twice_at_once_at_most() -> None:
+    """Whatever waits for it waits; nobody stands in a row inside of it."""
+    async with running_world() as world:
+        await _use(world, SLACK)
+        world.notifier.hang_channel("deploys")
+        for number in range(10):
+            await freeze(world.services, Actor("alex", ()), "*", f"audit {number}", None)
+        await world.clock.sleep(timedelta(seconds=50))
+        assert world.notifier.asked["deploys"] == AT_ONCE == 2
+        world.notifier.mend_channel("deploys")
+        await world.until(lambda: len(_calls(world)) == 10, "all are told")
 
 
 async def test_a_channel_that_comes_back_shows_the_newest_state_at_once() -> None:
