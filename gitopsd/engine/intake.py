@@ -222,12 +222,14 @@ def _process_all(
 ) -> list[tuple[Delivery, str]]:
     configuration = services.configuration()
     applications = tuple(configuration.applications.values())
+    followed = watched_refs(applications)
     done = [
         _processed(
             tx,
             delivery,
             configuration.receivers.get(delivery.receiver),
             applications,
+            followed,
             services.pace.settle,
         )
         for delivery in found
@@ -241,6 +243,7 @@ def _processed(
     delivery: Delivery,
     spec: ReceiverSpec | None,
     applications: tuple[ApplicationSpec, ...],
+    followed: frozenset[tuple[RepoURL, RefName]],
     settle: timedelta,
 ) -> tuple[Delivery, str]:
     """Do what a delivery asks for; returns it with what became of it, and what it is about."""
@@ -253,7 +256,7 @@ def _processed(
         return replace(delivery, state=DeliveryState.DEAD_LETTERED, reason=error.message), ""
     reason, event = "nothing to do", "other"
     if isinstance(received, GitPush):
-        reason, event = _hint(tx, received, spec, applications), "push"
+        reason, event = _hint(tx, received, spec, followed), "push"
     elif isinstance(received, ImagePush):
         reason, event = hint_images(tx, (received,), spec, applications, settle), "image"
     elif isinstance(received, ImagePushes):
@@ -262,12 +265,15 @@ def _processed(
 
 
 def _hint(
-    tx: Transaction, push: GitPush, spec: ReceiverSpec, applications: tuple[ApplicationSpec, ...]
+    tx: Transaction,
+    push: GitPush,
+    spec: ReceiverSpec,
+    followed: frozenset[tuple[RepoURL, RefName]],
 ) -> str:
     """Ask for a look at every watched ref that the push speaks of; returns what was done."""
     mine = sorted(
         (repo, ref)
-        for repo, ref in watched_refs(applications)
+        for repo, ref in followed
         if any(same_repository(repo, url) for url in push.urls) and _may_speak_of(spec, repo)
     )
     if not mine:

@@ -30,6 +30,10 @@ BUG_BACKOFF = timedelta(seconds=10)
 """How long a work item rests after a bug in its handler."""
 
 
+GATHER = timedelta(milliseconds=10)
+"""In a flood of deliveries, how long the next ones gather before they are claimed together."""
+
+
 class Worker:
     """Works on the outbox until it is told to stop.
 
@@ -63,6 +67,8 @@ class Worker:
                         self._start(free)
                 if not claimed:
                     await self._rest()
+                elif _is_flood(claimed):
+                    await self._services.clock.sleep(GATHER)
         finally:
             listener.cancel()
             await asyncio.gather(listener, return_exceptions=True)
@@ -225,6 +231,11 @@ class Worker:
             task.cancel()
         grace.cancel()
         await asyncio.gather(grace, everything, return_exceptions=True)
+
+
+def _is_flood(claimed: Sequence[WorkItem]) -> bool:
+    kinds = {item.kind for item in claimed}
+    return len(claimed) > 1 and kinds == {WorkKind.PROCESS_DELIVERY}
 
 
 def _group(claimed: Sequence[WorkItem]) -> list[list[WorkItem]]:

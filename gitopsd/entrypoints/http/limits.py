@@ -1,8 +1,11 @@
-"""How often one source may ask: a token bucket each, asked before a body is read."""
+"""What one source may ask of the process: how often, and how much at once.
+
+Both are asked before a signature can be checked, so they hold for strangers.
+"""
 
 from __future__ import annotations
 
-from collections import OrderedDict
+from collections import Counter, OrderedDict
 from dataclasses import dataclass
 
 from gitopsd.ports import Clock
@@ -24,6 +27,48 @@ class Rate:
     burst: float = 1000.0
     per_second: float = 100.0
     refused: float = 20.0
+
+
+@dataclass(frozen=True, slots=True)
+class Room:
+    """How many bytes of bodies may be in memory at once.
+
+    Attributes:
+        total: Of all sources.
+        each: Of one source; at least one body of the largest size.
+    """
+
+    total: int = 128 * 1024 * 1024
+    each: int = 32 * 1024 * 1024
+
+
+class BodiesUnderWay:
+    """Counts the bytes of bodies that were received and not answered yet.
+
+    Args:
+        room: How many there may be.
+    """
+
+    def __init__(self, room: Room | None = None) -> None:
+        self._room = room or Room()
+        self._held: Counter[str] = Counter()
+        self._total = 0
+
+    def take(self, source: str, size: int) -> bool:
+        """Take room for bytes; False, and nothing taken, when there is not enough."""
+        room, each = self._room, self._held[source] + size
+        if each > room.each or self._total + size > room.total:
+            return False
+        self._held[source] = each
+        self._total += size
+        return True
+
+    def give_back(self, source: str, size: int) -> None:
+        """Give room back that was taken."""
+        self._total -= size
+        self._held[source] -= size
+        if self._held[source] <= 0:
+            del self._held[source]
 
 
 @dataclass(slots=True)

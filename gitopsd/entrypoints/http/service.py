@@ -13,7 +13,7 @@ from gitopsd.domain.sources import ReceiverName
 from gitopsd.engine.actions import Actions
 from gitopsd.engine.changes import Changes
 from gitopsd.engine.services import Services
-from gitopsd.entrypoints.http.limits import TokenBuckets
+from gitopsd.entrypoints.http.limits import BodiesUnderWay, TokenBuckets
 from gitopsd.errors import ConfigError
 
 MOST_CLOCK_DIFFERENCE = timedelta(seconds=2)
@@ -48,6 +48,7 @@ class Service:
         buckets: How often one source may send deliveries.
         sole: Whether the database's clock is this process's own.
         removals: Files that vanished at once and whose removal waits for a person.
+        bodies: How many bytes of deliveries are in memory.
     """
 
     services: Services
@@ -58,6 +59,7 @@ class Service:
     buckets: TokenBuckets
     sole: bool = field(default=True)
     removals: Callable[[], tuple[HeldRemoval, ...]] = field(default=tuple)
+    bodies: BodiesUnderWay = field(default_factory=BodiesUnderWay)
 
     def find_clock_problem(self, stored: datetime) -> str:
         """Say how far this machine's clock is off the database's, when that is too far."""

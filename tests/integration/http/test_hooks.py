@@ -9,6 +9,7 @@ import json
 from collections.abc import AsyncIterator, Callable
 from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
+from urllib.parse import urlsplit
 
 import aiohttp
 import pytest
@@ -234,6 +235,39 @@ async def test_an_oversize_body_in_chunks_is_refused_at_the_bound() -> None:
 
     assert OVERSIZE < sent < 4 * OVERSIZE
     assert rows == []
+
+
+async def test_bodies_that_fill_the_memory_are_refused_before_they_are_whole() -> None:
+    """Signed or not: what one address may send at once is bounded; another is heard meanwhile."""
+    head = b"POST /hooks/github HTTP/1.1\r\nHost: x\r\nContent-Length: %d\r\n\r\n" % (OVERSIZE - 1)
+    part = b" " * (11 * 1024 * 1024)
+    body = push_body()
+    async with serving_world(run=False) as http:
+        where = urlsplit(http.url)
+        opened = [
+            await asyncio.open_connection(where.hostname, where.port, local_addr=("127.0.3.1", 0))
+            for _ in range(3)
+        ]
+        try:
+            for _, writer in opened:
+                with contextlib.suppress(ConnectionError):
+                    writer.write(head + part)
+                    await writer.drain()
+            async with asyncio.timeout(4):
+                waiting = [asyncio.create_task(reader.readline()) for reader, _ in opened]
+                done, _ = await asyncio.wait(waiting, return_when=asyncio.FIRST_COMPLETED)
+            told = await deliver(http, body, headers_of(body))
+        finally:
+            for task in waiting:
+                task.cancel()
+            await asyncio.gather(*waiting, return_exceptions=True)
+            for _, writer in opened:
+                writer.transport.abort()
+        rows = await stored(http)
+
+    assert [task.result() for task in done] == [b"HTTP/1.1 503 Service Unavailable\r\n"]
+    assert told.status == 202
+    assert len(rows) == 1
 
 
 async def test_a_compressed_body_is_refused_before_it_is_unpacked() -> None:

@@ -1,10 +1,16 @@
-"""Token buckets: how often one source may ask."""
+"""What one source may ask: how often, and how many bytes at once."""
 
 from __future__ import annotations
 
 from datetime import timedelta
 
-from gitopsd.entrypoints.http.limits import MOST_SOURCES, Rate, TokenBuckets
+from gitopsd.entrypoints.http.limits import (
+    MOST_SOURCES,
+    BodiesUnderWay,
+    Rate,
+    Room,
+    TokenBuckets,
+)
 from gitopsd.testing.clock import ManualClock
 
 
@@ -55,3 +61,25 @@ def test_a_flood_of_addresses_does_not_fill_the_memory() -> None:
         buckets.take(f"again {number}")
 
     assert buckets.take("first") == 0.0
+
+
+def test_bytes_under_way_are_bounded_for_each_and_for_all() -> None:
+    """One source leaves room for others, all of them leave room for the process."""
+    bodies = BodiesUnderWay(Room(total=10, each=6))
+
+    assert [bodies.take("a", 4), bodies.take("a", 3), bodies.take("a", 2)] == [True, False, True]
+    assert [bodies.take("b", 5), bodies.take("b", 4), bodies.take("c", 1)] == [False, True, False]
+    bodies.give_back("a", 6)
+    assert [bodies.take("c", 6), bodies.take("c", 1), bodies.take("d", 1)] == [True, False, False]
+
+
+def test_what_was_given_back_leaves_nothing_behind() -> None:
+    """However many sources came by, nobody is remembered who sends nothing."""
+    bodies = BodiesUnderWay(Room(total=1000, each=1000))
+    for number in range(1000):
+        assert bodies.take(f"source {number}", 1)
+    for number in range(1000):
+        bodies.give_back(f"source {number}", 1)
+    bodies.give_back("nobody", 0)
+
+    assert bodies.take("a", 1000)
