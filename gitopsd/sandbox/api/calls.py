@@ -13,7 +13,7 @@ from gitopsd.sandbox.api.keys import Key
 from gitopsd.sandbox.api.paths import is_set
 from gitopsd.sandbox.api.served import kind_of
 from gitopsd.sandbox.fields import field_at, number_at, text_at
-from gitopsd.sandbox.objects.status_errors import StatusError, bad_request, invalid
+from gitopsd.sandbox.objects.status_errors import StatusError, bad_request
 
 if TYPE_CHECKING:
     from datetime import datetime
@@ -23,7 +23,6 @@ if TYPE_CHECKING:
     from gitopsd.sandbox.api.identity import User
     from gitopsd.sandbox.api.paths import Asked
     from gitopsd.sandbox.objects.resources import Resource
-    from gitopsd.sandbox.objects.status_errors import Cause
 
 JSON_TYPE = "application/json"
 MANAGER_FROM_AGENT_LENGTH = 128
@@ -149,11 +148,6 @@ def dry_run_of_delete(call: Call) -> bool:
     if call.dry_run:
         return True
     return bool(call.body) and "All" in (field_at(orjson.loads(call.body), "dryRun") or ())  # type: ignore[operator] # a list or nothing, as DeleteOptions has it
-
-
-def invalid_options(cause: Cause) -> StatusError:
-    """The query of a list or a watch contradicts itself."""
-    return invalid("meta.k8s.io", "ListOptions", "", [cause])
 
 
 def _propagation(call: Call, body: Json) -> str:

@@ -11,6 +11,7 @@ import orjson
 from gitopsd.sandbox.api.calls import Answer
 from gitopsd.sandbox.api.forms import list_meta, make_presenter
 from gitopsd.sandbox.api.keys import HistoryLost
+from gitopsd.sandbox.api.list_options import parse_list_options
 from gitopsd.sandbox.api.selectors import (
     SelectorError,
     parse_field_selector,
@@ -25,6 +26,7 @@ if TYPE_CHECKING:
 
     from gitopsd.domain.manifests import Json, JsonObject
     from gitopsd.sandbox.api.calls import Call
+    from gitopsd.sandbox.api.list_options import ListOptions
     from gitopsd.sandbox.api.selectors import Select
     from gitopsd.sandbox.api.served import ServedResources
     from gitopsd.sandbox.api.storage import ObjectStore
@@ -72,11 +74,10 @@ class Reader:
         Raises:
             StatusError: A selector or a token cannot be read, or the version is not kept any more.
         """
+        options = parse_list_options(call.query, watch=False)
         select = parse_selectors(call, self._served)
-        namespace = call.asked.namespace
-        token = call.query.get("continue", "")
-        limit = _whole(call.query.get("limit", ""))
-        version, start = self._start(call, token)
+        namespace, limit, token = call.asked.namespace, options.limit, options.token
+        version, start = self._start(options)
         try:
             found = self._store.list_at(kind_of(call.resource), version)
         except HistoryLost as error:
@@ -96,15 +97,13 @@ class Reader:
         presenter = make_presenter(self._served, call.resource, call.form, call.query)
         return Answer(OK, presenter.show_list([obj for _, obj in page], meta, call.now))
 
-    def _start(self, call: Call, token: str) -> tuple[int, tuple[str, str] | None]:
-        if token:
-            return _parse_token(token)
-        asked = parse_version(call)
+    def _start(self, options: ListOptions) -> tuple[int, tuple[str, str] | None]:
+        if options.token:
+            return _parse_token(options.token)
         now = self._store.version
-        if asked > now:
-            raise too_new(asked, now)
-        exact = call.query.get("resourceVersionMatch") == "Exact"
-        return (asked if exact and asked else now), None
+        if options.version > now:
+            raise too_new(options.version, now)
+        return (options.version if options.exact and options.version else now), None
 
 
 def parse_selectors(call: Call, served: ServedResources) -> Select:
@@ -133,18 +132,6 @@ def parse_selectors(call: Call, served: ServedResources) -> Select:
     return lambda obj: labels(obj) and fields(obj)
 
 
-def parse_version(call: Call) -> int:
-    """The ``resourceVersion`` of a query; 0 when it has none.
-
-    Raises:
-        StatusError: It is no version.
-    """
-    text = call.query.get("resourceVersion", "") or "0"
-    if not text.isdigit():
-        raise bad_request(f"resourceVersion: Invalid value: {orjson.dumps(text).decode()}")
-    return int(text)
-
-
 def too_new(asked: int, now: int) -> StatusError:
     """A version was asked for that this cluster has not reached."""
     cause = {"reason": "ResourceVersionTooLarge", "message": "Too large resource version"}
@@ -164,8 +151,4 @@ def _parse_token(token: str) -> tuple[int, tuple[str, str]]:
         namespace, name = content["start"]
         return int(content["rv"]), (str(namespace), str(name))
     except (binascii.Error, ValueError, KeyError, TypeError) as error:
-        raise bad_request(f"invalid continue token: continue key is not valid: {error}") from error
-
-
-def _whole(text: str) -> int:
-    return int(text) if text.isdigit() else 0
+        raise bad_request("invalid continue token: continue key is not valid") from error

@@ -7,15 +7,14 @@ from dataclasses import dataclass
 from datetime import timedelta
 from typing import TYPE_CHECKING
 
-from gitopsd.sandbox.api.calls import invalid_options
 from gitopsd.sandbox.api.forms import bookmark, make_presenter
 from gitopsd.sandbox.api.history import Action
 from gitopsd.sandbox.api.keys import HistoryLost
-from gitopsd.sandbox.api.paths import is_set
-from gitopsd.sandbox.api.reading import parse_selectors, parse_version
+from gitopsd.sandbox.api.list_options import parse_list_options
+from gitopsd.sandbox.api.reading import parse_selectors
 from gitopsd.sandbox.api.served import kind_of
 from gitopsd.sandbox.fields import object_at, text_at
-from gitopsd.sandbox.objects.status_errors import Cause, expired
+from gitopsd.sandbox.objects.status_errors import expired
 
 if TYPE_CHECKING:
     from collections.abc import AsyncGenerator, AsyncIterator, Iterator
@@ -73,28 +72,16 @@ class Watcher:
         return self._events(call, self._parse(call))
 
     def _parse(self, call: Call) -> _Wanted:
-        query = call.query
-        initial = "sendInitialEvents" in query and is_set(query.get("sendInitialEvents"))
-        match = query.get("resourceVersionMatch", "")
-        if "sendInitialEvents" in query and match != "NotOlderThan":
-            said = "Forbidden: sendInitialEvents requires setting resourceVersionMatch to "
-            cause = Cause("FieldValueForbidden", f"{said}NotOlderThan", "resourceVersionMatch")
-            raise invalid_options(cause)
-        if match and "sendInitialEvents" not in query:
-            said = "Forbidden: resourceVersionMatch is forbidden for watch unless "
-            said = f"{said}sendInitialEvents is provided"
-            raise invalid_options(Cause("FieldValueForbidden", said, "resourceVersionMatch"))
-        version = parse_version(call)
-        seconds = query.get("timeoutSeconds", "")
-        lasting = timedelta(seconds=int(seconds)) if seconds.isdigit() else DEFAULT_LASTING
+        options = parse_list_options(call.query, watch=True)
+        seconds = timedelta(seconds=options.seconds)
         return _Wanted(
             namespace=call.asked.namespace,
             select=parse_selectors(call, self._served),
-            presenter=make_presenter(self._served, call.resource, call.form, query),
-            bookmarks=is_set(query.get("allowWatchBookmarks")),
-            initial=initial,
-            since=version if version and not initial else None,
-            lasting=lasting,
+            presenter=make_presenter(self._served, call.resource, call.form, call.query),
+            bookmarks=options.bookmarks,
+            initial=options.initial,
+            since=options.version if options.version and not options.initial else None,
+            lasting=seconds or DEFAULT_LASTING,
         )
 
     async def _events(self, call: Call, wanted: _Wanted) -> AsyncGenerator[JsonObject, None]:

@@ -133,9 +133,104 @@ def test_a_watch_can_be_of_table_rows(shop: Shop) -> None:
     assert second["columnDefinitions"] is None
 
 
-def test_contradictions_are_refused(shop: Shop) -> None:
-    """Initial events need a match, and a match needs initial events."""
-    for query in ("sendInitialEvents=true", "resourceVersionMatch=NotOlderThan"):
-        reply = send(shop.client, "GET", f"{shop.path}?watch=1&{query}")
-        assert (reply.status, reply.body["reason"]) == (422, "Invalid")
-        assert "resourceVersionMatch: Forbidden" in reply.body["message"]
+def test_a_watch_of_before_initial_events_says_where_they_end(shop: Shop) -> None:
+    """Without a version, or from any, it begins with everything; a bookmark marks the end."""
+    shop.make("a")
+    for version in ("", "0"):
+        query = f"allowWatchBookmarks=true&resourceVersion={version}"
+        with shop.watch(f"{query}&fieldSelector=metadata.name%3Da") as events:
+            assert names_of(events, 1) == [("ADDED", "a")]
+            mark = next(events)
+        assert mark["type"] == "BOOKMARK"
+        marked = mark["object"]["metadata"]["annotations"]
+        assert marked == {"k8s.io/initial-events-end": "true"}
+
+
+FORBIDDEN = "Forbidden: resourceVersionMatch is forbidden"
+
+
+@pytest.mark.parametrize(
+    "query, status, said",
+    [
+        (
+            "watch=1&sendInitialEvents=true",
+            422,
+            "Forbidden: sendInitialEvents requires setting resourceVersionMatch to NotOlderThan",
+        ),
+        (
+            "watch=1&resourceVersionMatch=NotOlderThan",
+            422,
+            f"{FORBIDDEN} for watch unless sendInitialEvents is provided",
+        ),
+        (
+            "watch=1&resourceVersionMatch=Exact&continue=a",
+            422,
+            (
+                f"[resourceVersionMatch: {FORBIDDEN} for watch unless sendInitialEvents is "
+                'provided, resourceVersionMatch: Unsupported value: "Exact": supported values: '
+                f'"NotOlderThan", resourceVersionMatch: {FORBIDDEN} when continue is provided]'
+            ),
+        ),
+        ("sendInitialEvents=false", 422, "sendInitialEvents is forbidden for list"),
+        (
+            "resourceVersionMatch=Odd",
+            422,
+            (
+                f"[resourceVersionMatch: {FORBIDDEN} unless resourceVersion is provided, "
+                'resourceVersionMatch: Unsupported value: "Odd": supported values: "Exact", '
+                '"NotOlderThan", ""]'
+            ),
+        ),
+        (
+            "resourceVersionMatch=Exact&resourceVersion=0",
+            422,
+            'Forbidden: resourceVersionMatch "exact" is forbidden for resourceVersion "0"',
+        ),
+        ("limit=x", 400, 'strconv.ParseInt: parsing "x": invalid syntax'),
+        ("watch=1&timeoutSeconds=x", 400, 'strconv.ParseInt: parsing "x": invalid syntax'),
+        (
+            "resourceVersion=x",
+            400,
+            (
+                'invalid resource version: resourceVersion: Invalid value: "x": strconv.ParseUint: '
+                'parsing "x": invalid syntax'
+            ),
+        ),
+        ("watch=1&resourceVersion=x", 500, 'parsing "x": invalid syntax'),
+        ("continue=abc", 400, "invalid continue token: continue key is not valid"),
+    ],
+)
+def test_queries_that_make_no_sense_are_refused(
+    shop: Shop, query: str, status: int, said: str
+) -> None:
+    """Everything that is wrong is said, in the same words."""
+    reply = send(shop.client, "GET", f"{shop.path}?{query}")
+
+    assert reply.status == status
+    assert said in reply.body["message"]
+
+
+def test_a_page_goes_on_at_its_own_version_alone(shop: Shop) -> None:
+    """Whoever names another version with a token is refused."""
+    for name in "ab":
+        shop.make(name)
+    first = send(shop.client, "GET", f"{shop.path}?limit=1").body["metadata"]
+
+    query = f"limit=1&continue={first['continue']}&resourceVersion={first['resourceVersion']}"
+    reply = send(shop.client, "GET", f"{shop.path}?{query}")
+
+    assert reply.status == 400
+    said = "specifying resource version is not allowed when using continue"
+    assert reply.body["message"] == said
+
+
+def test_a_page_at_a_version_is_of_that_version(shop: Shop) -> None:
+    """A list without pages need only be no older."""
+    shop.make("a", {"team": "a"}, mode="x")
+    version = shop.version()
+    shop.make("a", {"team": "a"}, mode="y")
+
+    query = f"limit=5&resourceVersion={version}&labelSelector=team%3Da"
+    (found,) = send(shop.client, "GET", f"{shop.path}?{query}").body["items"]
+
+    assert found["data"] == {"mode": "x"}
