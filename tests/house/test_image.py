@@ -2,13 +2,18 @@
 
 from __future__ import annotations
 
+import importlib.metadata
+import os
 import re
 import subprocess
 import sys
+import tempfile
 import tomllib
-import venv
 import zipfile
 from pathlib import Path
+
+import pytest
+from packaging.requirements import Requirement
 
 from tests.support.processes import inherited_environment
 from tests.support.projects import REPOSITORY
@@ -17,6 +22,8 @@ _TEXT = (REPOSITORY / "Dockerfile").read_text()
 _INSTRUCTION = re.compile(r"^([A-Z]+) ((?:.*\\\n)*.*)$", re.MULTILINE)
 _FIRST_OF_ITS_OWN = 10_000
 """Numbers of users above this belong to nobody on a usual host."""
+_LARGEST_WHEEL_BYTES = 10_000_000
+"""Unpacked; ten times what it is."""
 
 
 def _instructions(name: str) -> list[str]:
@@ -101,35 +108,103 @@ def test_its_kustomize_is_the_one_that_is_tested() -> None:
     assert built[1] == tested[1]
 
 
-def test_its_wheel_holds_every_file_and_runs(tmp_path: Path) -> None:
-    """What the image installs is the whole package: migrations, data, the command."""
-    environment = inherited_environment("HOME", "PATH")
+@pytest.fixture(scope="module")
+def wheel(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """What the image installs, built as the image builds it."""
+    folder = tmp_path_factory.mktemp("wheel")
     subprocess.run(
-        [sys.executable, "-m", "hatchling", "build", "-t", "wheel", "-d", tmp_path],
+        [sys.executable, "-m", "hatchling", "build", "-t", "wheel", "-d", folder],
         cwd=REPOSITORY,
-        env=environment,
+        env=inherited_environment("HOME", "PATH"),
         check=True,
         capture_output=True,
     )
-    wheel = next(tmp_path.glob("*.whl"))
+    return next(folder.glob("*.whl"))
+
+
+def test_its_wheel_holds_the_package_and_nothing_else(wheel: Path) -> None:
+    """Every file: migrations, data, the example's manifests; no test, no history, no secret."""
     held = set(zipfile.ZipFile(wheel).namelist())
     tracked = subprocess.run(
         ["git", "ls-files", "gitopsd"], cwd=REPOSITORY, check=True, capture_output=True, text=True
     ).stdout.splitlines()
-    assert {name for name in tracked if (REPOSITORY / name).exists()} - held == set()
+    size = sum(entry.file_size for entry in zipfile.ZipFile(wheel).infolist())
 
-    venv.create(tmp_path / "venv", system_site_packages=False, with_pip=False)
-    site = next((tmp_path / "venv" / "lib").glob("python*/site-packages"))
-    zipfile.ZipFile(wheel).extractall(site)
-    (site / "locked.pth").write_text(
-        f"{next(Path(sys.prefix).glob('lib/python*/site-packages'))}\n"
-    )
-    ran = subprocess.run(
-        [tmp_path / "venv" / "bin" / "python", "-m", "gitopsd", "--version"],
-        cwd=tmp_path,
-        env=environment,
-        check=True,
-        capture_output=True,
-        text=True,
-    )
-    assert re.fullmatch(r"gitopsd \d+\.\d+\.\d+\n", ran.stdout)
+    assert {name for name in tracked if (REPOSITORY / name).exists()} - held == set()
+    assert {name.partition("/")[0].partition("-")[0] for name in held} == {"gitopsd"}
+    assert not [name for name in held if re.search(r"(^|/)(tests?|\.git|\.env)(/|$)", name)]
+    assert size < _LARGEST_WHEEL_BYTES
+
+
+def test_its_context_is_small() -> None:
+    """Nothing is sent to the builder that is not named: no history, no tests, no data."""
+    lines = (REPOSITORY / ".dockerignore").read_text().splitlines()
+
+    assert lines[0] == "*"
+    assert not [line for line in lines if re.match(r"!(\.|tests|build|data|config)", line)]
+
+
+_CONFINED = """\
+for place in "$1:python" "$3:site" "$0/packages:packages"; do
+    mount --bind "${place%:*}" "$0/${place##*:}"
+    mount -o remount,bind,ro "$0/${place##*:}"
+done
+root=$0; cd "$root/data"
+touch "$root/packages/new" 2>/dev/null && exit 9
+exec env -i PATH=/usr/bin:/bin LD_LIBRARY_PATH="$root/python/lib" \
+    PYTHONPATH="$root/packages" PYTHONDONTWRITEBYTECODE=1 \
+    GITOPSD_DATA_DIR="$root/data" GITOPSD_CONFIG_DIR="$root/config" \
+    setpriv $IDENTITY --no-new-privs sh -ec '
+        python=$1; id -u
+        "$python" -S -m gitopsd --version
+        "$python" -S -m gitopsd migrate
+    ' sh "$root/python/bin/$2"
+"""
+
+
+def test_what_is_locked_is_enough_for_it(wheel: Path) -> None:
+    """It starts with the packages of the lock file alone, on files that nobody can write.
+
+    As in the image: the user's number, no home, no privileges, and only the data directory to
+    write to. Whoever is not root cannot become that user and keeps his own.
+    """
+    site = Path(pytest.__file__).parents[1]
+    base = Path(sys._base_executable)  # type: ignore[attr-defined] # there since 3.3
+    with tempfile.TemporaryDirectory() as made:
+        root = Path(made)
+        for name in ("packages", "config", "data", "python", "site"):
+            (root / name).mkdir()
+        for name in _list_locked():
+            (root / "packages" / name).symlink_to(root / "site" / name)
+        zipfile.ZipFile(wheel).extractall(root / "packages")
+        user, _, group = _instructions("USER")[-1].partition(":")
+        identity, unshare = "", ["unshare", "--map-root-user", "--mount"]
+        if os.geteuid() == 0:
+            root.chmod(0o755)
+            os.chown(root / "data", int(user), int(group))
+            identity = f"--reuid={user} --regid={group} --clear-groups"
+            unshare = ["unshare", "--mount"]
+        ran = subprocess.run(
+            [*unshare, "sh", "-ec", _CONFINED, root, base.parents[1], base.name, site],
+            env={"PATH": os.defpath, "IDENTITY": identity},
+            capture_output=True,
+            text=True,
+            check=False,
+        )
+        database = (root / "data" / "gitopsd.db").exists()
+
+    assert ran.returncode == 0, ran.stdout + ran.stderr
+    assert identity == "" or ran.stdout.startswith(f"{user}\n")
+    assert re.search(r"^gitopsd \d+\.\d+\.\d+$", ran.stdout, re.MULTILINE)
+    assert "The database is up to date." in ran.stdout
+    assert database
+
+
+def _list_locked() -> set[str]:
+    """List the files and folders of this environment's packages that requirements/run.txt names."""
+    text = (REPOSITORY / "requirements" / "run.txt").read_text()
+    pins = re.findall(r"^([A-Za-z0-9._-]+==[^\\\n]+)", text, re.MULTILINE)
+    wanted = [Requirement(pin.strip()) for pin in pins]
+    here = [one.name for one in wanted if one.marker is None or one.marker.evaluate()]
+    files = [file for name in here for file in importlib.metadata.distribution(name).files or ()]
+    return {file.parts[0] for file in files} - {"..", "__pycache__"}
