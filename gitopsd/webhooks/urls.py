@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import re
 from dataclasses import dataclass
+from functools import lru_cache
 from urllib.parse import unquote, urlsplit
 
 _MAX_CHARACTERS = 2048
@@ -54,14 +55,22 @@ def parse_repository_url(text: str) -> RepositoryAddress | None:
         The address; None when the text is none.
     """
     stripped = text.strip()
-    if not stripped or len(stripped) > _MAX_CHARACTERS or _UNUSABLE.search(stripped):
+    if not stripped or len(stripped) > _MAX_CHARACTERS:
         return None
-    if "://" in stripped:
-        return _parse_url(stripped)
-    scp_like = _SCP_LIKE.fullmatch(stripped)
+    return _parse_stripped(stripped)
+
+
+@lru_cache(maxsize=512)
+def _parse_stripped(text: str) -> RepositoryAddress | None:
+    """Read an address of bounded length; each delivery speaks of the same few again."""
+    if _UNUSABLE.search(text):
+        return None
+    if "://" in text:
+        return _parse_url(text)
+    scp_like = _SCP_LIKE.fullmatch(text)
     if scp_like:
         return _make("ssh", scp_like[1].strip("[]"), None, scp_like[2])
-    return _make("file" if stripped.startswith("/") else "", "", None, stripped)
+    return _make("file" if text.startswith("/") else "", "", None, text)
 
 
 def drop_user(url: str) -> str:
