@@ -115,6 +115,7 @@ def talks(quiet_cluster: QuietControlPlane) -> Iterator[tuple[ApiTalk, ApiTalk]]
         yield real, sandbox
 
 
+@pytest.mark.timeout(900)
 @settings(
     max_examples=SEQUENCES,
     suppress_health_check=[HealthCheck.function_scoped_fixture, HealthCheck.too_slow],
