@@ -69,6 +69,7 @@ def ask(pod: dict[str, Any], path: str, token: str) -> int:
         return error.code
 
 
+@pytest.mark.timeout(600)
 def test_one_process_installs_upgrades_goes_back_and_leaves_its_data(
     installed: Installed, images: dict[str, dict[str, str]], volume: str
 ) -> None:
@@ -113,6 +114,7 @@ def _people() -> str:
     )
 
 
+@pytest.mark.timeout(900)
 def test_parts_share_a_database_and_their_first_token(
     installed: Installed, images: dict[str, dict[str, str]], postgres: PostgresServer
 ) -> None:

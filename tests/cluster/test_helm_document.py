@@ -130,6 +130,7 @@ async def push_again(host: GitHost, overlays: dict[str, Content]) -> int:
     return await host.send_push(REPOSITORY, MAIN, before, after)
 
 
+@pytest.mark.timeout(900)
 @pytest.mark.usefixtures("node")
 async def test_every_block_does_what_it_says(
     control_plane: ControlPlane,

@@ -162,6 +162,7 @@ exec env -i PATH=/usr/bin:/bin LD_LIBRARY_PATH="$root/python/lib" \
 """
 
 
+@pytest.mark.timeout(300)
 def test_what_is_locked_is_enough_for_it(wheel: Path) -> None:
     """It starts with the packages of the lock file alone, on files that nobody can write.
 
