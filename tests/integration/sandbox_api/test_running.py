@@ -58,7 +58,7 @@ def test_sigterm_ends_it_with_nothing_left(tmp_path: Path) -> None:
         watching = socket.create_connection((str(server.client.address), server.client.port))
 
         begun = time.monotonic()
-        code = server.process.stop()
+        code = server.process.stop(timedelta(seconds=15))
 
         watching.close()
         assert code == 0
