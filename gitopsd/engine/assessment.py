@@ -12,7 +12,7 @@ from gitopsd.cluster_ports import (
     AppliedObject,
     Cluster,
 )
-from gitopsd.domain.manifests import ChangeAction, Json, JsonObject, ObjectChange
+from gitopsd.domain.manifests import ChangeAction, Json, JsonObject, ObjectChange, ObjectKey
 from gitopsd.domain.verifications import Destination
 from gitopsd.engine.fan_out import run_all
 from gitopsd.engine.placing import Placed
@@ -34,6 +34,10 @@ from gitopsd.kube.immutability import Recreation, decide_recreation, is_immutabl
 from gitopsd.kube.names import FIELD_MANAGER, ApplyMode, parse_adopt
 from gitopsd.kube.objects import int_at, is_terminating, mapping_at, string_at
 from gitopsd.kube.statuses import StatusKind, classify
+
+_BINDINGS = frozenset({"RoleBinding", "ClusterRoleBinding"})
+_FOUNDATIONS = frozenset({"Namespace", "Role", "ClusterRole"})
+"""What has to be there before the server takes what names it; it may come with the same set."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -89,7 +93,7 @@ async def assess_objects(
         TemporaryError: The cluster did not answer for at least one of them.
     """
     scaled = find_scaled(item.obj for item in placed)
-    coming = {item.ref.key.name for item in placed if item.ref.key.kind == "Namespace"}
+    coming = {item.ref.key for item in placed if item.ref.key.kind in _FOUNDATIONS}
 
     async def assess(item: Placed) -> Assessed:
         return await _assess(context, cluster, item, coming, scaled=item.ref.key in scaled)
@@ -120,7 +124,7 @@ def body_to_send(item: Placed, *, exists: bool, scaled: bool) -> JsonObject:
 
 
 async def _assess(
-    context: StepContext, cluster: Cluster, item: Placed, coming: set[str], *, scaled: bool
+    context: StepContext, cluster: Cluster, item: Placed, coming: set[ObjectKey], *, scaled: bool
 ) -> Assessed:
     if item.namespaced is None:
         message = (
@@ -143,7 +147,7 @@ async def _assess(
 
 
 async def _ask(
-    context: StepContext, cluster: Cluster, item: Placed, coming: set[str], *, scaled: bool
+    context: StepContext, cluster: Cluster, item: Placed, coming: set[ObjectKey], *, scaled: bool
 ) -> Assessed:
     tried: AppliedObject | ApiRefusal | None = None
     if scaled or item.mode is ApplyMode.IF_NOT_PRESENT:
@@ -209,12 +213,17 @@ def _changed(
 
 
 def _refused(
-    item: Placed, live: JsonObject | None, refusal: ApiRefusal, coming: set[str]
+    item: Placed, live: JsonObject | None, refusal: ApiRefusal, coming: set[ObjectKey]
 ) -> Assessed:
     status = status_of(refusal)
     kind = classify(status)
-    if kind is StatusKind.NAMESPACE_MISSING and item.ref.key.namespace in coming:
+    if (
+        kind is StatusKind.NAMESPACE_MISSING
+        and ObjectKey("", "Namespace", "", item.ref.key.namespace) in coming
+    ):
         return Assessed(item, _later(item, "checked once its namespace is there"))
+    if kind is StatusKind.NOT_FOUND and item.ref.key.kind in _BINDINGS and _role_of(item) in coming:
+        return Assessed(item, _later(item, "checked once its role is there"))
     if live is not None and kind is StatusKind.STALE_FIELDS and version_patch(live):
         note = "the API version of its managed fields is rewritten first"
         change = ObjectChange(item.ref, ChangeAction.CONFIGURED, note=note, checked=False)
@@ -227,6 +236,13 @@ def _refused(
         return Assessed(item, None, (decision.reason, decision.message))
     raise_if_temporary(item.ref, refusal)
     return Assessed(item, None, (reason_of(refusal), sentence(item.ref, refusal)))
+
+
+def _role_of(item: Placed) -> ObjectKey:
+    """Name the role that a binding names."""
+    kind, name = string_at(item.obj, "roleRef", "kind"), string_at(item.obj, "roleRef", "name")
+    namespace = item.ref.key.namespace if kind == "Role" else ""
+    return ObjectKey(item.ref.key.group, kind, namespace, name)
 
 
 def _later(item: Placed, note: str) -> ObjectChange:

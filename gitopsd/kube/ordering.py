@@ -36,8 +36,8 @@ _RANKED_KINDS = (
     "ClusterRole",
     "ClusterRoleBinding",
     "Role",
-    "RoleBinding",
     "NetworkPolicy",
+    "RoleBinding",
     "ConfigMap",
     "Secret",
     "PersistentVolume",
@@ -150,10 +150,10 @@ _TIER_ENDS = (_RANKS["NetworkPolicy"], _OTHER_RANK, _RANKS["Ingress"])
 def split_tiers(objects: Iterable[JsonObject]) -> tuple[tuple[JsonObject, ...], ...]:
     """Split the objects of one batch into tiers; those of a tier may be sent all at once.
 
-    What limits and who may (quotas, accounts, roles, network policies) comes first, then what
-    pods read (configuration, volumes, services, custom resources), then what runs, and last, each
-    kind by itself, what stands between the server and everybody else: API services, admission
-    policies, webhooks.
+    What limits and who may (quotas, accounts, roles, network policies) comes first; then what
+    binds these roles, which a server looks up, and what pods read (configuration, volumes,
+    services, custom resources); then what runs; and last, each kind by itself, what stands between
+    the server and everybody else: API services, admission policies, webhooks.
 
     Raises:
         PermanentError: ``InvalidObject``, when an object has no identity.

@@ -10,7 +10,9 @@ from datetime import timedelta
 
 import pytest
 
+from gitopsd.cluster_ports import ApiRefusal
 from gitopsd.domain.config import RollbackPolicy
+from gitopsd.domain.manifests import JsonObject, ObjectRef
 from gitopsd.domain.runs import AbortReason, Phase, RunKind, Step
 from gitopsd.domain.verifications import StallReason
 from gitopsd.errors import TemporaryError
@@ -48,6 +50,30 @@ async def test_a_good_push_reaches_production_through_an_approval() -> None:
             "ConfigMap shop/settings",
             "ConfigMap shop-staging/settings",
         }
+
+
+async def test_a_binding_comes_with_its_role() -> None:
+    """The server finds no such role in the dry-run; it is asked again when the role is there."""
+    group = "rbac.authorization.k8s.io"
+    role: JsonObject = {"kind": "Role", "metadata": {"name": "reader"}}
+    names: JsonObject = {"apiGroup": group, "kind": "Role", "name": "reader"}
+    binding: JsonObject = {"kind": "RoleBinding", "metadata": {"name": "reader"}, "roleRef": names}
+    async with running_world() as world:
+
+        def refuse(method: str, ref: ObjectRef, _: JsonObject) -> ApiRefusal | None:
+            known = f"Role {ref.key.namespace}/reader" in world.cluster.live()
+            if method != "apply" or ref.key.kind != "RoleBinding" or known:
+                return None
+            return ApiRefusal(404, "NotFound", 'roles.rbac.authorization.k8s.io "reader" not found')
+
+        world.cluster.refuse = refuse
+        manifests: list[JsonObject] = [
+            {"apiVersion": f"{group}/v1", **item} for item in (binding, role)
+        ]
+        await world.push("first", deployment(GOOD), *manifests)
+        await world.until_run(STAGING, RunKind.ROLLOUT, Phase.SUCCEEDED)
+
+        assert "RoleBinding shop-staging/reader" in world.cluster.live()
 
 
 async def test_nothing_reaches_production_without_the_approval() -> None:

@@ -35,6 +35,15 @@ def test_what_pods_need_comes_before_what_runs_them() -> None:
     ]
 
 
+def test_a_role_is_there_before_what_binds_it() -> None:
+    """A server looks the role up, to see that its binder may do all of it."""
+    group = "rbac.authorization.k8s.io/v1"
+    assert kinds(obj("RoleBinding", group), obj("Role", group), obj("ConfigMap")) == [
+        ["Role"],
+        ["RoleBinding", "ConfigMap"],
+    ]
+
+
 def test_custom_resources_go_with_configuration() -> None:
     """A kind that nobody knows is there before what runs."""
     assert kinds(obj("Deployment", "apps/v1"), obj("Widget", "example.com/v1")) == [
