@@ -157,7 +157,8 @@ class ServerProcess:
         try:
             code = self.popen.wait(grace.total_seconds())
         except subprocess.TimeoutExpired:
-            self.popen.kill()
+            # With what it started: it has a session, and so a group, of its own.
+            os.killpg(self.popen.pid, signal.SIGKILL)
             code = self.popen.wait()
         self.pidfd.close()
         return code
