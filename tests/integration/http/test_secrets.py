@@ -8,11 +8,18 @@ import secrets
 from dataclasses import replace
 from functools import partial
 
-from gitopsd.domain.manifests import Digest, Health, Json
+from gitopsd.domain.manifests import Digest, Health, Json, JsonObject
 from gitopsd.domain.runs import Failure, Run, RunId, Step
 from gitopsd.domain.stages import Condition, Freeze, Observation, Stall
 from gitopsd.domain.verifications import Quarantine, StallReason
-from gitopsd.domain.work import AuditEntry, Evidence, EvidenceKind, Notification, RunEvent
+from gitopsd.domain.work import (
+    AuditEntry,
+    Evidence,
+    EvidenceKind,
+    LiveState,
+    Notification,
+    RunEvent,
+)
 from gitopsd.entrypoints.http.api.all_routes import ROUTES
 from gitopsd.errors import ConfigError
 from gitopsd.store_ports import Transaction
@@ -57,6 +64,8 @@ def plant(tx: Transaction, busy: Busy, planted: Planted) -> None:
     for kind in EvidenceKind:
         content: Json = [] if kind is EvidenceKind.GATES else _deep(say())
         tx.runs.put_evidence(Evidence(run.id, Step.VERIFY, kind, tx.now, content, key="planted"))
+    live: JsonObject = {"kind": "ConfigMap", "data": {"log": say()}}
+    tx.runs.put_live_state(LiveState(run.id, tx.now, (live,), (say(),)))
     changes: Json = {"objects": [{"object": "Secret a/b", "action": "configured", "diff": say()}]}
     tx.runs.put_evidence(
         Evidence(run.id, Step.DIFF, EvidenceKind.CHANGE_SET, tx.now, changes, key="plan")

@@ -168,7 +168,7 @@ async def get_live_state(call: Call) -> Answer:
         "metadata": {},
         "items": [to_json(item) for item in state.objects],
         "at": state.at.isoformat(),
-        "unread": [*state.unread],
+        "unread": [redact_text(text) for text in state.unread],
     }
     name = f'attachment; filename="{run.id}-live-state.json"'
     return web.json_response(content, headers={"Content-Disposition": name})
