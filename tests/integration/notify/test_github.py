@@ -178,10 +178,10 @@ async def test_descriptions_hold_no_sign_that_github_refuses(
     github: GitHubServer, reports: GitHubReports, channel: ChannelSpec
 ) -> None:
     """An emoji in what somebody wrote, or a pod said, leaves no commit pending for ever."""
-    sentence = "rejected by alex: not today \U0001f37a, caf\u00e9 \u2192 \u65e5\u672c"
+    sentence = "rejected by alex: not today \U0001f37a, na\u00efve \u2192 \u65e5\u672c"
     deployment = replace(STAGE.deployments[0], sentence=sentence)
     await _show(reports, channel, replace(STAGE, sentence=sentence, deployments=(deployment,)))
-    written = "rejected by alex: not today ?, caf\u00e9 \u2192 \u65e5\u672c"
+    written = "rejected by alex: not today ?, na\u00efve \u2192 \u65e5\u672c"
     assert [one["description"] for _, one in github.statuses] == [written]
     assert [one["description"] for one in github.deployments[0]["statuses"]] == [written]
 
