@@ -5,19 +5,21 @@ Real: the engine. In memory: everything outside.
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import replace
 from datetime import datetime, timedelta
 from itertools import pairwise
+from typing import TypeVar
 
 import pytest
 
 from gitopsd.domain.runs import Phase, RunKind
 from gitopsd.domain.sources import DeliveryState, ReceiverName, RefName
 from gitopsd.domain.work import Page, WorkKind
+from gitopsd.engine.intake import process_delivery
 from gitopsd.engine.looks import NOT_SERVED_YET
-from gitopsd.store_ports import Transaction
+from gitopsd.store_ports import Store, Transaction
 from tests.support.engine_world import (
     MAIN,
     REPO,
@@ -136,14 +138,45 @@ async def _live_after(world: World, ref: RefName, image: str, *, hint: bool) -> 
     return world.clock.now() - began
 
 
+T = TypeVar("T")
+
+
+class Died(BaseException):
+    """The process is gone; nothing in it can notice."""
+
+
+class DyingStore:
+    """A store whose process dies with the second transaction."""
+
+    def __init__(self, inner: Store) -> None:
+        self._inner = inner
+        self._done = 0
+
+    async def transact(self, work: Callable[[Transaction], T]) -> T:
+        """Run the first; die at the second."""
+        self._done += 1
+        if self._done > 1:
+            raise Died
+        return await self._inner.transact(work)
+
+    async def read(self, work: Callable[[Transaction], T]) -> T:
+        """Read."""
+        return await self._inner.read(work)
+
+    async def close(self) -> None:
+        """Close."""
+
+
 async def _die_while_working(world: World) -> None:
-    """Claim whatever is due, as a process that dies at it, and is followed by another."""
-
-    def die(tx: Transaction) -> None:
-        assert tx.work.claim("a dead process", 10, timedelta(minutes=1))
-        tx.work.release_claims()
-
-    await world.store.transact(die)
+    """Work on whatever is due, as a process that dies at it, and is followed by another."""
+    claimed = await world.store.transact(
+        lambda tx: tx.work.claim("a dead process", 10, timedelta(minutes=1))
+    )
+    (item,) = [one for one in claimed if one.kind is WorkKind.PROCESS_DELIVERY]
+    if item.attempts > 1:
+        with pytest.raises(Died):
+            await process_delivery(replace(world.services, store=DyingStore(world.store)), item)
+    await world.store.transact(lambda tx: tx.work.release_claims())
 
 
 @pytest.mark.parametrize(

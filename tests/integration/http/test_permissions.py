@@ -34,6 +34,7 @@ WHO_MAY = {
     "POST /applications/{app}/stages/{stage}/resume": DEPLOY,
     "GET /runs/{run}": ALL,
     "GET /runs/{run}/explain": ALL,
+    "GET /runs/{run}/live-state": ALL,
     "POST /runs/{run}/approve": APPROVE,
     "POST /runs/{run}/reject": APPROVE,
     "POST /runs/{run}/abort": DEPLOY,
