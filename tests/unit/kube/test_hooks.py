@@ -192,7 +192,7 @@ def test_the_last_end_of_a_failed_job_is_said() -> None:
     first = {"terminated": {"exitCode": 1, "finishedAt": "2026-01-01T00:00:01Z"}}
     last = {"terminated": {"exitCode": 2, "reason": "Error", "finishedAt": "2026-01-01T00:00:09Z"}}
     well = {"terminated": {"exitCode": 0, "finishedAt": "2026-01-01T00:01:00Z"}}
-    pods = [ended(state=first), ended(lastState=last), ended(state=well), ended()]
+    pods = [ended(lastState=last), ended(state=first), ended(state=well), ended()]
     assert say_end(pods) == "container c exited with 2"
     assert say_end([]) == ""
 
@@ -226,6 +226,7 @@ def test_what_is_created_carries_its_run_and_phase_and_no_time_to_live() -> None
     obj = {**hook(hook="PreSync"), "spec": {"ttlSecondsAfterFinished": 5, "backoffLimit": 1}}
     made = make_hook_body(obj, RUN, HookPhase.PRE_SYNC)
 
+    assert (made["apiVersion"], made["kind"]) == ("batch/v1", "Job")
     assert made["spec"] == {"backoffLimit": 1}
     assert made["metadata"] == {
         "name": "migrate",
@@ -241,7 +242,9 @@ def test_what_is_created_carries_its_run_and_phase_and_no_time_to_live() -> None
 
 def test_a_dry_run_uses_a_name_that_nothing_bears() -> None:
     """Also where the hook's own name is as long as names may be."""
-    metadata = make_trial_body(hook(name="m" * 63))["metadata"]
+    made = make_trial_body(hook(name="m" * 63))
+    assert (made["apiVersion"], made["kind"]) == ("batch/v1", "Job")
+    metadata = made["metadata"]
     assert isinstance(metadata, dict)
     assert metadata["name"] == "m" * 49 + "-gitopsd-trial"
     assert metadata["namespace"] == "shop"
@@ -251,8 +254,17 @@ def test_only_some_kinds_can_be_hooks() -> None:
     """Those that end, and those that are only there."""
     assert refuse_hook(hook("Job")) == ""
     assert refuse_hook(hook("ConfigMap")) == ""
-    assert refuse_hook(hook("Deployment")).startswith(
-        "Deployment shop/migrate: a hook is one of ConfigMap, Job, "
+    assert refuse_hook(hook("Deployment")) == (
+        "Deployment shop/migrate: a hook is one of ConfigMap, Job, NetworkPolicy, Pod, Role, "
+        "RoleBinding, Secret, ServiceAccount; take the annotation away, or make it one of these"
     )
+    versions = {
+        "Role": "rbac.authorization.k8s.io/v1",
+        "RoleBinding": "rbac.authorization.k8s.io/v1",
+    }
+    for kind in ("NetworkPolicy", "Role", "RoleBinding", "Secret", "ServiceAccount"):
+        version = "networking.k8s.io/v1" if kind == "NetworkPolicy" else versions.get(kind, "v1")
+        assert refuse_hook({**hook("Job"), "apiVersion": version, "kind": kind}) == ""
+        assert refuse_hook({**hook("Job"), "apiVersion": "other.io/v1", "kind": kind}) != ""
     assert ends_by_itself(MIGRATE)
     assert not ends_by_itself(ObjectKey("", "ConfigMap", "shop", "settings"))
