@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from datetime import datetime
+from datetime import datetime, timedelta
 
 from gitopsd.cluster_ports import (
     Cluster,
@@ -76,6 +76,12 @@ class StepContext:
             PermanentError: The cluster is not configured or its file cannot be used.
         """
         return self.services.clusters.get(self.spec.cluster)
+
+    def is_time_up(self) -> bool:
+        """Whether this execution has to report: its slice, or nearly the step's time, is over."""
+        now, deadline = self.services.clock.now(), self.run.step_deadline
+        near = deadline is not None and now >= deadline - timedelta(seconds=1)
+        return near or now - self.began_at >= self.services.pace.slice
 
     def inventory_namespace(self) -> str:
         """Tell where gitopsd's own ConfigMaps live in the stage's cluster."""

@@ -10,7 +10,6 @@ from gitopsd.domain.runs import LastLook
 from gitopsd.engine.hooks import HookWave
 from gitopsd.engine.looking import AppliedPart, Looker, Sight, keep_evidence
 from gitopsd.engine.outcomes import Done, Outcome, Verdict, Waiting
-from gitopsd.engine.step_context import StepContext
 from gitopsd.engine.writing import WritePermit
 from gitopsd.kube.names import HookPhase
 
@@ -54,17 +53,10 @@ async def end_wave(
             return Verdict(sight.reason, sight.message)
         if isinstance(ran, Done) and (sight is None or sight.healthy):
             return Done()
-        if _time_is_up(context):
+        if context.is_time_up():
             return _wait(wave, ran, sight)
         await clock.sleep(pause)
         pause = min(pause * 1.3, LONGEST_PAUSE)
-
-
-def _time_is_up(context: StepContext) -> bool:
-    now = context.services.clock.now()
-    deadline = context.run.step_deadline
-    near = deadline is not None and now >= deadline - timedelta(seconds=1)
-    return near or now - context.began_at >= context.services.pace.slice
 
 
 def _wait(wave: int, ran: Outcome, sight: Sight | None) -> Waiting:

@@ -11,7 +11,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 
-from gitopsd.domain.runs import Failure, Phase, Run, RunKind
+from gitopsd.domain.runs import HOOK_OUTCOME_UNKNOWN, Failure, Phase, Run, RunKind
 from gitopsd.domain.verifications import RestoreTarget, StallReason
 from gitopsd.pipeline.commands import (
     Command,
@@ -102,10 +102,10 @@ def give_up(run: Run, at: datetime, failure: Failure) -> Transition:
     """End a run that could not find out: no verdict, no quarantine, tried again later."""
     after = _end(run, at, Phase.ERRORED, failure)
     delay = retry_delay(run.attempt_number)
-    message = (
-        f"{_subject(run)} has no verdict{_place(failure)}: {failure.message}; "
-        f"it is tried again in {_say(delay)}"
-    )
+    unknown = failure.reason == HOOK_OUTCOME_UNKNOWN and run.kind is RunKind.ROLLOUT
+    later = f"it is tried again in {_say(delay)}"
+    following = "it is not tried again by itself" if unknown else later
+    message = f"{_subject(run)} has no verdict{_place(failure)}: {failure.message}; {following}"
     commands: list[Command] = []
     if run.mutated:
         commands.append(MarkStalled(run.id, StallReason.UNREACHABLE, message))

@@ -281,6 +281,7 @@ async def test_a_hook_that_is_gone_without_a_result_calls_a_person_and_is_not_ru
         stage = await world.stage(STAGING)
         assert stage.stall is not None
         assert stage.stall.reason is StallReason.UNREACHABLE
+        assert stage.stall.message.endswith("; it is not tried again by itself")
         assert writes_to(world, "migrate") == [("create", "migrate")]
 
         world.cluster.workloads[TOOL] = Workload()

@@ -46,7 +46,7 @@ async def run_wait_healthy(context: StepContext) -> Outcome:
             ended = await _conclude(context, sight)
             if ended is not None:
                 return ended
-            if _is_news(context, sight) or _time_is_up(context):
+            if _is_news(context, sight) or context.is_time_up():
                 return _say(sight)
             pause = min(pause * 1.3, LONGEST_PAUSE) if resting else pause
             resting = True
@@ -69,10 +69,3 @@ def _is_news(context: StepContext, sight: Sight) -> bool:
 
 def _say(sight: Sight) -> Waiting:
     return Waiting(timedelta(0), LastLook.NOT_HEALTHY, LOOKED, sight.message, failing=sight.failing)
-
-
-def _time_is_up(context: StepContext) -> bool:
-    now = context.services.clock.now()
-    deadline = context.run.step_deadline
-    near = deadline is not None and now >= deadline - timedelta(seconds=1)
-    return near or now - context.began_at >= context.services.pace.slice
