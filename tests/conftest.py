@@ -17,7 +17,7 @@ import pytest
 from hypothesis import HealthCheck, settings
 from hypothesis.configuration import set_hypothesis_home_dir
 
-from tests.support import leaks
+from tests.support import leaks, unicode_tables
 from tests.support.policy import apply_policy
 from tests.support.verdict import VerdictPlugin
 
@@ -72,6 +72,7 @@ def pytest_configure(config: pytest.Config) -> None:
     if not config.getoption("--hypothesis-profile", None):
         settings.load_profile("ci" if environment.get("CI") else "dev")
     config.pluginmanager.register(leaks, "leaks")
+    config.pluginmanager.register(unicode_tables, "unicode_tables")
     config.pluginmanager.register(VerdictPlugin(), "verdict")
 
 

@@ -64,6 +64,37 @@ def test_test_that_does_not_run_fails_the_run(tmp_path: Path, other: str) -> Non
     assert ended.returncode == 1
 
 
+_FRESH_HOME = """
+    from hypothesis.configuration import set_hypothesis_home_dir
+    from tests.support import unicode_tables
+
+    set_hypothesis_home_dir("fresh")
+
+    def pytest_configure(config):
+        config.pluginmanager.register(unicode_tables)
+"""
+
+_LOOKS_FOR_TABLES = """
+    from pathlib import Path
+
+    def test_tables_are_there():
+        names = {path.name for path in Path("fresh").rglob("*.json.gz")}
+        assert names == {"charmap.json.gz", "codec-v2-utf-8.json.gz"}
+"""
+
+
+def test_no_test_pays_for_the_tables_of_unicode(
+    tmp_path: Path, pytestconfig: pytest.Config
+) -> None:
+    """On a fresh clone they are built before the first test, so none overruns its time by them."""
+    write_project(tmp_path, {"conftest.py": _FRESH_HOME, "test_it.py": _LOOKS_FOR_TABLES})
+
+    ended = run_module(tmp_path, "pytest")
+
+    assert ended.returncode == 0, ended.stdout
+    assert pytestconfig.pluginmanager.has_plugin("unicode_tables")
+
+
 def test_chosen_tests_may_pass_alone(tmp_path: Path) -> None:
     """Tests left out by the caller's own -k are no failures."""
     files = {"conftest.py": _CONFTEST, "test_it.py": _PASSES, "test_other.py": _SKIPS}
