@@ -141,6 +141,19 @@ class PruneLimits:
 
 
 @dataclass(frozen=True, slots=True)
+class MonitorSpec:
+    """Checks that go on for as long as a verified release runs.
+
+    Attributes:
+        every: Time between two rounds.
+        verify: What is checked, beside health.
+    """
+
+    every: timedelta
+    verify: tuple[Check, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
 class StageSpec:
     """One stage of an application as configured.
 
@@ -164,6 +177,9 @@ class StageSpec:
         watch: How long after Succeeded a definite failure still rolls back.
         prune_limits: When deletions need a person.
         unschedulable_grace: How long a pod may be unschedulable before that is a failure.
+        rollback_certify: How long health and checks must hold at the end of a Rollback; None for
+            as long as at the end of a Rollout.
+        monitor: Checks after success; None for none.
     """
 
     name: StageName
@@ -185,6 +201,13 @@ class StageSpec:
     watch: timedelta = timedelta(0)
     prune_limits: PruneLimits = field(default_factory=PruneLimits)
     unschedulable_grace: timedelta = timedelta(seconds=15)
+    rollback_certify: timedelta | None = None
+    monitor: MonitorSpec | None = None
+
+    def certify_of(self, *, rollback: bool) -> timedelta:
+        """Tell how long health and checks must hold at the end of a run."""
+        own = self.rollback_certify if rollback else None
+        return self.certify if own is None else own
 
 
 @dataclass(frozen=True, slots=True)

@@ -20,6 +20,7 @@ class WorkKind(Enum):
     RECONSIDER = "Reconsider"
     NOTIFY = "Notify"
     OBSERVE = "Observe"
+    MONITOR = "Monitor"
 
 
 @dataclass(frozen=True, slots=True)

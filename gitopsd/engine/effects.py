@@ -109,6 +109,8 @@ def _record_verified(tx: Transaction, run: Run) -> None:
         # Other bytes that change nothing: the stage runs them now, though nothing was written.
         applied = replace(applied, release=run.release, rendered=run.rendered)
     tx.stages.save(replace(stage, verified=verification.id, applied=applied))
+    if spec.monitor is not None:
+        add_monitor(tx, run.stage, spec.monitor.every)
     if run.kind is RunKind.ROLLOUT and spec.watch > timedelta(0) and run.mutated:
         tx.work.add(
             WorkItem(
@@ -119,6 +121,26 @@ def _record_verified(tx: Transaction, run: Run) -> None:
                 due_at=tx.now + timedelta(seconds=5),
             )
         )
+
+
+def add_monitor(tx: Transaction, key: StageKey, every: timedelta, told: str = "") -> None:
+    """Ask for the next round of the checks that go on while a verified release runs.
+
+    Args:
+        tx: The transaction.
+        key: The stage; it has one such row.
+        every: When.
+        told: Verification whose failure was told already; empty for none.
+    """
+    tx.work.add(
+        WorkItem(
+            key=f"monitor:{key}",
+            kind=WorkKind.MONITOR,
+            subject=str(key),
+            payload={"told": told},
+            due_at=tx.now + every,
+        )
+    )
 
 
 def _store_quarantine(tx: Transaction, run: Run, reason: str) -> None:

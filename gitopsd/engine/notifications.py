@@ -23,17 +23,20 @@ def notify(
     config: Configuration,
     *,
     stage: StageKey | None = None,
+    anew: bool = False,
 ) -> None:
     """Store a notification and queue it for each subscribed channel.
 
-    Safe to repeat: the id is made of the run, its version and the trigger.
+    Safe to repeat: the id is made of the run, its version and the trigger, and of the time for what
+    may happen to an ended run again and again (``anew``).
     """
     key = run.stage if run is not None else stage
     if key is None:
         return
     version = f"{run.id}.{run.version}" if run is not None else f"{key}@{tx.now.isoformat()}"
+    moment = f"@{tx.now.isoformat()}" if anew and run is not None else ""
     notification = Notification(
-        id=f"{version}.{trigger.value}",
+        id=f"{version}{moment}.{trigger.value}",
         trigger=trigger.value,
         application=key.application,
         stage=key.stage,

@@ -116,7 +116,8 @@ async def watch_run(services: Services, item: WorkItem) -> timedelta | None:
     if not sight.failed:
         return services.pace.watch
     configuration = services.configuration()
-    await retry_conflicts(services.store, lambda tx: _fail_in_watch(tx, run, sight, configuration))
+    message = sight.message
+    await retry_conflicts(services.store, lambda tx: fail_verified(tx, run, message, configuration))
     await services.doorbell.ring()
     return None
 
@@ -127,7 +128,17 @@ def _still_runs(context: StepContext, run: Run) -> bool:
     return applied is not None and applied.rendered == run.rendered
 
 
-def _fail_in_watch(tx: Transaction, run: Run, sight: Sight, config: Configuration) -> None:
+def fail_verified(tx: Transaction, run: Run, why: str, config: Configuration) -> None:
+    """Do what a definite failure of what was verified leads to; after the watch window, only tell.
+
+    Safe to repeat: a revoked verification is not rolled back again.
+
+    Args:
+        tx: The transaction.
+        run: The run that was verified.
+        why: One sentence.
+        config: The configuration in force.
+    """
     facts = _watch_facts(tx, run)
     if facts is None:
         return
@@ -139,15 +150,13 @@ def _fail_in_watch(tx: Transaction, run: Run, sight: Sight, config: Configuratio
             tx.stages.save(replace(stage, verified=None))
     if decision.quarantine and run.rendered is not None:
         tx.quarantines.add(
-            Quarantine(
-                f"q-{run.id}", run.stage, run.rendered, (), run.release, sight.message, tx.now
-            )
+            Quarantine(f"q-{run.id}", run.stage, run.rendered, (), run.release, why, tx.now)
         )
     if decision.stall is StallReason.CLUSTER_TROUBLE:
-        _stall_for_cluster(tx, run, f"{decision.reason}: {sight.message}", config)
+        _stall_for_cluster(tx, run, f"{decision.reason}: {why}", config)
     elif decision.stall is not None:
-        mark_stalled(tx, run.stage, decision.stall, sight.message, config, run=run)
-    notify(tx, run, Trigger.HEALTH_DEGRADED, sight.message, config)
+        mark_stalled(tx, run.stage, decision.stall, why, config, run=run)
+    notify(tx, run, Trigger.HEALTH_DEGRADED, why, config, anew=True)
     if decision.rollback is not None:
         _roll_back(tx, run, decision.rollback, config)
     settle(tx, (run.stage,), config)

@@ -17,6 +17,7 @@ from gitopsd.engine.execution import execute_step
 from gitopsd.engine.image_looks import run_image_look
 from gitopsd.engine.intake import process_deliveries, process_delivery
 from gitopsd.engine.looks import run_look
+from gitopsd.engine.monitoring import monitor_run
 from gitopsd.engine.observation import watch_run
 from gitopsd.engine.scope import Scope, scope
 from gitopsd.engine.sending import send_queued
@@ -174,6 +175,7 @@ class Worker:
             WorkKind.RECONSIDER: self._reconsider,
             WorkKind.NOTIFY: self._notify,
             WorkKind.OBSERVE: self._observe,
+            WorkKind.MONITOR: self._monitor,
         }[kind]
 
     async def _execute_step(self, item: WorkItem) -> None:
@@ -207,6 +209,9 @@ class Worker:
 
     async def _observe(self, item: WorkItem) -> None:
         await self._finish_or_wait(item, await watch_run(self._services, item))
+
+    async def _monitor(self, item: WorkItem) -> None:
+        await monitor_run(self._services, item)
 
     async def _finish_or_wait(self, item: WorkItem, wait: timedelta | None) -> None:
         if wait is None:

@@ -80,7 +80,7 @@ def timeouts_for(spec: StageSpec, kind: RunKind) -> tuple[tuple[Step, timedelta]
         Step.GATE: _gate_timeout(spec),
         Step.WAIT_HEALTHY: spec.rollback_deadline if rollback else spec.health_timeout,
         Step.VERIFY: max(DEFAULT_TIMEOUTS[Step.VERIFY], checks + SLACK),
-        Step.CERTIFY: spec.certify + SLACK,
+        Step.CERTIFY: spec.certify_of(rollback=rollback) + SLACK,
     }
     limits = {**DEFAULT_TIMEOUTS, **configured}
     return tuple((step, limits[step]) for step in STEP_ORDER[kind])

@@ -23,6 +23,7 @@ from gitopsd.adapters.config_files.images_model import ImageSection
 from gitopsd.domain.config import (
     ApplicationSpec,
     GitSource,
+    MonitorSpec,
     PruneLimits,
     RewindPolicy,
     RollbackPolicy,
@@ -91,6 +92,20 @@ class RollbackSection(Section):
     deadline: PositiveDuration = Field(
         default=timedelta(minutes=5), description="How long a Rollback's WaitHealthy may take"
     )
+    certify: Duration | None = Field(
+        default=None, description="How long all must hold at its end; the stage's own otherwise"
+    )
+
+
+class MonitorSection(Section):
+    """``monitor:``: checks that go on after success."""
+
+    every: PositiveDuration = Field(description="Time between two rounds", examples=["5m"])
+    verify: list[CheckSection] = Field(default=[], description="What is checked, beside health")
+
+    def to_domain(self) -> MonitorSpec:
+        """Make the frozen value."""
+        return MonitorSpec(self.every, tuple(check.to_domain() for check in self.verify))
 
 
 class PruneSection(Section):
@@ -139,6 +154,9 @@ class StageSection(Section):
     watch: Duration = Field(
         default=timedelta(0), description="How long a definite failure still rolls back afterwards"
     )
+    monitor: MonitorSection | None = Field(
+        default=None, description="Checks that go on for as long as a verified release runs"
+    )
     prune: PruneSection = PruneSection()
 
     def to_domain(self) -> StageSpec:
@@ -160,6 +178,8 @@ class StageSection(Section):
             gates=tuple(gate.to_domain() for gate in self.gates),
             rollback_policy=RollbackPolicy(self.rollback.policy),
             rollback_deadline=self.rollback.deadline,
+            rollback_certify=self.rollback.certify,
+            monitor=self.monitor.to_domain() if self.monitor is not None else None,
             certify=self.certify,
             watch=self.watch,
             prune_limits=PruneLimits(objects=self.prune.objects, share=float(self.prune.share)),

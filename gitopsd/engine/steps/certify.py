@@ -6,7 +6,7 @@ import json
 from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 
-from gitopsd.domain.runs import LastLook
+from gitopsd.domain.runs import LastLook, RunKind
 from gitopsd.engine.checking import asked_patience, attempt_checks
 from gitopsd.engine.looking import Sight, keep_evidence, look_at
 from gitopsd.engine.outcomes import Done, Outcome, Verdict, Waiting
@@ -63,12 +63,12 @@ async def run_certify(context: StepContext) -> Outcome:
     The last look and the last repeat are made after the time is over, so that a failure in its
     last second counts too. Safe to repeat: it only looks; the begin is kept in the cursor.
     """
-    if context.spec.certify <= timedelta(0):
+    if _time_of(context) <= timedelta(0):
         return Done()
     clock, pace = context.services.clock, context.services.pace
     watch = _Watch.parse(context.run.cursor, clock.now())
     while True:
-        over = clock.now() - watch.began >= context.spec.certify
+        over = clock.now() - watch.began >= _time_of(context)
         try:
             sight = await look_at(context)
         except TemporaryError as error:
@@ -92,8 +92,12 @@ async def run_certify(context: StepContext) -> Outcome:
         await clock.sleep(_pause(watch, context, clock.now()))
 
 
+def _time_of(context: StepContext) -> timedelta:
+    return context.spec.certify_of(rollback=context.run.kind is RunKind.ROLLBACK)
+
+
 def _pause(watch: _Watch, context: StepContext, now: datetime) -> timedelta:
-    left = watch.began + context.spec.certify - now
+    left = watch.began + _time_of(context) - now
     return min(LOOK_EVERY, left) if left > timedelta(0) else LOOK_EVERY
 
 
@@ -105,7 +109,7 @@ async def _judge_look(context: StepContext, watch: _Watch, sight: Sight) -> Outc
     for name, count in sight.restarts.items():
         if count > known.get(name, 0):
             await keep_evidence(context, sight)
-            message = f"{name} restarted within {context.spec.certify} of being healthy"
+            message = f"{name} restarted within {_time_of(context)} of being healthy"
             return Verdict("RestartedInCertify", message)
     return None
 

@@ -16,6 +16,7 @@ from gitopsd.domain.config import (
     ChannelType,
     ClusterSpec,
     HttpCheck,
+    MonitorSpec,
     PruneLimits,
     RollbackPolicy,
     SoakGate,
@@ -71,7 +72,8 @@ def test_every_field_of_a_stage_is_read() -> None:
             "maxLatency: 500ms, followRedirects: true, maxBodyBytes: 5, jsonPath: {a.b: null}}},"
             "{http: {service: api, port: 80, namespace: other, scheme: https, path: '/h?x=1'}}],"
             "gates: [{approval: {from: ['user:alex', 'group:ops'], count: 2, deadline: 1h30m}}],"
-            "rollback: {policy: manual, deadline: 180s}, certify: 60s, watch: 30m,"
+            "rollback: {policy: manual, deadline: 180s, certify: 30s}, certify: 60s, watch: 30m,"
+            "monitor: {every: 5m, verify: [{http: {name: rules, service: api, port: http}}]},"
             "prune: {objects: 3, share: 1}"
         )
     ).stages[0]
@@ -112,6 +114,9 @@ def test_every_field_of_a_stage_is_read() -> None:
     assert stage.rollback_policy is RollbackPolicy.MANUAL
     assert stage.rollback_deadline == timedelta(minutes=3)
     assert (stage.certify, stage.watch) == (timedelta(minutes=1), timedelta(minutes=30))
+    assert stage.rollback_certify == timedelta(seconds=30)
+    rules = HttpCheck(name="rules", service="api", port="http")
+    assert stage.monitor == MonitorSpec(timedelta(minutes=5), (rules,))
     assert stage.prune_limits == PruneLimits(3, 1.0)
 
 

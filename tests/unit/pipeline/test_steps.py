@@ -70,6 +70,9 @@ def test_limits_follow_the_application_file() -> None:
     rollback = dict(timeouts_for(spec, RunKind.ROLLBACK))
     assert rollback[Step.WAIT_HEALTHY] == 3 * MINUTE
     assert rollback[Step.CERTIFY] == 7 * MINUTE
+    longer = replace(spec, rollback_certify=4 * MINUTE)
+    assert dict(timeouts_for(longer, RunKind.ROLLBACK))[Step.CERTIFY] == 9 * MINUTE
+    assert dict(timeouts_for(longer, RunKind.ROLLOUT))[Step.CERTIFY] == 7 * MINUTE
     assert dict(timeouts_for(spec, RunKind.SYNC))[Step.WAIT_HEALTHY] == 8 * MINUTE
 
 
