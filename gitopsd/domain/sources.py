@@ -200,3 +200,28 @@ class RepositorySpec:
     ssh_key_file: str = ""
     known_hosts_file: str = ""
     ca_file: str = ""
+
+
+class ReceiverType(Enum):
+    """Wire format of a receiver."""
+
+    GITHUB = "github"
+    GENERIC = "generic"
+    DISTRIBUTION = "distribution"
+
+
+@dataclass(frozen=True, slots=True)
+class ReceiverSpec:
+    """A configured webhook address.
+
+    Attributes:
+        name: Last part of the address ``/hooks/NAME``.
+        type: Wire format.
+        secret_files: One or two files with live secrets; two while rotating.
+        sources: Repository URL or image prefixes it may speak of; empty for all.
+    """
+
+    name: ReceiverName
+    type: ReceiverType
+    secret_files: tuple[str, ...]
+    sources: tuple[str, ...] = ()

@@ -5,9 +5,9 @@ from __future__ import annotations
 from collections.abc import Iterable, Sequence
 from datetime import timedelta
 
-from gitopsd.domain.config import ApplicationSpec, ReceiverSpec
+from gitopsd.domain.config import ApplicationSpec
 from gitopsd.domain.images import ImagePolicy
-from gitopsd.domain.sources import ImagePush
+from gitopsd.domain.sources import ImagePush, ReceiverSpec
 from gitopsd.domain.work import WorkItem, WorkKind
 from gitopsd.errors import PermanentError
 from gitopsd.kube.images import parse_image

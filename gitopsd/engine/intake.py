@@ -11,7 +11,7 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from datetime import timedelta
 
-from gitopsd.domain.config import ApplicationSpec, ReceiverSpec
+from gitopsd.domain.config import ApplicationSpec
 from gitopsd.domain.sources import (
     Delivery,
     DeliveryId,
@@ -21,6 +21,7 @@ from gitopsd.domain.sources import (
     ImagePushes,
     Ping,
     ReceiverName,
+    ReceiverSpec,
     RefName,
     RepoURL,
     Unconcerned,

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from gitopsd.domain.config import ChannelSpec, Configuration
+from gitopsd.domain.channels import ChannelSpec
+from gitopsd.domain.config import Configuration
 from gitopsd.domain.gates import Closed, GateState
 from gitopsd.domain.releases import ApplicationName, StageKey
 from gitopsd.domain.runs import Run

@@ -8,7 +8,7 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from datetime import timedelta
 
-from gitopsd.domain.config import ChannelSpec
+from gitopsd.domain.channels import ChannelSpec
 
 AT_ONCE = 2
 """Messages under way to one channel."""

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from gitopsd.domain.config import ChannelSpec
+from gitopsd.domain.channels import ChannelSpec
 from gitopsd.domain.releases import ApplicationName, ReleaseId, StageKey, StageName
 from gitopsd.domain.reports import CallReport, Report
 from gitopsd.domain.runs import Run, RunId

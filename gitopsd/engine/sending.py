@@ -14,7 +14,7 @@ from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 from functools import partial
 
-from gitopsd.domain.config import ChannelSpec
+from gitopsd.domain.channels import ChannelSpec
 from gitopsd.domain.manifests import JsonObject
 from gitopsd.domain.reports import ChannelState, MessageHandle, Report, StageReport
 from gitopsd.domain.work import Notification, WorkItem

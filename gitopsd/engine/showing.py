@@ -10,7 +10,8 @@ from __future__ import annotations
 from dataclasses import dataclass
 from datetime import timedelta
 
-from gitopsd.domain.config import ChannelSpec, ChannelType, Configuration
+from gitopsd.domain.channels import ChannelSpec, ChannelType
+from gitopsd.domain.config import Configuration
 from gitopsd.domain.releases import Release, ReleaseId
 from gitopsd.domain.reports import MessageHandle
 from gitopsd.domain.runs import Run, RunKind, Step

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 
-from gitopsd.domain.config import ChannelSpec
+from gitopsd.domain.channels import ChannelSpec
 from gitopsd.domain.manifests import JsonObject
 from gitopsd.domain.reports import Report, StageReport
 from gitopsd.domain.work import Notification

@@ -6,8 +6,7 @@ from collections.abc import Mapping, Sequence
 from datetime import datetime
 from typing import Protocol
 
-from gitopsd.domain.config import ReceiverType
-from gitopsd.domain.sources import Ping, Received, Unconcerned
+from gitopsd.domain.sources import Ping, Received, ReceiverType, Unconcerned
 from gitopsd.webhooks import distribution, generic, github
 
 

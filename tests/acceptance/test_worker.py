@@ -10,7 +10,7 @@ from typing import TypeVar
 
 import pytest
 
-from gitopsd.domain.config import ChannelSpec, ChannelType
+from gitopsd.domain.channels import ChannelSpec, ChannelType
 from gitopsd.domain.reports import ReleaseReport, Standing
 from gitopsd.domain.runs import Phase, RunKind
 from gitopsd.domain.work import WorkItem

@@ -17,8 +17,7 @@ from benchmarks.flood import BODY_BYTES, make_body, make_request, send_flood
 from benchmarks.memory import name_command, parse_pss, select_tree
 from benchmarks.monorepo import OBJECTS, Monorepo
 from benchmarks.records import save_result
-from gitopsd.domain.config import ReceiverType
-from gitopsd.domain.sources import GitPush
+from gitopsd.domain.sources import GitPush, ReceiverType
 from gitopsd.webhooks.receivers import parse_delivery
 
 NOON = datetime(2026, 1, 1, 12, tzinfo=UTC)

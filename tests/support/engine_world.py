@@ -14,23 +14,27 @@ from dataclasses import dataclass, field
 from datetime import timedelta
 from typing import TypeVar
 
+from gitopsd.domain.channels import ChannelSpec, ChannelType
 from gitopsd.domain.config import (
     ApplicationSpec,
     ApprovalGate,
-    ChannelSpec,
-    ChannelType,
     ClusterSpec,
     Configuration,
     GitSource,
     HttpCheck,
-    ReceiverSpec,
-    ReceiverType,
     StageSpec,
 )
 from gitopsd.domain.manifests import JsonObject
 from gitopsd.domain.releases import ApplicationName, Release, StageKey, StageName
 from gitopsd.domain.runs import Phase, Run, RunId, RunKind, Step
-from gitopsd.domain.sources import CommitSha, ReceiverName, RefName, RepoURL
+from gitopsd.domain.sources import (
+    CommitSha,
+    ReceiverName,
+    ReceiverSpec,
+    ReceiverType,
+    RefName,
+    RepoURL,
+)
 from gitopsd.domain.stages import Stage
 from gitopsd.domain.work import Page
 from gitopsd.engine.actions import Actions, Actor

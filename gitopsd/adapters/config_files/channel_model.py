@@ -17,7 +17,7 @@ from pydantic import (
 
 from gitopsd.adapters.config_files.application_model import MetadataSection
 from gitopsd.adapters.config_files.fields import FileName, HttpUrl, Name, Section, refuse
-from gitopsd.domain.config import ChannelSpec, ChannelType, Subscription
+from gitopsd.domain.channels import ChannelSpec, ChannelType, Subscription
 
 Trigger: TypeAlias = Literal[
     "on-release-created",

@@ -7,18 +7,12 @@ from dataclasses import dataclass
 
 from gitopsd.adapters.config_files.documents import Parsed
 from gitopsd.adapters.config_files.problems import suggest
-from gitopsd.domain.config import (
-    ApplicationSpec,
-    ChannelSpec,
-    ClusterSpec,
-    ProjectSpec,
-    ReceiverSpec,
-    SoakGate,
-    StageSpec,
-)
+from gitopsd.domain.channels import ChannelSpec
+from gitopsd.domain.config import ApplicationSpec, ClusterSpec, ProjectSpec, SoakGate, StageSpec
 from gitopsd.domain.images import RegistrySpec
 from gitopsd.domain.releases import StageName
 from gitopsd.domain.sources import (
+    ReceiverSpec,
     RepositorySpec,
 )
 from gitopsd.errors import ConfigError, PermanentError

@@ -22,16 +22,12 @@ from gitopsd.adapters.config_files.other_models import (
 )
 from gitopsd.adapters.config_files.problems import list_problems, suggest
 from gitopsd.adapters.config_files.registry_model import Registry
-from gitopsd.domain.config import (
-    ApplicationSpec,
-    ChannelSpec,
-    ClusterSpec,
-    ProjectSpec,
-    ReceiverSpec,
-)
+from gitopsd.domain.channels import ChannelSpec
+from gitopsd.domain.config import ApplicationSpec, ClusterSpec, ProjectSpec
 from gitopsd.domain.images import RegistrySpec
 from gitopsd.domain.people import People
 from gitopsd.domain.sources import (
+    ReceiverSpec,
     RepositorySpec,
 )
 from gitopsd.errors import ConfigError

@@ -23,16 +23,11 @@ from gitopsd.adapters.config_files.merging import (
     select_vanished,
 )
 from gitopsd.adapters.secret_files import load_secret
-from gitopsd.domain.config import (
-    ApplicationSpec,
-    ChannelSpec,
-    ClusterSpec,
-    Configuration,
-    HeldRemoval,
-    ReceiverSpec,
-)
+from gitopsd.domain.channels import ChannelSpec
+from gitopsd.domain.config import ApplicationSpec, ClusterSpec, Configuration, HeldRemoval
 from gitopsd.domain.images import RegistrySpec
 from gitopsd.domain.sources import (
+    ReceiverSpec,
     RepositorySpec,
 )
 from gitopsd.errors import ConfigError

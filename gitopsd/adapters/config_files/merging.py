@@ -8,17 +8,12 @@ from dataclasses import dataclass
 
 from gitopsd.adapters.config_files.cross_checks import Finding, find_problems
 from gitopsd.adapters.config_files.documents import Parsed
-from gitopsd.domain.config import (
-    ApplicationSpec,
-    ChannelSpec,
-    ClusterSpec,
-    Configuration,
-    ProjectSpec,
-    ReceiverSpec,
-)
+from gitopsd.domain.channels import ChannelSpec
+from gitopsd.domain.config import ApplicationSpec, ClusterSpec, Configuration, ProjectSpec
 from gitopsd.domain.images import RegistrySpec
 from gitopsd.domain.people import People
 from gitopsd.domain.sources import (
+    ReceiverSpec,
     RepositorySpec,
 )
 from gitopsd.errors import ConfigError

@@ -17,15 +17,12 @@ from gitopsd.adapters.config_files.fields import (
     Subject,
     refuse,
 )
-from gitopsd.domain.config import (
-    ClusterSpec,
-    ProjectSpec,
-    ReceiverSpec,
-    ReceiverType,
-)
+from gitopsd.domain.config import ClusterSpec, ProjectSpec
 from gitopsd.domain.people import People, Person, RoleBinding
 from gitopsd.domain.sources import (
     ReceiverName,
+    ReceiverSpec,
+    ReceiverType,
     RepositorySpec,
 )
 

@@ -9,7 +9,7 @@ from gitopsd.adapters.notify.github import GitHubReports
 from gitopsd.adapters.notify.outgoing import Outgoing
 from gitopsd.adapters.notify.slack import SlackReports
 from gitopsd.adapters.notify.webhook import WebhookNotifier
-from gitopsd.domain.config import ChannelSpec, ChannelType
+from gitopsd.domain.channels import ChannelSpec, ChannelType
 from gitopsd.domain.manifests import JsonObject
 from gitopsd.domain.reports import Report
 from gitopsd.domain.work import Notification

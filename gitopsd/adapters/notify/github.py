@@ -10,7 +10,7 @@ from urllib.parse import quote
 
 from gitopsd.adapters.notify.github_client import GitHubClient, NotThereError
 from gitopsd.adapters.notify.outgoing import Outgoing, UnclearError, UnsentError
-from gitopsd.domain.config import ChannelSpec
+from gitopsd.domain.channels import ChannelSpec
 from gitopsd.domain.manifests import JsonObject
 from gitopsd.domain.reports import Check, DeploymentReport, Report, StageReport
 from gitopsd.domain.runs import RunKind

@@ -19,7 +19,7 @@ from gitopsd.adapters.notify.outgoing import (
     read_token,
 )
 from gitopsd.adapters.secret_files import load_secret
-from gitopsd.domain.config import ChannelSpec
+from gitopsd.domain.channels import ChannelSpec
 from gitopsd.errors import PermanentError, TemporaryError
 from gitopsd.kube.redaction import redact_clause
 from gitopsd.ports import MISCONFIGURED, MISCONFIGURED_PART, Clock

@@ -16,7 +16,7 @@ from gitopsd.adapters.notify.slack_client import (
 )
 from gitopsd.adapters.notify.slack_messages import MAIN, Piece, write_pieces
 from gitopsd.adapters.notify.slack_text import Message
-from gitopsd.domain.config import ChannelSpec
+from gitopsd.domain.channels import ChannelSpec
 from gitopsd.domain.manifests import JsonObject
 from gitopsd.domain.reports import ApprovalReport, CallReport, ReleaseReport, Report
 from gitopsd.errors import PermanentError

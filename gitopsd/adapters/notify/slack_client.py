@@ -14,7 +14,7 @@ from gitopsd.adapters.notify.outgoing import (
     find_pause,
     read_token,
 )
-from gitopsd.domain.config import ChannelSpec
+from gitopsd.domain.channels import ChannelSpec
 from gitopsd.errors import PermanentError, TemporaryError
 from gitopsd.kube.redaction import redact_clause
 from gitopsd.ports import MISCONFIGURED, Clock

@@ -12,7 +12,7 @@ from gitopsd.adapters.clock import SystemClock
 from gitopsd.adapters.notify.outgoing import TIMEOUT, USER_AGENT, Outgoing, find_pause
 from gitopsd.adapters.outgoing_addresses import check_literal_address
 from gitopsd.adapters.secret_files import load_secret
-from gitopsd.domain.config import ChannelSpec
+from gitopsd.domain.channels import ChannelSpec
 from gitopsd.domain.manifests import Json
 from gitopsd.domain.work import Notification
 from gitopsd.errors import PermanentError, TemporaryError

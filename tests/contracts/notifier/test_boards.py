@@ -13,7 +13,7 @@ import pytest
 
 from gitopsd.adapters.notify.by_type import NotifierByType
 from gitopsd.adapters.notify.outgoing import Outgoing
-from gitopsd.domain.config import ChannelSpec, ChannelType
+from gitopsd.domain.channels import ChannelSpec, ChannelType
 from gitopsd.domain.reports import Check, Report
 from gitopsd.errors import PermanentError, TemporaryError
 from gitopsd.ports import MISCONFIGURED, Notifier

@@ -12,7 +12,7 @@ from typing import Protocol
 import pytest
 
 from gitopsd.adapters.notify.by_type import NotifierByType
-from gitopsd.domain.config import ChannelSpec, ChannelType
+from gitopsd.domain.channels import ChannelSpec, ChannelType
 from gitopsd.domain.work import Notification
 from gitopsd.errors import PermanentError, TemporaryError
 from gitopsd.ports import Notifier

@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import replace
 from pathlib import Path
 
-from gitopsd.domain.config import ChannelSpec, ChannelType
+from gitopsd.domain.channels import ChannelSpec, ChannelType
 from gitopsd.domain.images import ImageSource, SemverPolicy
 from gitopsd.domain.runs import Phase, RunKind
 from gitopsd.errors import ConfigError, TemporaryError

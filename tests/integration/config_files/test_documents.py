@@ -9,11 +9,10 @@ import pytest
 
 from gitopsd.adapters.config_files.documents import Parsed, parse_file
 from gitopsd.adapters.config_files.fields import format_duration, parse_duration
+from gitopsd.domain.channels import ChannelSpec, ChannelType, Subscription
 from gitopsd.domain.config import (
     ApplicationSpec,
     ApprovalGate,
-    ChannelSpec,
-    ChannelType,
     ClusterSpec,
     HttpCheck,
     MonitorSpec,
@@ -21,7 +20,6 @@ from gitopsd.domain.config import (
     RollbackPolicy,
     SoakGate,
     StageMode,
-    Subscription,
 )
 from gitopsd.domain.releases import StageName
 

@@ -6,7 +6,7 @@ from datetime import timedelta
 
 import pytest
 
-from gitopsd.domain.config import ChannelSpec, ChannelType
+from gitopsd.domain.channels import ChannelSpec, ChannelType
 from gitopsd.engine.pauses import LONGEST, MISCONFIGURED, Pause
 
 CHANNEL = ChannelSpec("deploys", ChannelType.SLACK)

@@ -7,7 +7,7 @@ from datetime import timedelta
 
 import pytest
 
-from gitopsd.domain.config import ChannelSpec, ChannelType
+from gitopsd.domain.channels import ChannelSpec, ChannelType
 from gitopsd.errors import PermanentError, TemporaryError
 from gitopsd.testing.clock import START
 from tests.support.engine_world import deployment

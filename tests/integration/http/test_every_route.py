@@ -6,7 +6,8 @@ from dataclasses import replace
 from functools import partial
 from typing import TYPE_CHECKING
 
-from gitopsd.domain.config import ChannelSpec, ChannelType, HeldRemoval
+from gitopsd.domain.channels import ChannelSpec, ChannelType
+from gitopsd.domain.config import HeldRemoval
 from gitopsd.domain.gates import Decision, Vote
 from gitopsd.domain.manifests import Digest
 from gitopsd.domain.releases import ApplicationName

@@ -14,9 +14,8 @@ from urllib.parse import urlsplit
 import aiohttp
 import pytest
 
-from gitopsd.domain.config import ReceiverSpec, ReceiverType
 from gitopsd.domain.manifests import Json
-from gitopsd.domain.sources import Delivery, ReceiverName
+from gitopsd.domain.sources import Delivery, ReceiverName, ReceiverSpec, ReceiverType
 from gitopsd.domain.work import Page
 from gitopsd.entrypoints.http.limits import Rate
 from gitopsd.errors import TemporaryError

@@ -13,7 +13,7 @@ from pathlib import Path
 
 from gitopsd.adapters.clock import SystemClock
 from gitopsd.adapters.notify.by_type import NotifierByType
-from gitopsd.domain.config import ChannelSpec, ChannelType
+from gitopsd.domain.channels import ChannelSpec, ChannelType
 from gitopsd.domain.runs import AbortReason, Phase, RunKind
 from gitopsd.engine.actions import Actions
 from tests.support import slack_server

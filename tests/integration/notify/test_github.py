@@ -14,7 +14,7 @@ from cryptography.hazmat.primitives.asymmetric import rsa
 from gitopsd.adapters.notify.github import MAX_DESCRIPTION, GitHubReports
 from gitopsd.adapters.notify.github_client import API_VERSION
 from gitopsd.adapters.notify.outgoing import MAX_BODY_BYTES, Outgoing
-from gitopsd.domain.config import ChannelSpec, ChannelType
+from gitopsd.domain.channels import ChannelSpec, ChannelType
 from gitopsd.domain.reports import Check, StageReport
 from gitopsd.domain.runs import RunId, RunKind
 from gitopsd.domain.sources import CommitSha, RepoURL

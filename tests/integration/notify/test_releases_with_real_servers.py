@@ -13,7 +13,7 @@ import pytest
 from gitopsd.adapters.clock import SystemClock
 from gitopsd.adapters.notify.by_type import NotifierByType
 from gitopsd.adapters.notify.outgoing import Outgoing
-from gitopsd.domain.config import ChannelSpec, ChannelType
+from gitopsd.domain.channels import ChannelSpec, ChannelType
 from gitopsd.domain.runs import Phase, RunKind, Step
 from gitopsd.engine.actions import Actions
 from gitopsd.store.migrate import migrate

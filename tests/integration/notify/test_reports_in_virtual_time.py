@@ -10,13 +10,8 @@ from datetime import datetime, timedelta
 
 import pytest
 
-from gitopsd.domain.config import (
-    ApprovalGate,
-    ChannelSpec,
-    ChannelType,
-    GitSource,
-    Subscription,
-)
+from gitopsd.domain.channels import ChannelSpec, ChannelType, Subscription
+from gitopsd.domain.config import ApprovalGate, GitSource
 from gitopsd.domain.images import ImageSource, SemverPolicy
 from gitopsd.domain.releases import ApplicationName
 from gitopsd.domain.reports import (

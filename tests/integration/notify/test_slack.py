@@ -13,7 +13,7 @@ import pytest
 
 from gitopsd.adapters.notify.outgoing import MAX_BODY_BYTES, Outgoing
 from gitopsd.adapters.notify.slack import EVENT_TYPE, SlackReports
-from gitopsd.domain.config import ChannelSpec, ChannelType
+from gitopsd.domain.channels import ChannelSpec, ChannelType
 from gitopsd.domain.manifests import JsonObject
 from gitopsd.domain.releases import StageName
 from gitopsd.domain.reports import Outcome, StageLine, Standing

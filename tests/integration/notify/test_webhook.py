@@ -12,7 +12,7 @@ import pytest
 
 from gitopsd.adapters.notify.outgoing import LONGEST_PAUSE, parse_retry_after
 from gitopsd.adapters.notify.webhook import WebhookNotifier, compute_message_id
-from gitopsd.domain.config import ChannelSpec, ChannelType
+from gitopsd.domain.channels import ChannelSpec, ChannelType
 from gitopsd.domain.manifests import Json
 from gitopsd.domain.work import Notification
 from gitopsd.errors import PermanentError, SignatureError, TemporaryError

@@ -4,13 +4,8 @@ from __future__ import annotations
 
 from dataclasses import replace
 
-from gitopsd.domain.config import (
-    ApplicationSpec,
-    ChannelSpec,
-    ChannelType,
-    GitSource,
-    StageSpec,
-)
+from gitopsd.domain.channels import ChannelSpec, ChannelType
+from gitopsd.domain.config import ApplicationSpec, GitSource, StageSpec
 from gitopsd.domain.releases import ApplicationName, StageName
 from gitopsd.domain.sources import RefName, RepoURL
 

@@ -8,9 +8,8 @@ from datetime import UTC, datetime
 
 import pytest
 
-from gitopsd.domain.config import ReceiverType
 from gitopsd.domain.manifests import Json
-from gitopsd.domain.sources import ImagePush, ImagePushes, Unconcerned
+from gitopsd.domain.sources import ImagePush, ImagePushes, ReceiverType, Unconcerned
 from gitopsd.errors import DeliveryError, SignatureError
 from gitopsd.webhooks import distribution
 from gitopsd.webhooks.receivers import (

@@ -8,7 +8,6 @@ from datetime import UTC, datetime, timedelta
 
 import pytest
 
-from gitopsd.domain.config import ReceiverType
 from gitopsd.domain.manifests import Json, JsonObject
 from gitopsd.domain.sources import (
     CommitSha,
@@ -16,6 +15,7 @@ from gitopsd.domain.sources import (
     ImagePush,
     Ping,
     Received,
+    ReceiverType,
     RefName,
     Unconcerned,
 )

@@ -7,9 +7,16 @@ from urllib.parse import quote, urlencode
 
 import pytest
 
-from gitopsd.domain.config import ReceiverType
 from gitopsd.domain.manifests import Json, JsonObject
-from gitopsd.domain.sources import CommitSha, GitPush, Ping, Received, RefName, Unconcerned
+from gitopsd.domain.sources import (
+    CommitSha,
+    GitPush,
+    Ping,
+    Received,
+    ReceiverType,
+    RefName,
+    Unconcerned,
+)
 from gitopsd.errors import DeliveryError, SignatureError
 from gitopsd.webhooks.receivers import (
     check_signature,

@@ -9,9 +9,8 @@ import pytest
 from hypothesis import example, given
 from hypothesis import strategies as st
 
-from gitopsd.domain.config import ReceiverType
 from gitopsd.domain.manifests import Json
-from gitopsd.domain.sources import GitPush, ImagePush, Received
+from gitopsd.domain.sources import GitPush, ImagePush, Received, ReceiverType
 from gitopsd.errors import DeliveryError, SignatureError
 from gitopsd.webhooks.receivers import check_signature, delivery_key, parse_event, recognise
 from gitopsd.webhooks.urls import parse_repository_url

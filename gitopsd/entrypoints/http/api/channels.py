@@ -6,7 +6,7 @@ from datetime import datetime
 
 from pydantic import Field
 
-from gitopsd.domain.config import ChannelSpec
+from gitopsd.domain.channels import ChannelSpec
 from gitopsd.domain.reports import ChannelState
 from gitopsd.entrypoints.http.api.results import cut_page, expect
 from gitopsd.entrypoints.http.models import Model, PageQuery
