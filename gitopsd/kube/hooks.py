@@ -37,11 +37,11 @@ from gitopsd.kube.objects import (
     is_terminating,
     kind_of,
     mapping_at,
-    mappings_at,
     parse_ref,
     string_at,
     uid_of,
 )
+from gitopsd.kube.pod_signals import container_statuses
 from gitopsd.kube.redaction import redact_clause
 
 if TYPE_CHECKING:
@@ -289,13 +289,12 @@ def say_end(pods: Iterable[JsonObject]) -> str:
     """Say how the container of a failed Job ended that ended last; empty when none is known."""
     ends: list[tuple[str, str]] = []
     for pod in pods:
-        for status in mappings_at(pod, "status", "containerStatuses"):
+        for status, label in container_statuses(pod):
             for state in ("state", "lastState"):
                 end = mapping_at(status, state, "terminated")
                 code = end.get("exitCode")
                 if isinstance(code, int) and code:
-                    name = string_at(status, "name")
-                    ends.append((string_at(end, "finishedAt"), _say_exit(name, end)))
+                    ends.append((string_at(end, "finishedAt"), _say_exit(label, end)))
     return max(ends, default=("", ""))[1]
 
 
@@ -304,7 +303,8 @@ def _say_pod(pod: JsonObject) -> str:
     return say_end([pod]) or reason or "it failed"
 
 
-def _say_exit(container: str, end: Mapping[str, Json]) -> str:
+def _say_exit(label: str, end: Mapping[str, Json]) -> str:
     reason = string_at(end, "reason")
     why = f" ({reason})" if reason not in ("", "Error") else ""
-    return f"container {container} exited with {end.get('exitCode')}{why}"
+    words = redact_clause(string_at(end, "message"))
+    return f"{label} exited with {end.get('exitCode')}{why}{f': {words}' if words else ''}"

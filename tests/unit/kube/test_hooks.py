@@ -197,6 +197,15 @@ def test_the_last_end_of_a_failed_job_is_said() -> None:
     assert say_end([]) == ""
 
 
+def test_what_ended_before_the_container_began_is_said_with_its_last_words() -> None:
+    """A dump that fails in an init container is the cause; its words are redacted."""
+    words = "pg_dump: error: connection to postgres://u:p@db refused\n"
+    state = {"terminated": {"exitCode": 1, "reason": "Error", "message": words}}
+    status = {"initContainerStatuses": [{"name": "dump", "state": state}]}
+    said = "init container dump exited with 1: pg_dump: error: connection to postgres://***@db"
+    assert say_end([{"kind": "Pod", "status": status}]) == f"{said} refused"
+
+
 def test_hooks_are_found_by_phase_and_ordered_by_wave() -> None:
     """What only is there comes before what runs; a restored set has only those marked for it."""
     late = hook(name="late", hook="PreSync,PostSync", sync_wave="1")
