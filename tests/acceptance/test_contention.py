@@ -87,6 +87,11 @@ class Replicas:
     site: ServiceSite
     nursery: Nursery
     running: dict[str, Nursling] = field(default_factory=dict)
+    start: int = field(init=False)
+
+    def __post_init__(self) -> None:
+        """Note where the audit log was when the parts were not there yet."""
+        self.start = self.site.cluster.audit_length()
 
     def serve(self) -> None:
         """Start the part that takes requests."""
@@ -153,7 +158,7 @@ class Replicas:
     def writes(self, *, since: datetime | None = None) -> list[Write]:
         """List the workers' writes to this site's stages and inventories, in order."""
         found = []
-        for event in self.site.cluster.audit_events():
+        for event in self.site.cluster.audit_events(self.start):
             write = _parse(event, self.site)
             if write is not None and (since is None or write.began >= since):
                 found.append(write)

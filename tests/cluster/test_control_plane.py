@@ -156,6 +156,7 @@ def test_the_audit_log_says_who_did_what_and_holds_no_bodies(
     """Each answered request is one event with user, verb, object, code and client; no secrets."""
     rule = {"apiGroups": [""], "resources": ["secrets"], "verbs": ["create"]}
     writer = control_plane.make_account(namespace, "writer", [rule])
+    before = control_plane.audit_length()
     result = control_plane.run_kubectl(
         *("create", "secret", "generic", "password", "--from-literal=value=not-to-be-logged"),
         *("--namespace", namespace),
@@ -167,7 +168,7 @@ def test_the_audit_log_says_who_did_what_and_holds_no_bodies(
     def is_recorded() -> bool:
         found[:] = [
             event
-            for event in control_plane.audit_events()
+            for event in control_plane.audit_events(before)
             if event.get("objectRef", {}).get("name") == "password"
             and event["objectRef"].get("namespace") == namespace
         ]

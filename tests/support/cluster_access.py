@@ -44,8 +44,12 @@ class ClusterAccess:
         """The certificate (PEM) that the API server's is signed by."""
         raise NotImplementedError
 
-    def audit_events(self) -> list[dict[str, Any]]:
-        """What the API server recorded of its requests, oldest first."""
+    def audit_events(self, since: int = 0) -> list[dict[str, Any]]:
+        """What the API server recorded of its requests from number ``since`` on, oldest first."""
+        raise NotImplementedError
+
+    def audit_length(self) -> int:
+        """The number of the event that comes next."""
         raise NotImplementedError
 
     def _save_kubeconfig(self, name: str, user: dict[str, str]) -> Path:

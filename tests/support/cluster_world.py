@@ -346,9 +346,9 @@ class ClusterWorld:
         return await asyncio.to_thread(self._writes, since)
 
     def _writes(self, since: int) -> list[Write]:
-        end = self._settled_audit()
+        self._settled_audit()
         found = []
-        for event in self.site.cluster.audit_events()[since:end]:
+        for event in self.site.cluster.audit_events(since):
             ref = event.get("objectRef", {})
             ours = event.get("userAgent", "").startswith("gitopsd/")
             quiet = event["verb"] in ("get", "list", "watch")
@@ -371,10 +371,10 @@ class ClusterWorld:
         """List every request of gitopsd to the API server: ``verb uri``."""
 
         def read() -> list[str]:
-            end = self._settled_audit()
+            self._settled_audit()
             return [
                 f"{event['verb']} {event['requestURI']}"
-                for event in self.site.cluster.audit_events()[since:end]
+                for event in self.site.cluster.audit_events(since)
                 if event.get("userAgent", "").startswith("gitopsd/")
             ]
 
@@ -382,15 +382,16 @@ class ClusterWorld:
 
     def _settled_audit(self) -> int:
         """Wait until the log has everything that was answered before now; its length then."""
+        before = self.site.cluster.audit_length()
         mark = f"/api/v1/namespaces/{self.namespace}?mark={secrets.token_hex(8)}"
         cluster = self.site.cluster
         cluster.client.get(mark)
 
         def there() -> bool:
-            return any(event["requestURI"] == mark for event in cluster.audit_events()[-200:])
+            return any(event["requestURI"] == mark for event in cluster.audit_events(before))
 
         wait_until(there, what="the audit log", within=timedelta(seconds=10))
-        return len(cluster.audit_events())
+        return cluster.audit_length()
 
     async def kubectl(self, *arguments: str, stdin: str = "") -> str:
         """Run kubectl in the namespace, as an administrator; it must succeed."""

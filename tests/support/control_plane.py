@@ -21,7 +21,6 @@ The programs are built by ``make envtest``. Start a cluster from the main thread
 :mod:`tests.support.processes`). Logs and ``audit.log`` stay in ``build/cluster/<name>-<mark>/``.
 """
 
-import json
 import shutil
 import ssl
 import subprocess
@@ -35,6 +34,7 @@ from types import TracebackType
 from typing import Any, Self
 
 from tests.support import control_plane_commands as commands
+from tests.support.audit_log import AuditLog
 from tests.support.cluster_access import ClusterAccess
 from tests.support.cluster_certificates import CertificateAuthority, KeyPair, make_signing_key
 from tests.support.cluster_client import (
@@ -127,6 +127,7 @@ class ControlPlane(ClusterAccess):
         self.network = network
         self.paths = paths
         self.folder = paths.private
+        self._audit = AuditLog(paths.audit)
         self.servers: dict[str, ServerProcess] = {}
         self._authority = CertificateAuthority.create()
         admin = self._authority.issue_client("harness", ("system:masters",))
@@ -234,14 +235,17 @@ class ControlPlane(ClusterAccess):
         pair = self._authority.issue_client(user, groups)
         return self._save_numbered_kubeconfig(certificate_user(pair))
 
-    def audit_events(self) -> list[dict[str, Any]]:
-        """Return what the API server recorded, oldest first.
+    def audit_events(self, since: int = 0) -> list[dict[str, Any]]:
+        """Return what the API server recorded from number ``since`` on, oldest first.
 
         An event is written when its answer has been sent: one that must be there may take a
         moment to be, so wait for it.
         """
-        lines = self.paths.audit.read_text(encoding="utf-8").splitlines(keepends=True)
-        return [json.loads(line) for line in lines if line.endswith("\n")]
+        return self._audit.events(since)
+
+    def audit_length(self) -> int:
+        """Return the number of the next event."""
+        return self._audit.length()
 
     def close(self) -> None:
         """Stop every server, by its id, and remove the namespace and the private files.

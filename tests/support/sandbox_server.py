@@ -110,8 +110,8 @@ class SandboxServer(ClusterAccess):
         content = document["clusters"][0]["cluster"]["certificate-authority-data"]
         return base64.b64decode(content)
 
-    def audit_events(self) -> list[dict[str, Any]]:
-        """The request log, in the words of an audit log."""
+    def audit_events(self, since: int = 0) -> list[dict[str, Any]]:
+        """The request log from number ``since`` on, in the words of an audit log."""
         return [
             {
                 "verb": item["verb"],
@@ -125,8 +125,12 @@ class SandboxServer(ClusterAccess):
                     else {}
                 ),
             }
-            for item in self.requests()
+            for item in self.requests(since)
         ]
+
+    def audit_length(self) -> int:
+        """The number of the last request; events are asked for after it."""
+        return self.last_request()
 
     def requests(self, since: int = 0) -> list[dict[str, Any]]:
         """The requests that were made after one of a number."""

@@ -126,6 +126,7 @@ async def test_a_stage_can_act_as_a_service_account(
 ) -> None:
     """Its requests carry the account's rights and no others, and the audit log names it."""
     access = site.cluster
+    before_all = access.audit_length()
     rules = [{"apiGroups": [""], "resources": ["configmaps"], "verbs": ["get", "create", "patch"]}]
     access.make_account(site.namespace, "deployer", rules)
     let_impersonate(access, site.namespace)
@@ -146,7 +147,7 @@ async def test_a_stage_can_act_as_a_service_account(
             event["verb"] == "patch"
             and event.get("impersonatedUser", {}).get("username")
             == f"system:serviceaccount:{site.namespace}:deployer"
-            for event in access.audit_events()
+            for event in access.audit_events(before_all)
         )
 
     wait_until(seen, what="the audit log to name the account", within=timedelta(seconds=10))
