@@ -24,6 +24,7 @@ from tests.support.verdict import VerdictPlugin
 pytest_plugins = (
     "tests.support.cluster_fixtures",
     "tests.support.node_agent",
+    "tests.support.operator_fixtures",
     "tests.support.sandbox_server",
     "tests.support.store_fixtures",
 )

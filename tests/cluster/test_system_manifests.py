@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 from tests.support.kustomize_oracle import run_kubectl
+from tests.support.operators import install_definitions
 from tests.support.processes import wait_until
 
 if TYPE_CHECKING:
@@ -21,11 +22,10 @@ if TYPE_CHECKING:
 
 ROOT = Path(__file__).resolve().parents[2]
 OVERLAYS = sorted((ROOT / "manifests").glob("*/overlays/*/kustomization.yaml"))
-DEFINITIONS = sorted((ROOT / "tests" / "fixtures" / "crds").glob("*.yaml"))
 POLICY = "Warning: would violate PodSecurity"
 """What is only warned of; what a namespace enforces is tried with pods."""
 
-_CLUSTERS = {"real": "control_plane", "sandbox": "sandbox_server"}
+_CLUSTERS = {"real": "system_kinds", "sandbox": "sandbox_server"}
 _TEMPLATES = {
     "Deployment": ("spec", "template"),
     "StatefulSet": ("spec", "template"),
@@ -97,16 +97,11 @@ def _pod_of(owner: Object) -> Object:
 
 
 @pytest.fixture(params=_CLUSTERS, scope="module")
-def cluster(request: pytest.FixtureRequest) -> Iterator[ClusterAccess]:
+def cluster(request: pytest.FixtureRequest) -> ClusterAccess:
     """A cluster that knows the custom kinds of all systems."""
     access: ClusterAccess = request.getfixturevalue(_CLUSTERS[request.param])
-    files = [f"--filename={path}" for path in DEFINITIONS]
-    made = access.run_kubectl("apply", "--server-side", *files)
-    assert made.returncode == 0, made.stderr
-    there = access.run_kubectl("wait", "--for=condition=Established", "--timeout=20s", *files)
-    assert there.returncode == 0, there.stderr
-    yield access
-    access.run_kubectl("delete", "--wait=false", *files)
+    install_definitions(access)
+    return access
 
 
 @pytest.fixture(params=OVERLAYS, ids=lambda path: f"{path.parts[-4]}-{path.parts[-2]}")
