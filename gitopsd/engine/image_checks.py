@@ -12,7 +12,7 @@ from gitopsd.engine.fan_out import run_all
 from gitopsd.engine.outcomes import Verdict, Waiting
 from gitopsd.engine.step_context import StepContext
 from gitopsd.errors import GitopsdError, PermanentError
-from gitopsd.kube.images import ImageReference, find_images, parse_image
+from gitopsd.kube.images import ImageReference, find_images, parse_image, say_missing
 from gitopsd.kube.redaction import redact_clause
 
 BOUND = timedelta(seconds=5)
@@ -74,10 +74,12 @@ async def check_images(context: StepContext, rendered: RenderedSet) -> ImageFind
     )
 
 
-def judge_missing(context: StepContext, missing: tuple[str, ...]) -> Waiting | Verdict:
-    """Wait for images that are not there, for a while; then that is the verdict."""
+def judge_missing(
+    context: StepContext, rendered: RenderedSet, missing: tuple[str, ...]
+) -> Waiting | Verdict:
+    """Wait for images of a set that are not there, for a while; then that is the verdict."""
     now = context.services.clock.now()
-    message = f"the registry has no image {', '.join(missing)}"
+    message = say_missing(rendered.objects, missing, context.spec.namespace)
     try:
         since = datetime.fromisoformat(context.run.cursor)
     except ValueError:

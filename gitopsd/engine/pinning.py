@@ -52,7 +52,7 @@ async def resolve_pins(context: StepContext, rendered: RenderedSet) -> Pins | Wa
     answers = await run_all(lacking, lambda one: _resolve(context, wanted[one], one), IN_FLIGHT)
     missing = tuple(answer for answer in answers if isinstance(answer, str))
     if missing:
-        return judge_missing(context, missing)
+        return judge_missing(context, rendered, missing)
     found = [answer for answer in answers if isinstance(answer, _Resolved)]
     if not found:
         return Pins({one: known[one] for one in wanted})

@@ -9,7 +9,14 @@ from typing import TYPE_CHECKING
 
 from gitopsd.domain.manifests import Digest
 from gitopsd.errors import PermanentError
-from gitopsd.kube.objects import mapping_at, mappings_at, string_at
+from gitopsd.kube.objects import (
+    kind_of,
+    mapping_at,
+    mappings_at,
+    name_of,
+    namespace_of,
+    string_at,
+)
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator
@@ -21,6 +28,7 @@ DOCKER_HUB = "docker.io"
 _CONTAINER_FIELDS = ("initContainers", "containers", "ephemeralContainers")
 _MAX_DEPTH = 64
 _MAX_NAME = 255
+_SHOWN_USERS = 3
 
 _HOST = re.compile(r"(?:[A-Za-z0-9-]+(?:\.[A-Za-z0-9-]+)*|\[[0-9a-fA-F:]+\])(?::[0-9]{1,5})?")
 _COMPONENT = re.compile(r"[a-z0-9]+(?:(?:\.|_|__|-+)[a-z0-9]+)*")
@@ -154,6 +162,43 @@ def find_uses(obj: JsonObject) -> tuple[ImageUse, ...]:
 def find_images(objects: Iterable[JsonObject]) -> tuple[str, ...]:
     """List every image reference of a set once, as written, sorted."""
     return tuple(sorted({use.image for obj in objects for use in find_uses(obj)}))
+
+
+def say_missing(objects: Iterable[JsonObject], missing: Iterable[str], namespace: str) -> str:
+    """Say which objects want images that no registry has; those with the same users together.
+
+    Args:
+        objects: The set.
+        missing: References, as written.
+        namespace: Where objects are that name none.
+    """
+    users: dict[str, list[str]] = {reference: [] for reference in missing}
+    for obj in objects:
+        for image in {use.image for use in find_uses(obj)} & users.keys():
+            users[image].append(f"{kind_of(obj)} {namespace_of(obj) or namespace}/{name_of(obj)}")
+    wanted: dict[str, list[str]] = {}
+    for image, names in users.items():
+        wanted.setdefault(_join_users(names), []).append(image)
+    return "; ".join(
+        f"{who}: the registry has no image {', '.join(images)}" for who, images in wanted.items()
+    )
+
+
+def _join_users(users: list[str]) -> str:
+    shown, more = sorted(users)[:_SHOWN_USERS], len(users) - _SHOWN_USERS
+    return ", ".join([*shown, f"{more} more"] if more > 0 else shown)
+
+
+def find_digests(objects: Iterable[JsonObject]) -> dict[str, Digest | None]:
+    """Find the digest of every image reference of a set; None for one that names none."""
+    return {reference: _digest_of(reference) for reference in find_images(objects)}
+
+
+def _digest_of(reference: str) -> Digest | None:
+    try:
+        return parse_image(reference).digest
+    except PermanentError:
+        return None
 
 
 def _walk(value: Json, depth: int) -> Iterator[ImageUse]:

@@ -568,7 +568,8 @@ async def test_an_image_that_is_not_there_fails_before_anything_is_written(
 
         assert run.failure is not None
         assert run.failure.reason == "ImageMissing"
-        assert f"the registry has no image {API}:2" in run.failure.message
+        said = f"Deployment shop-staging/api: the registry has no image {API}:2;"
+        assert run.failure.message.startswith(said)
         assert run.step is (Step.RENDER if pin is PinImages.ALL else Step.VALIDATE)
         assert world.cluster.writes() == []
 

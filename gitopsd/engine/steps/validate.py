@@ -50,7 +50,7 @@ async def run_validate(context: StepContext) -> Outcome:
     refusals = [*(item.refusal for item in assessed), *(hook.refusal for hook in hooks)]
     refused = [refusal for refusal in refusals if refusal is not None]
     if not refused and images.missing:
-        return judge_missing(context, images.missing)
+        return judge_missing(context, rendered, images.missing)
     if not refused:
         await _mark(context, images.marks)
         return Done()

@@ -191,6 +191,31 @@ def test_each_image_is_listed_once() -> None:
     assert images.find_images([]) == ()
 
 
+def wanting(kind: str, name: str, *wanted: str) -> JsonObject:
+    """Make an object that wants images."""
+    metadata: JsonObject = {"name": name, "namespace": "shop"}
+    return {"kind": kind, "metadata": metadata, "spec": pod_spec(*wanted)}
+
+
+def test_who_wants_a_missing_image_is_said() -> None:
+    """Kind and name of each object, few of many; nobody else is named."""
+    objects = [wanting("Deployment", "api", "a", "b", "c"), wanting("Job", "migrate", "a")]
+    assert images.say_missing(objects, ["a"], "x") == (
+        "Deployment shop/api, Job shop/migrate: the registry has no image a"
+    )
+    assert images.say_missing(objects, ["a", "b", "c"], "x") == (
+        "Deployment shop/api, Job shop/migrate: the registry has no image a; "
+        "Deployment shop/api: the registry has no image b, c"
+    )
+    many = [wanting("Job", f"j{number}", "a") for number in range(5)]
+    assert images.say_missing(many, ["a"], "x") == (
+        "Job shop/j0, Job shop/j1, Job shop/j2, 2 more: the registry has no image a"
+    )
+    assert images.say_missing([{**many[0], "metadata": {"name": "j"}}], ["a"], "x") == (
+        "Job x/j: the registry has no image a"
+    )
+
+
 def nest(levels: int) -> JsonObject:
     """Put a pod spec below a number of levels."""
     value: JsonObject = pod_spec("deep")
