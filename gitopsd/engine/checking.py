@@ -8,7 +8,7 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 
-from gitopsd.domain.config import Check
+from gitopsd.domain.config import Check, StageSpec
 from gitopsd.domain.manifests import Json
 from gitopsd.domain.runs import LastLook
 from gitopsd.domain.work import EvidenceKind
@@ -132,18 +132,29 @@ class CheckProgress:
         return replace(self, states={**self.states, check.name: updated})
 
 
-def judge_checks(progress: CheckProgress, checks: tuple[Check, ...], now: datetime) -> str | None:
+def name_check(check: Check, namespace: str) -> str:
+    """Say a check with the object that it asks: ``Service shop/api: check api /health``.
+
+    Args:
+        check: The check.
+        namespace: The stage's, where services are that name none.
+    """
+    place = f"Service {check.namespace or namespace}/{check.service}: " if check.service else ""
+    return f"{place}check {check.name}"
+
+
+def judge_checks(progress: CheckProgress, spec: StageSpec, now: datetime) -> str | None:
     """Find a check whose time is over and whose last attempt that saw anything failed.
 
     One that could never see the application is no verdict: the step's own deadline ends it as
     Errored.
     """
-    for check in checks:
+    for check in spec.verify:
         state = progress.states[check.name]
         over = now - progress.began >= check.within and state.attempts > 0
         if over and state.streak < check.successes and state.passed is False:
             tries = f"{state.attempts} attempt{'s' if state.attempts != 1 else ''}"
-            return f"check {check.name} failed after {tries}: {state.message}"
+            return f"{name_check(check, spec.namespace)} failed after {tries}: {state.message}"
     return None
 
 

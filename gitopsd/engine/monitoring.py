@@ -7,7 +7,7 @@ from datetime import timedelta
 from gitopsd.domain.config import MonitorSpec
 from gitopsd.domain.runs import RunId
 from gitopsd.domain.work import WorkItem
-from gitopsd.engine.checking import attempt_checks
+from gitopsd.engine.checking import attempt_checks, name_check
 from gitopsd.engine.effects import add_monitor
 from gitopsd.engine.looking import look_at
 from gitopsd.engine.observation import fail_verified, load_applied
@@ -82,5 +82,6 @@ async def _look_once(context: StepContext, monitor: MonitorSpec) -> str | None:
         return sight.message
     for check, attempt in zip(monitor.verify, attempts, strict=True):
         if attempt.passed is False:
-            return redact_text(f"check {check.name} failed: {attempt.message}")
+            name = name_check(check, context.spec.namespace)
+            return redact_text(f"{name} failed: {attempt.message}")
     return None if any(attempt.passed is None for attempt in attempts) else ""

@@ -195,4 +195,5 @@ async def test_one_failed_repeat_fails_certify(seconds: float) -> None:
     assert failed.id == begun.id
     assert failed.step is Step.CERTIFY
     assert failed.failure is not None
-    assert failed.failure.message.startswith("check api /health failed when repeated: answered 500")
+    said = "Service shop-staging/api: check api /health failed when repeated: answered 500"
+    assert failed.failure.message.startswith(said)

@@ -61,7 +61,7 @@ async def test_a_failure_long_after_success_is_told_once_until_it_is_over() -> N
         answer(world, 500)
         await world.clock.sleep(timedelta(minutes=30))
         assert len(degraded(world)) == 1
-        assert "check api /rules failed" in degraded(world)[0]
+        assert "Service shop-staging/api: check api /rules failed" in degraded(world)[0]
         answer(world, 200)
         await world.clock.sleep(timedelta(minutes=10))
         answer(world, 500)

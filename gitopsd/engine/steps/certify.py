@@ -7,7 +7,7 @@ from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 
 from gitopsd.domain.runs import LastLook, RunKind
-from gitopsd.engine.checking import asked_patience, attempt_checks
+from gitopsd.engine.checking import asked_patience, attempt_checks, name_check
 from gitopsd.engine.looking import Sight, keep_evidence, look_at
 from gitopsd.engine.outcomes import Done, Outcome, Verdict, Waiting
 from gitopsd.engine.step_context import StepContext
@@ -119,7 +119,8 @@ async def _repeat_checks(context: StepContext, watch: _Watch) -> Outcome | None:
     attempts = await attempt_checks(context, context.spec.verify)
     for check, attempt in zip(context.spec.verify, attempts, strict=True):
         if attempt.passed is False:
-            message = f"check {check.name} failed when repeated: {attempt.message}"
+            name = name_check(check, context.spec.namespace)
+            message = f"{name} failed when repeated: {attempt.message}"
             return Verdict("VerificationFailed", message)
     unseen = [attempt for attempt in attempts if attempt.passed is None]
     return _wait_unseen(watch, unseen[0].message, asked_patience(unseen)) if unseen else None

@@ -32,7 +32,7 @@ async def run_verify(context: StepContext) -> Outcome:
     pace = context.services.pace
     while True:
         now = context.services.clock.now()
-        verdict = judge_checks(progress, context.spec.verify, now)
+        verdict = judge_checks(progress, context.spec, now)
         if verdict is not None:
             return Verdict("VerificationFailed", verdict)
         if progress.all_passed(context.spec.verify):
