@@ -37,6 +37,25 @@ class StageMode(Enum):
     OBSERVE = "observe"
 
 
+class UpstreamMatch(Enum):
+    """What of a release must have been verified in the upstream stage."""
+
+    IMAGES = "images"
+
+
+@dataclass(frozen=True, slots=True)
+class UpstreamSpec:
+    """What a stage that is fed by a line of its own asks of another stage.
+
+    Attributes:
+        stage: The stage that has to verify it.
+        match: What has to be verified there.
+    """
+
+    stage: StageName
+    match: UpstreamMatch = UpstreamMatch.IMAGES
+
+
 @dataclass(frozen=True, slots=True)
 class GitSource:
     """Where an application's manifests live.
@@ -181,6 +200,7 @@ class StageSpec:
         rollback_certify: How long health and checks must hold at the end of a Rollback; None for
             as long as at the end of a Rollout.
         monitor: Checks after success; None for none.
+        upstream: What another stage must have verified before this one takes it; None for nothing.
     """
 
     name: StageName
@@ -204,6 +224,7 @@ class StageSpec:
     unschedulable_grace: timedelta = timedelta(seconds=15)
     rollback_certify: timedelta | None = None
     monitor: MonitorSpec | None = None
+    upstream: UpstreamSpec | None = None
 
     def certify_of(self, *, rollback: bool) -> timedelta:
         """Tell how long health and checks must hold at the end of a run."""

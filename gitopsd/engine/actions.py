@@ -24,6 +24,7 @@ from gitopsd.engine.services import Services
 from gitopsd.engine.syncing import make_run_id, put_front, start_sync
 from gitopsd.engine.voting import cast_vote
 from gitopsd.pipeline.events import AbortRequested, GateRefused, RollbackRequested
+from gitopsd.pipeline.promotion import waiting_for
 from gitopsd.pipeline.rollback import choose_manual_target
 from gitopsd.store_ports import Transaction
 
@@ -179,7 +180,7 @@ class Actions:
             tx.quarantines.lift(quarantine, actor.subject, tx.now)
             if found.images:
                 want_images_of(tx, tx.specs.current(found.stage.application))
-            settle(tx, (found.stage,), self._config)
+            settle(tx, (found.stage, *_waiting_for(tx, found.stage)), self._config)
             return ActionDone(f"quarantine {quarantine} of {found.stage} is lifted")
 
         return await self._do(actor, "lift-quarantine", quarantine, work)
@@ -285,3 +286,9 @@ def _is_older(tx: Transaction, key: StageKey, release: ReleaseId) -> bool:
     asked = tx.releases.last_offer(line, release)
     running = tx.releases.last_offer(line, stage.applied.release)
     return asked is not None and running is not None and asked.number < running.number
+
+
+def _waiting_for(tx: Transaction, key: StageKey) -> tuple[StageKey, ...]:
+    spec = tx.specs.current(key.application)
+    names = waiting_for(spec, key.stage) if spec is not None else ()
+    return tuple(StageKey(key.application, name) for name in names)

@@ -34,7 +34,7 @@ from gitopsd.pipeline.commands import (
     StoreQuarantine,
     Trigger,
 )
-from gitopsd.pipeline.promotion import downstream_of
+from gitopsd.pipeline.promotion import waiting_for
 from gitopsd.pipeline.quarantine import compute_quarantined_images
 from gitopsd.pipeline.rollback import detect_loop
 from gitopsd.store_ports import Transaction
@@ -277,8 +277,7 @@ def _reconsider(tx: Transaction, run: Run, command: Reconsider, done: Effects) -
         spec = tx.specs.current(run.stage.application)
         if spec is not None:
             done.reconsider.extend(
-                StageKey(run.stage.application, name)
-                for name in downstream_of(spec, run.stage.stage)
+                StageKey(run.stage.application, name) for name in waiting_for(spec, run.stage.stage)
             )
 
 

@@ -3,23 +3,30 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from datetime import datetime
 
 from gitopsd.domain.config import ApplicationSpec, Configuration, StageSpec
 from gitopsd.domain.gates import Vote
 from gitopsd.domain.manifests import Digest
-from gitopsd.domain.releases import Line, Offer, ReleaseId, StageKey
+from gitopsd.domain.releases import Line, Offer, ReleaseId, StageKey, StageName
 from gitopsd.domain.runs import Run, RunId
 from gitopsd.domain.stages import Freeze, Stage
 from gitopsd.domain.verifications import Destination, RestoreTarget, Verification
 from gitopsd.domain.work import EvidenceKind, Page
 from gitopsd.engine.effects import destination_of, fronts_on_cluster, readable_set
+from gitopsd.kube.images import find_digests
 from gitopsd.kube.names import strictest_rollback
 from gitopsd.pipeline.facts import GateFacts, RestoreFacts, SelectionFacts
+from gitopsd.pipeline.upstream_images import images_verified_since
 from gitopsd.store_ports import Transaction
 
 OFFERS_CONSIDERED = 200
 """Releases of a line that selection looks at; older ones are history."""
+
+
+VERIFICATIONS_CONSIDERED = 1000
+"""Verifications of a stage among which another stage's images are looked for, newest first."""
 
 
 def newest_verification(
@@ -101,7 +108,7 @@ def load_gate_facts(
     running = newest_verification(tx, run.stage, destination_of(spec))
     offered = tx.releases.last_offer(line, running.release) if running is not None else None
     cluster = config.clusters.get(spec.cluster)
-    return GateFacts(
+    facts = GateFacts(
         now=tx.now,
         run=run,
         release=release,
@@ -123,6 +130,40 @@ def load_gate_facts(
         quarantines=tuple(tx.quarantines.in_force(run.stage)),
         images=_images_in(tx, run),
     )
+    return facts if spec.upstream is None else _with_upstream(tx, facts, spec.upstream.stage)
+
+
+def _with_upstream(tx: Transaction, facts: GateFacts, name: StageName) -> GateFacts:
+    """Add which images the run brings, and which of them the stage ``name`` has verified."""
+    key = facts.stage.key
+    upstream = StageKey(key.application, name)
+    rendered = readable_set(tx, facts.run.rendered) if facts.run.rendered is not None else None
+    running = newest_verification(tx, key, destination_of(facts.spec))
+    facts = replace(
+        facts,
+        plan_images=find_digests(rendered.objects) if rendered is not None else None,
+        upstream_images=_first_verified(
+            tx, upstream, tx.verifications.page(upstream, VERIFICATIONS_CONSIDERED)
+        ),
+        upstream_quarantines=tuple(tx.quarantines.in_force(upstream)),
+        running_images=_first_verified(tx, key, (running,) if running is not None else ()),
+    )
+    since = images_verified_since(facts)
+    if since is None:
+        return facts
+    return replace(facts, verified_upstream_at={**facts.verified_upstream_at, name: since})
+
+
+def _first_verified(
+    tx: Transaction, key: StageKey, verifications: Sequence[Verification]
+) -> Mapping[Digest, datetime]:
+    """Read the images of verifications, newest first, and when each was verified first."""
+    images_of = _rendered_images(tx, key)
+    first: dict[Digest, datetime] = {}
+    for one in verifications:
+        if one.revoked_at is None:
+            first.update(dict.fromkeys(images_of.get(one.rendered, ()), one.recorded_at))
+    return first
 
 
 def _other_front(tx: Transaction, stage: Stage, run: Run) -> Run | None:

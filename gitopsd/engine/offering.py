@@ -25,6 +25,7 @@ from gitopsd.domain.work import Notification
 from gitopsd.engine.notifications import publish
 from gitopsd.pipeline.commands import Trigger
 from gitopsd.pipeline.image_choice import ImageChoice, choose
+from gitopsd.pipeline.promotion import judging
 from gitopsd.pipeline.release_identity import compute_alias, compute_release_id
 from gitopsd.store_ports import Transaction
 
@@ -75,7 +76,7 @@ def load_image_choice(
         return ImageChoice()
     held = frozenset(
         digest
-        for stage in stages
+        for stage in judging(application, stages)
         for quarantine in tx.quarantines.in_force(StageKey(application.name, stage))
         for digest in quarantine.images
     )

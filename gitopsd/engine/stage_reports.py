@@ -13,7 +13,7 @@ from gitopsd.domain.work import Page
 from gitopsd.engine.release_reports import find_line
 from gitopsd.engine.report_links import Links
 from gitopsd.kube.redaction import redact_clause
-from gitopsd.pipeline.promotion import downstream_of
+from gitopsd.pipeline.promotion import waiting_for
 from gitopsd.store_ports import Transaction
 
 _CHECKS: Mapping[Standing, Check] = {
@@ -74,7 +74,7 @@ def compose_stage(
         deployments=tuple(
             deployment for run in wrote if (deployment := _deployment(tx, run, links)) is not None
         ),
-        last_stage=not tuple(downstream_of(spec, key.stage)),
+        last_stage=not waiting_for(spec, key.stage),
         alone=_is_alone(tx, spec),
         link=links.run(line.run) if line.run is not None else "",
     )

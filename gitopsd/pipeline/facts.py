@@ -77,6 +77,12 @@ class GateFacts:
         rewind: What the application's source says about force-pushes to older commits.
         quarantines: Quarantines of the stage that are in force.
         images: Image digests in the run's rendered set, to match quarantined images.
+        plan_images: Image reference in the run's rendered set -> its digest, None for one without;
+            None while the set cannot be read. Like the next three loaded only for a stage that
+            asks another one for verified images.
+        upstream_images: Image digest in the sets verified in that other stage -> since when.
+        upstream_quarantines: Its quarantines that are in force.
+        running_images: Image digest of what the run's own stage runs verified -> since when.
     """
 
     now: datetime
@@ -99,6 +105,10 @@ class GateFacts:
     rewind: RewindPolicy = RewindPolicy.HOLD
     quarantines: tuple[Quarantine, ...] = ()
     images: tuple[Digest, ...] = ()
+    plan_images: Mapping[str, Digest | None] | None = None
+    upstream_images: Mapping[Digest, datetime] = field(default_factory=dict)
+    upstream_quarantines: tuple[Quarantine, ...] = ()
+    running_images: Mapping[Digest, datetime] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, slots=True)

@@ -12,6 +12,7 @@ from gitopsd.domain.runs import RunKind
 from gitopsd.domain.verifications import StallReason
 from gitopsd.pipeline.facts import GateFacts
 from gitopsd.pipeline.quarantine import is_quarantined
+from gitopsd.pipeline.upstream_images import judge_images
 
 BRAKE_AFTER = 3
 """Failed runs of one commit in stages of one name that hold back the rest of that commit."""
@@ -80,6 +81,8 @@ def _stall(facts: GateFacts) -> GateAnswer:
 
 
 def _upstream(facts: GateFacts) -> GateAnswer:
+    if facts.spec.upstream is not None:
+        return judge_images(facts, facts.spec.upstream.stage)
     missing = [name for name in facts.spec.after if name not in facts.verified_upstream_at]
     if not missing:
         return Open()

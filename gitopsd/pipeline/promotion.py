@@ -38,6 +38,33 @@ def downstream_of(spec: ApplicationSpec, stage: StageName) -> tuple[StageName, .
     return tuple(other.name for other in spec.stages if stage in other.after)
 
 
+def waiting_for(spec: ApplicationSpec, stage: StageName) -> tuple[StageName, ...]:
+    """List the stages whose gates may open when ``stage`` verifies something, in file order.
+
+    Beside those after it, the ones that follow a line of their own and ask it for their images.
+    """
+    return tuple(
+        other.name
+        for other in spec.stages
+        if stage in other.after or (other.upstream is not None and other.upstream.stage == stage)
+    )
+
+
+def judging(spec: ApplicationSpec, stages: Iterable[StageName]) -> tuple[StageName, ...]:
+    """List the stages whose quarantines keep images out of a line that feeds ``stages``.
+
+    Those it feeds, and the ones that these ask for verified images: what failed there would only
+    stand at their gates.
+    """
+    found: dict[StageName, None] = {}
+    for name in stages:
+        found[name] = None
+        stage = spec.stage(name)
+        if stage is not None and stage.upstream is not None:
+            found[stage.upstream.stage] = None
+    return tuple(found)
+
+
 def missing_upstream(
     after: Iterable[StageName], release: ReleaseId, upstream: Mapping[str, AbstractSet[ReleaseId]]
 ) -> tuple[StageName, ...]:

@@ -29,6 +29,8 @@ from gitopsd.domain.config import (
     RollbackPolicy,
     StageMode,
     StageSpec,
+    UpstreamMatch,
+    UpstreamSpec,
 )
 from gitopsd.domain.images import PinImages
 from gitopsd.domain.releases import ApplicationName, StageName
@@ -117,12 +119,24 @@ class PruneSection(Section):
     )
 
 
+class UpstreamSection(Section):
+    """``upstream:``: what another stage must have verified, for a stage with its own branch."""
+
+    stage: Name = Field(description="Stage that has to verify it", examples=["staging"])
+    match: Literal["images"] = Field(
+        description="What has to be verified there: every image, by its digest"
+    )
+
+    def to_domain(self) -> UpstreamSpec:
+        """Make the frozen value."""
+        return UpstreamSpec(StageName(self.stage), UpstreamMatch(self.match))
+
+
 class StageSection(Section):
     """One entry of ``stages:``."""
 
     NOT_YET: ClassVar[dict[str, str]] = {
         "tags": "Follow a branch meanwhile",
-        "upstream": "Promote with `after` meanwhile",
         "drift": "Drift is not corrected; run `gitopsd sync` meanwhile",
     }
 
@@ -137,6 +151,10 @@ class StageSection(Section):
     after: list[Name] = Field(default=[], description="Stages whose verification a release needs")
     branch: Branch | None = Field(
         default=None, description="Own branch; makes the stage its own entry"
+    )
+    upstream: UpstreamSection | None = Field(
+        default=None,
+        description="Asks another stage for its images, where promotion does not come from it",
     )
     service_account: Name | None = Field(default=None, description="Identity that writes")
     mode: Literal["apply", "observe"] = Field(
@@ -170,6 +188,7 @@ class StageSection(Section):
             cluster_scoped=tuple(self.cluster_scoped),
             after=tuple(StageName(stage) for stage in self.after),
             ref=RefName(f"refs/heads/{self.branch}") if self.branch is not None else None,
+            upstream=self.upstream.to_domain() if self.upstream is not None else None,
             service_account=self.service_account or "",
             mode=StageMode(self.mode),
             health_timeout=self.health.timeout,

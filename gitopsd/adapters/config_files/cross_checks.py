@@ -162,7 +162,7 @@ def _find_unknown_clusters(
 
 def _find_stage_problems(file: str, application: ApplicationSpec) -> Iterator[ConfigError]:
     names = [stage.name for stage in application.stages]
-    upstream = _find_upstream(application)
+    before = _find_before(application)
     for number, stage in enumerate(application.stages):
         place = f"spec.stages[{number}]"
         if stage.name in names[:number]:
@@ -179,40 +179,63 @@ def _find_stage_problems(file: str, application: ApplicationSpec) -> Iterator[Co
                 problem="a stage with its own branch is fed by that branch, not by promotion",
                 remedy="Remove either `branch` or `after`",
             )
-        for index, before in enumerate(stage.after):
-            if before not in names:
-                yield ConfigError(
-                    file=file,
-                    path=f"{place}.after[{index}]",
-                    problem=f"there is no stage {before!r}",
-                    remedy=suggest(before, set(names) - {stage.name}),
-                )
-        if stage.name in upstream[stage.name]:
+        yield from _find_unknown_stages(file, place, stage, set(names))
+        if stage.name in before[stage.name]:
             yield ConfigError(
                 file=file,
-                path=f"{place}.after",
+                path=f"{place}.after" if stage.after else f"{place}.upstream.stage",
                 problem=f"stage {stage.name} waits for itself",
-                remedy="Let the first stage have no `after`, and each other name an earlier one",
+                remedy="Let the first stage have no `after`, and each other name an earlier one"
+                if stage.after
+                else "Name a stage that does not wait for this one",
             )
-        yield from _find_soak_problems(file, place, stage, upstream[stage.name])
+        yield from _find_soak_problems(file, place, stage, before[stage.name])
+
+
+def _find_unknown_stages(
+    file: str, place: str, stage: StageSpec, names: set[StageName]
+) -> Iterator[ConfigError]:
+    named = [(f"{place}.after[{index}]", before) for index, before in enumerate(stage.after)]
+    if stage.upstream is not None:
+        named.append((f"{place}.upstream.stage", stage.upstream.stage))
+        if stage.after:
+            yield ConfigError(
+                file=file,
+                path=f"{place}.upstream",
+                problem="`after` asks for whole releases, images included",
+                remedy="Remove either `upstream` or `after`",
+            )
+    for path, before in named:
+        if before not in names:
+            yield ConfigError(
+                file=file,
+                path=path,
+                problem=f"there is no stage {before!r}",
+                remedy=suggest(before, names - {stage.name}),
+            )
 
 
 def _find_soak_problems(
-    file: str, place: str, stage: StageSpec, upstream: frozenset[StageName]
+    file: str, place: str, stage: StageSpec, before: frozenset[StageName]
 ) -> Iterator[ConfigError]:
+    # Of what stands before an upstream stage, nothing is asked: only its own images are.
+    known = before if stage.upstream is None else frozenset({stage.upstream.stage})
     for index, gate in enumerate(stage.gates):
-        if isinstance(gate, SoakGate) and gate.stage not in upstream - {stage.name}:
+        if isinstance(gate, SoakGate) and gate.stage not in known - {stage.name}:
             yield ConfigError(
                 file=file,
                 path=f"{place}.gates[{index}].soak.stage",
                 problem=f"{gate.stage!r} is not upstream of {stage.name}",
-                remedy=suggest(gate.stage, upstream - {stage.name}),
+                remedy=suggest(gate.stage, known - {stage.name}),
             )
 
 
-def _find_upstream(application: ApplicationSpec) -> Mapping[StageName, frozenset[StageName]]:
-    """Find all stages that come before each stage; in a cycle, the stage itself too."""
-    direct = {stage.name: set(stage.after) for stage in application.stages}
+def _find_before(application: ApplicationSpec) -> Mapping[StageName, frozenset[StageName]]:
+    """Find all stages that each stage waits for; in a cycle, the stage itself too."""
+    direct = {
+        stage.name: {*stage.after, *((stage.upstream.stage,) if stage.upstream else ())}
+        for stage in application.stages
+    }
     reached: dict[StageName, frozenset[StageName]] = {}
     for name, before in direct.items():
         seen: set[StageName] = set()

@@ -20,6 +20,8 @@ from gitopsd.domain.config import (
     RollbackPolicy,
     SoakGate,
     StageMode,
+    UpstreamMatch,
+    UpstreamSpec,
 )
 from gitopsd.domain.releases import StageName
 
@@ -63,6 +65,7 @@ def test_every_field_of_a_stage_is_read() -> None:
     stage = _application(
         _stage(
             "namespaces: [monitoring], clusterScoped: [ClusterRole], branch: hotfix,"
+            "upstream: {stage: dev, match: images},"
             "serviceAccount: deployer, mode: observe,"
             "health: {timeout: 1m, unschedulableGrace: 0s},"
             "verify: [{http: {name: smoke, url: 'http://10.0.0.1:80/x', method: HEAD, status: 204,"
@@ -78,6 +81,7 @@ def test_every_field_of_a_stage_is_read() -> None:
     assert stage.namespaces == ("monitoring",)
     assert stage.cluster_scoped == ("ClusterRole",)
     assert stage.ref == "refs/heads/hotfix"
+    assert stage.upstream == UpstreamSpec(StageName("dev"), UpstreamMatch.IMAGES)
     assert stage.service_account == "deployer"
     assert stage.mode is StageMode.OBSERVE
     assert (stage.health_timeout, stage.unschedulable_grace) == (
@@ -189,6 +193,12 @@ def test_the_digest_is_of_the_content() -> None:
         ("branch: 'a b'", "branch", "'a b' is no branch name", "Write for example `main`"),
         ("branch: refs/heads/a", "branch", "'refs/heads/a' is a full ref",
          "Write the branch alone, such as `main`"),
+        ("upstream: {stage: dev, match: release}", "upstream.match",
+         "it is 'release', expected `images`", "Write `images`"),
+        ("upstream: {stage: dev}", "upstream.match", "it is missing",
+         "Write `match: images` (What has to be verified there: every image, by its digest)"),
+        ("upstream: dev", "upstream", "it is 'dev', expected a mapping",
+         "Write `key: value` lines, indented"),
         ("prune: {objects: -1}", "prune.objects",
          "the value should be greater than or equal to 0", "Write a value within this bound"),
         ("prune: {objects: 1.5}", "prune.objects", "it is the number 1.5, expected a whole number",
@@ -263,7 +273,6 @@ def test_mistakes_in_a_stage_are_explained(rest: str, path: str, problem: str, r
         ("gates: [{prometheus: {query: x}}]", "gates[0].prometheus", "prometheus"),
         ("gates: [{external: {url: x}}]", "gates[0].external", "external"),
         ("drift: {policy: report}", "drift", "drift"),
-        ("upstream: {stage: a}", "upstream", "upstream"),
         ("tags: {semver: '>=1'}", "tags", "tags"),
         ("rollback: {git: revert-commit}", "rollback.git", "git"),
         ("verify: [{prometheus: {query: x}}]", "verify[0].prometheus", "prometheus"),

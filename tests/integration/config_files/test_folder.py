@@ -261,6 +261,14 @@ def test_a_renamed_file_is_the_same_application(tmp_path: Path) -> None:
          "spec.stages[1].gates[0].soak.stage", "'production' is not upstream of production"),
         ("gates: [{soak: {stage: staging, for: 1m}}]",
          "spec.stages[1].gates[0].soak.stage", "'staging' is not upstream of production"),
+        ("upstream: {stage: stagin, match: images}", "spec.stages[1].upstream.stage",
+         "there is no stage 'stagin'"),
+        ("upstream: {stage: production, match: images}", "spec.stages[1].upstream.stage",
+         "stage production waits for itself"),
+        ("after: [staging], upstream: {stage: staging, match: images}", "spec.stages[1].upstream",
+         "`after` asks for whole releases, images included"),
+        ("upstream: {stage: staging, match: images}, gates: [{soak: {stage: production, for: 1m}}]",
+         "spec.stages[1].gates[0].soak.stage", "'production' is not upstream of production"),
     ],
 )  # fmt: skip
 def test_contradictions_in_an_application_are_named(
@@ -291,6 +299,24 @@ def test_stages_in_a_circle_are_named(tmp_path: Path) -> None:
         ("applications/a.yaml", "spec.stages[0].after", "stage staging waits for itself"),
         ("applications/a.yaml", "spec.stages[1].after", "stage production waits for itself"),
     ]
+
+
+def test_stages_that_ask_each_other_for_images_are_named(tmp_path: Path) -> None:
+    """Neither would ever get any; a stage that only one asks, by a branch of its own, is fine."""
+    asks = "branch: next, upstream: {stage: staging, match: images}"
+    soaks = f"{asks}, gates: [{{soak: {{stage: staging, for: 1m}}}}]"
+    fine = APPLICATION.replace("NAME", "a").replace("after: [staging]", soaks)
+    files = applications("a") | {"applications/a.yaml": fine}
+    assert _said(load_configuration(write_files(tmp_path, files))) == []
+    text = APPLICATION.replace("NAME", "a").replace("after: [staging]", asks)
+    back = "namespace: a-staging, upstream: {stage: production, match: images}}"
+    text = text.replace("namespace: a-staging}", back)
+    result = load_configuration(write_files(tmp_path, {"applications/a.yaml": text}))
+    assert _said(result) == [
+        ("applications/a.yaml", "spec.stages[0].upstream.stage", "stage staging waits for itself"),
+        ("applications/a.yaml", "spec.stages[1].upstream.stage",
+         "stage production waits for itself"),
+    ]  # fmt: skip
 
 
 PROJECT = """\

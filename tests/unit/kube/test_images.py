@@ -246,3 +246,15 @@ def test_a_parsed_reference_is_parsed_the_same_when_written_in_full(text: str) -
         return
     again = images.parse_image(str(parsed))
     assert (again.name, again.tag, again.digest) == (parsed.name, parsed.tag, parsed.digest)
+
+
+def test_digests_of_a_set_are_those_that_its_references_name() -> None:
+    """A reference without a digest, or that is none, is there and has none."""
+    digest = f"sha256:{'a' * 64}"
+    specs = [{"image": f"host/a:1@{digest}"}, {"image": "host/b:1"}, {"image": "Not One"}]
+    pod: JsonObject = {"kind": "Pod", "spec": {"containers": specs}}
+    assert images.find_digests([pod]) == {
+        "Not One": None,
+        f"host/a:1@{digest}": digest,
+        "host/b:1": None,
+    }

@@ -2,11 +2,19 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from datetime import timedelta
 
 import pytest
 
-from gitopsd.domain.config import ApplicationSpec, ApprovalGate, GitSource, SoakGate, StageSpec
+from gitopsd.domain.config import (
+    ApplicationSpec,
+    ApprovalGate,
+    GitSource,
+    SoakGate,
+    StageSpec,
+    UpstreamSpec,
+)
 from gitopsd.domain.releases import ApplicationName, ReleaseId, StageName
 from gitopsd.domain.sources import RefName, RepoURL
 from gitopsd.pipeline.promotion import (
@@ -14,7 +22,9 @@ from gitopsd.pipeline.promotion import (
     check_order,
     downstream_of,
     is_entry,
+    judging,
     missing_upstream,
+    waiting_for,
 )
 
 HOUR = timedelta(hours=1)
@@ -59,6 +69,28 @@ def test_downstream_are_the_stages_directly_after() -> None:
     assert downstream_of(spec, StageName("staging")) == ("eu", "us")
     assert downstream_of(spec, StageName("us")) == ("world",)
     assert downstream_of(spec, StageName("world")) == ()
+
+
+def test_a_verification_may_open_the_gates_of_two_kinds_of_stages() -> None:
+    """Those after it, and those that ask it for images while they follow a line of their own."""
+    asking = replace(stage("asking"), upstream=UpstreamSpec(StageName("staging")))
+    other = replace(stage("other"), upstream=UpstreamSpec(StageName("asking")))
+    spec = application(stage("staging"), asking, stage("eu", "staging"), other, stage("alone"))
+    assert waiting_for(spec, StageName("staging")) == ("asking", "eu")
+    assert waiting_for(spec, StageName("asking")) == ("other",)
+    assert waiting_for(spec, StageName("alone")) == ()
+    assert downstream_of(spec, StageName("staging")) == ("eu",)
+
+
+def test_images_stay_off_a_line_that_failed_in_a_stage_it_is_asked_for() -> None:
+    """Quarantines of the stages that are fed count, and of those that they ask; each once."""
+    asking = replace(stage("asking"), upstream=UpstreamSpec(StageName("staging")))
+    spec = application(stage("staging"), asking)
+    names = [StageName(name) for name in ("asking", "staging", "gone")]
+    assert judging(spec, names[:1]) == ("asking", "staging")
+    assert judging(spec, names) == ("asking", "staging", "gone")
+    assert judging(spec, names[1:2]) == ("staging",)
+    assert judging(spec, ()) == ()
 
 
 def test_a_release_has_to_be_verified_in_every_stage_before() -> None:
