@@ -8,6 +8,8 @@ CODE := gitopsd tests tools benchmarks
 CORE := domain kube pipeline webhooks
 PYTEST := $(BIN)/pytest
 ARGS ?=
+# Processes that share the tests of one run: they wait for servers more than they compute.
+WORKERS ?= 2
 INFO ?= build/cluster.json
 
 .DEFAULT_GOAL := help
@@ -46,7 +48,7 @@ demo: $(STAMP) ## Play releases and rollbacks on this machine; no cluster is nee
 	@if [ -t 1 ]; then $(BIN)/gitopsd demo $(ARGS); else $(BIN)/gitopsd demo --headless $(ARGS); fi
 
 test: $(STAMP) servers envtest ## Run every test there is
-	sh tools/own-network.sh $(PYTEST) --junitxml=build/junit/tests.xml $(ARGS)
+	sh tools/own-network.sh $(PYTEST) --numprocesses=$(WORKERS) --junitxml=build/junit/tests.xml $(ARGS)
 
 test-unit: $(STAMP) ## Run the tests of the core alone, in seconds
 	$(PYTEST) tests/unit --junitxml=build/junit/unit.xml $(ARGS)

@@ -17,7 +17,7 @@ import pytest
 from hypothesis import HealthCheck, settings
 from hypothesis.configuration import set_hypothesis_home_dir
 
-from tests.support import leaks, unicode_tables
+from tests.support import leaks, sharing, unicode_tables
 from tests.support.policy import apply_policy
 from tests.support.verdict import VerdictPlugin
 
@@ -75,6 +75,7 @@ def pytest_configure(config: pytest.Config) -> None:
     config.pluginmanager.register(leaks, "leaks")
     config.pluginmanager.register(unicode_tables, "unicode_tables")
     config.pluginmanager.register(VerdictPlugin(), "verdict")
+    config.pluginmanager.register(sharing, "sharing")
 
 
 @pytest.hookimpl(tryfirst=True)

@@ -106,7 +106,8 @@ def test_chosen_tests_may_pass_alone(tmp_path: Path) -> None:
     assert ended.returncode == 0
 
 
-def test_dropped_tests_fail_the_run(tmp_path: Path) -> None:
+@pytest.mark.parametrize("workers", [(), ("-n", "2")], ids=["alone", "two workers"])
+def test_dropped_tests_fail_the_run(tmp_path: Path, workers: tuple[str, ...]) -> None:
     """Tests that a plug-in leaves out, unasked, count among the failed."""
     dropping = (
         _CONFTEST
@@ -118,10 +119,42 @@ def test_dropped_tests_fail_the_run(tmp_path: Path) -> None:
     files = {"conftest.py": dropping, "test_it.py": _PASSES, "test_more.py": _PASSES}
     write_project(tmp_path, files)
 
-    ended = run_module(tmp_path, "pytest")
+    ended = run_module(tmp_path, "pytest", *workers)
 
     assert _last_line(ended.stdout) == "1 passed, 1 failed"
     assert ended.returncode == 1
+
+
+_SHARED = """
+    from tests.support import sharing
+
+    def pytest_configure(config):
+        config.pluginmanager.register(sharing)
+"""
+
+
+def test_a_groups_tests_share_a_worker_and_the_longest_start_first(tmp_path: Path) -> None:
+    """One worker has the folders about the control plane, and modules stay together."""
+    several = "import pytest\n" + "".join(
+        f"\n@pytest.mark.timeout({{limit}})\ndef test_{n}(worker_id): pass\n" for n in range(4)
+    )
+    limits = {"cluster/test_a": 9, "cluster/test_b": 9, "house/test_c": 80, "house/test_d": 70}
+    files = {f"tests/{name}.py": several.format(limit=limit) for name, limit in limits.items()}
+    write_project(tmp_path, {"pytest.ini": "[pytest]", "conftest.py": _SHARED, **files})
+
+    ended = run_module(tmp_path, "pytest", "-v", "-n", "2", "tests")
+
+    ran = [line.split() for line in ended.stdout.splitlines() if " PASSED " in line]
+    assert len(ran) == 16, ended.stdout
+    by_group: dict[str, list[str]] = {}
+    for words in ran:
+        by_group.setdefault(words[-1].partition("::")[0].removeprefix("tests/"), []).append(
+            words[0]
+        )
+    assert all(len(set(workers)) == 1 for workers in by_group.values()), by_group
+    assert by_group["cluster/test_a.py"] == by_group["cluster/test_b.py"]
+    assert by_group["house/test_c.py"] != by_group["cluster/test_a.py"]
+    assert [*by_group].index("house/test_c.py") < [*by_group].index("house/test_d.py")
 
 
 def test_leaked_task_fails_its_test(tmp_path: Path) -> None:

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Generator
 from dataclasses import dataclass
+from typing import Protocol
 
 import pytest
 
@@ -42,32 +43,64 @@ class Verdict:
         return [*reasons, f"{self.passed} passed, {self.failed} failed"]
 
 
-def read_verdict(reporter: pytest.TerminalReporter, *, asked_to_deselect: bool) -> Verdict:
-    """Reads the counts from what the terminal reporter collected."""
+class _Worker(Protocol):
+    """What pytest-xdist says of a worker that has ended."""
+
+    workeroutput: dict[str, int]
+
+
+def read_verdict(
+    reporter: pytest.TerminalReporter, *, asked_to_deselect: bool, dropped_by_workers: int = 0
+) -> Verdict:
+    """Reads the counts from what the terminal reporter collected.
+
+    Args:
+        reporter: Has heard how each test ended.
+        asked_to_deselect: The caller chose among the tests.
+        dropped_by_workers: Tests that were left out where it does not hear of them.
+    """
     stats = reporter.stats
-    ends = ["skipped", "xfailed", "xpassed"]
+    unproven = {end: len(stats.get(end, [])) for end in ("skipped", "xfailed", "xpassed")}
     if not asked_to_deselect:
-        ends.append("deselected")
+        unproven["deselected"] = len(stats.get("deselected", [])) + dropped_by_workers
     return Verdict(
         passed=len(stats.get("passed", [])),
         broken=len(stats.get("failed", [])) + len(stats.get("error", [])),
-        unproven=tuple((end, len(stats[end])) for end in ends if stats.get(end)),
+        unproven=tuple((end, count) for end, count in unproven.items() if count),
     )
 
 
 class VerdictPlugin:
     """Prints the verdict after everything else and makes the exit status agree with it."""
 
+    def __init__(self) -> None:
+        """Count from nothing."""
+        self._dropped_here = 0
+        self._dropped_by_workers: list[int] = []
+
+    def pytest_deselected(self, items: list[pytest.Item]) -> None:
+        """Counts what is left out in this process."""
+        self._dropped_here += len(items)
+
+    @pytest.hookimpl(optionalhook=True)
+    def pytest_testnodedown(self, node: _Worker) -> None:
+        """Hears what a worker left out; each worker collects, and leaves out, the same."""
+        self._dropped_by_workers.append(node.workeroutput.get("dropped", 0))
+
     @pytest.hookimpl(wrapper=True, tryfirst=True)
     def pytest_sessionfinish(self, session: pytest.Session) -> Generator[None, object, object]:
         """Lets pytest report first, then has the last word."""
-        result = yield
         config = session.config
+        told = getattr(config, "workeroutput", None)
+        if told is not None:  # a worker of pytest-xdist
+            told["dropped"] = self._dropped_here
+        result = yield
         reporter = config.pluginmanager.get_plugin("terminalreporter")
-        if reporter is None or hasattr(config, "workerinput"):  # a worker of pytest-xdist
+        if reporter is None or told is not None:
             return result
+        dropped = max([0, *self._dropped_by_workers])
         asked = any(config.getoption(name, None) for name in _ASKED_FOR)
-        verdict = read_verdict(reporter, asked_to_deselect=asked)
+        verdict = read_verdict(reporter, asked_to_deselect=asked, dropped_by_workers=dropped)
         if session.exitstatus == pytest.ExitCode.OK and verdict.failed:
             session.exitstatus = pytest.ExitCode.TESTS_FAILED
         reporter.ensure_newline()
