@@ -21,7 +21,7 @@ def name_group(node_id: str) -> str:
     return CLUSTER if node_id.startswith(_ON_THE_CLUSTER) else node_id.partition("::")[0]
 
 
-class ByGroup(LoadScopeScheduling):
+class ByGroup(LoadScopeScheduling):  # type: ignore[misc] # pytest-xdist has no types
     """Hands out whole groups, in the order in which the tests stand."""
 
     def _split_scope(self, nodeid: str) -> str:
