@@ -7,11 +7,19 @@ import json
 import sys
 from collections.abc import Callable, Mapping, Sequence
 
-from benchmarks import push_to_applied, rest_memory, rollback_to_accepted, unit_tests, webhook
+from benchmarks import (
+    apply_2000,
+    push_to_applied,
+    rest_memory,
+    rollback_to_accepted,
+    unit_tests,
+    webhook,
+)
 from benchmarks.figures import Measured, summarise
 from benchmarks.records import find_commit, find_versions, save_result
 
 BENCHMARKS: Mapping[str, Callable[[int | None], Measured]] = {
+    "apply-2000": apply_2000.measure,
     "push-to-applied": push_to_applied.measure,
     "rest-memory": rest_memory.measure,
     "rollback-to-accepted": rollback_to_accepted.measure,

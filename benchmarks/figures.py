@@ -12,6 +12,28 @@ _TWENTIETHS = 20
 
 
 @dataclass(frozen=True, slots=True)
+class Requirement:
+    """A figure beside the ratio that has to be reached, too.
+
+    Attributes:
+        name: What it is, in a few words.
+        value: What was measured.
+        limit: What it has to be at least.
+        at_most: Whether the limit is an upper one instead.
+    """
+
+    name: str
+    value: float
+    limit: float
+    at_most: bool = False
+
+    @property
+    def ok(self) -> bool:
+        """Whether it is met."""
+        return self.value <= self.limit if self.at_most else self.value >= self.limit
+
+
+@dataclass(frozen=True, slots=True)
 class Measured:
     """What a benchmark measured.
 
@@ -21,6 +43,7 @@ class Measured:
         reference: The same of the reference, or the limit that must be kept, once.
         reference_is: What the reference is, in a few words.
         required: Smallest ratio that passes.
+        further: What has to be reached beside it.
         details: Whatever explains the figures.
     """
 
@@ -29,6 +52,7 @@ class Measured:
     reference: Sequence[float]
     reference_is: str
     required: float = 1.0
+    further: Sequence[Requirement] = ()
     details: Mapping[str, Json] = field(default_factory=dict)
 
 
@@ -68,6 +92,14 @@ def compute_ratio(reference: Sequence[float], values: Sequence[float]) -> float:
 def summarise(name: str, measured: Measured) -> dict[str, Json]:
     """Write a benchmark's figures as one JSON object, rounded for people."""
     ratio = compute_ratio(measured.reference, measured.values)
+    further: dict[str, Json] = {
+        one.name: {
+            "value": _rounded(one.value),
+            "at_most" if one.at_most else "at_least": one.limit,
+            "ok": one.ok,
+        }
+        for one in measured.further
+    }
     return {
         "benchmark": name,
         "unit": measured.unit,
@@ -79,7 +111,8 @@ def summarise(name: str, measured: Measured) -> dict[str, Json]:
         "reference_p95": _rounded(compute_p95(measured.reference)),
         "ratio": _rounded(ratio),
         "required_ratio": measured.required,
-        "ok": ratio >= measured.required,
+        "ok": ratio >= measured.required and all(one.ok for one in measured.further),
+        **({"requirements": further} if further else {}),
         "details": dict(measured.details),
     }
 

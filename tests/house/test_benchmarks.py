@@ -8,15 +8,27 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from aiohttp import web
+from aiohttp import ClientSession, web
 
 from benchmarks.audit import find_first_writes, find_last_write, parse_audit
 from benchmarks.bare_receiver import build_app
-from benchmarks.figures import Measured, compute_p50, compute_p95, compute_ratio, summarise
+from benchmarks.figures import (
+    Measured,
+    Requirement,
+    compute_p50,
+    compute_p95,
+    compute_ratio,
+    summarise,
+)
 from benchmarks.flood import BODY_BYTES, make_body, make_request, send_flood
+from benchmarks.many_objects import OBJECTS as MANY
+from benchmarks.many_objects import ManyObjects
 from benchmarks.memory import name_command, parse_pss, select_tree
 from benchmarks.monorepo import OBJECTS, Monorepo
+from benchmarks.patch_loop import LoopFailedError, PatchLoop, path_of
 from benchmarks.records import save_result
+from gitopsd.adapters.cluster.connections import Connection
+from gitopsd.domain.manifests import JsonObject
 from gitopsd.domain.sources import GitPush, ReceiverType
 from gitopsd.webhooks.receivers import parse_delivery
 
@@ -59,6 +71,26 @@ def test_a_summary_says_whether_the_requirement_is_met(ours: float, *, ok: bool)
 
     assert (result["ok"], result["p50"], result["reference_p50"]) == (ok, ours, 10.0)
     assert result["rounds"] == 1
+
+
+@pytest.mark.parametrize(
+    "further, ok",
+    [
+        (Requirement("speed", 2.0, 2.0), True),
+        (Requirement("speed", 1.9, 2.0), False),
+        (Requirement("writes", 0.0, 0.0, at_most=True), True),
+        (Requirement("writes", 1.0, 0.0, at_most=True), False),
+    ],
+)
+def test_every_requirement_counts(further: Requirement, *, ok: bool) -> None:
+    """A ratio that is good enough does not make up for another figure that is not."""
+    result = summarise("it", Measured("s", [1.0], [10.0], "it", further=(further,)))
+    requirements = result["requirements"]
+
+    assert result["ok"] is ok
+    assert isinstance(requirements, dict)
+    limit = "at_most" if further.at_most else "at_least"
+    assert requirements[further.name] == {"value": further.value, limit: further.limit, "ok": ok}
 
 
 def test_a_result_is_kept_as_json(tmp_path: Path) -> None:
@@ -147,6 +179,63 @@ def test_the_monorepo_has_what_it_says() -> None:
         for pair in zip(before.split(), next(iter(after.values())).split(), strict=True)
         if pair[0] != pair[1]
     ] == [("LITERAL=0]", "LITERAL=7]")]
+
+
+def test_the_large_overlay_has_what_it_says() -> None:
+    """2,000 objects, of which another release changes 100 and a touched file none."""
+    what = ManyObjects("registry.example/api@sha256:1")
+    files, change, touched = what.files(), what.change(), what.touch()
+    kinds = [line for text in files.values() for line in text.splitlines() if "kind:" in line]
+    changed = [
+        old != new
+        for path, text in change.items()
+        for old, new in zip(files[path].split("---"), text.split("---"), strict=True)
+    ]
+
+    assert len(kinds) == MANY
+    assert (len(changed), all(changed)) == (what.changing, True)
+    assert what.changing == MANY // 20
+    assert [(path, text.partition("\n")[2]) for path, text in touched.items()] == [
+        next(iter(change.items()))
+    ]
+
+
+async def test_the_loop_applies_each_object_once() -> None:
+    """At its own address, with our bytes; a refusal ends it."""
+    seen: dict[str, object] = {}
+
+    async def answer(request: web.Request) -> web.Response:
+        if request.method == "PATCH":
+            assert request.path not in seen
+            seen[request.path] = await request.json()
+        return web.json_response({}, status=403 if request.path.endswith("/bad") else 200)
+
+    def settings(name: str) -> JsonObject:
+        metadata: JsonObject = {"name": name, "namespace": "shop"}
+        return {"apiVersion": "v1", "kind": "ConfigMap", "metadata": metadata}
+
+    app = web.Application()
+    app.router.add_route("*", "/{tail:.*}", answer)
+    runner = web.AppRunner(app, access_log=None)
+    await runner.setup()
+    await web.TCPSite(runner, "127.0.0.1", 0).start()
+    connection = Connection(f"http://127.0.0.1:{runner.addresses[0][1]}", None)
+    objects = [settings(f"settings-{number}") for number in range(50)]
+    try:
+        async with ClientSession() as session:
+            loop = PatchLoop(connection, session)
+            seconds = await loop.run(objects)
+            sent = dict(seen)
+            with pytest.raises(LoopFailedError, match="403"):
+                await loop.run([settings("bad")])
+    finally:
+        await runner.cleanup()
+
+    assert seconds > 0
+    assert sent == {path_of(obj): obj for obj in objects}
+    assert path_of({**settings("a"), "apiVersion": "apps/v1", "kind": "Deployment"}) == (
+        "/apis/apps/v1/namespaces/shop/deployments/a"
+    )
 
 
 def test_a_command_is_named_without_the_places_of_a_machine() -> None:
