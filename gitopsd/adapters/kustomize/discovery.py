@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import logging
+import os
 import re
 import shutil
 import subprocess
@@ -25,6 +26,8 @@ _LIMITS = [
     "--nofile=256",
     "--fsize=0",
 ]
+# A parent that died before setpriv was at it sends no signal: then the child must not begin.
+_WITH_PARENT = ["/bin/sh", "-c", 'test "$PPID" = "$0" && exec "$@"']
 
 
 @dataclass(frozen=True, slots=True)
@@ -122,7 +125,8 @@ def find_confinement() -> tuple[str, ...]:
             extra={"action": "render_network_not_isolated"},
         )
     prefix += network or []
-    for words in (["prlimit", *_LIMITS, "--"], ["setpriv", "--pdeathsig", "KILL", "--"]):
+    with_us = [*_WITH_PARENT, str(os.getpid())]
+    for words in (["prlimit", *_LIMITS, "--"], ["setpriv", "--pdeathsig", "KILL", "--", *with_us]):
         if _works(words):
             prefix += words
         else:

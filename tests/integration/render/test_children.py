@@ -240,3 +240,18 @@ def test_directories_of_dead_processes_are_removed(tmp_path: Path) -> None:
     living.close()
     ours.close()
     assert list(tmp_path.iterdir()) == []
+
+
+async def test_a_child_that_starts_when_we_are_gone_does_nothing(tmp_path: Path) -> None:
+    """A service that is killed while it starts a child leaves none behind, waiting for ever."""
+    confinement = await asyncio.to_thread(find_confinement)
+    began = tmp_path / "began"
+    command = (*confinement, "/bin/sh", "-c", f"echo $PPID >{began}; true")
+
+    of_another = await asyncio.create_subprocess_exec(
+        "/bin/sh", "-c", '"$@"; exit $?', "sh", *command
+    )
+    assert (await of_another.wait(), began.exists()) == (1, False)
+
+    ours = await asyncio.create_subprocess_exec(*command)
+    assert (await ours.wait(), began.exists()) == (0, True)
