@@ -2,23 +2,27 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping, Sequence
+
 from gitopsd.cluster_ports import ApiRefusal
 from gitopsd.domain.manifests import Json, JsonObject
 from gitopsd.engine.step_context import StepContext
 from gitopsd.errors import GitopsdError
 from gitopsd.kube.findings import HealthSettings
-from gitopsd.kube.hooks import HookAction, HookDecision, say_end
+from gitopsd.kube.hooks import HookAction, HookDecision, find_last_end
 from gitopsd.kube.objects import (
     created_at,
     kind_of,
     mappings_at,
     name_of,
     namespace_of,
+    sequence_at,
     string_at,
     uid_of,
 )
 from gitopsd.kube.redaction import redact_text
 from gitopsd.kube.rollouts import RolloutState, compute_rollout_failure
+from gitopsd.kube.verdicts import say_last_words
 
 MAX_PODS = 3
 MAX_LINES = 200
@@ -54,13 +58,32 @@ class HookPods:
             return HookDecision(HookAction.WAIT, said, ours=True)
         return HookDecision(HookAction.FAIL, said, ours=True, unended=True)
 
-    async def say_end(self, live: JsonObject) -> str:
-        """Say how the container ended that failed last; empty when nothing is known."""
-        return say_end(await self._list(live)) if kind_of(live) == "Job" else ""
+    async def say_failure(
+        self, live: JsonObject, message: str, words: Sequence[Mapping[str, Json]]
+    ) -> str:
+        """Say why a hook failed, with the end of the container that ended last and its last words.
 
-    async def read_words(self, live: JsonObject) -> list[Json]:
+        Args:
+            live: The hook.
+            message: What its own status says.
+            words: What `read_words` read.
+        """
+        end = find_last_end(await self._list(live))
+        if end is None:
+            return message
+        parts = (message, "" if end.message in message else end.message)
+        said = "; ".join(part for part in parts if part)
+        lines = [
+            str(line)
+            for word in words
+            if (word["pod"], word["container"]) == (end.pod, end.container)
+            for line in sequence_at(word, "lines")
+        ]
+        return say_last_words(said, lines)
+
+    async def read_words(self, live: JsonObject) -> list[dict[str, Json]]:
         """Read the last lines of every container of the newest pods, redacted."""
-        words: list[Json] = []
+        words: list[dict[str, Json]] = []
         for pod in (await self._list(live))[:MAX_PODS]:
             parts = ("initContainers", "containers")
             for container in (one for part in parts for one in mappings_at(pod, "spec", part)):

@@ -219,9 +219,10 @@ class HookWave:
         good = look.decision.action is HookAction.SUCCEED
         words = await self._pods.read_words(look.live) if look.live is not None else []
         message = look.decision.message
+        if not good and look.live is not None:
+            message = await self._pods.say_failure(look.live, message, words)
         if not good:
-            why = await self._pods.say_end(look.live) if look.live is not None else ""
-            message = "; ".join(part for part in (message, why) if part) or "it failed"
+            message = message or "it failed"
         state = HookState.SUCCEEDED if good else HookState.FAILED
         uid = uid_of(look.live) if look.live is not None else ""
         content: dict[str, Json] = {
@@ -230,7 +231,7 @@ class HookWave:
             "uid": uid,
             "state": state.value,
             "message": message,
-            "pods": words,
+            "pods": [*words],
         }
         name = self._name(look.item)
         await self._context.keep(EvidenceKind.HOOK, content, key=name)

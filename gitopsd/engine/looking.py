@@ -26,7 +26,14 @@ from gitopsd.kube.objects import kind_of, mapping_at, namespace_of
 from gitopsd.kube.restarts import restarts_of
 from gitopsd.kube.revisions import find_new_pods
 from gitopsd.kube.rollouts import EvidenceTarget, RolloutVerdict, compute_rollout_failure
-from gitopsd.kube.verdicts import MAX_LOG_LINES, SetState, SetVerdict, judge, make_evidence
+from gitopsd.kube.verdicts import (
+    MAX_LOG_LINES,
+    SetState,
+    SetVerdict,
+    judge,
+    make_evidence,
+    say_last_words,
+)
 
 WORKLOADS = frozenset({"Deployment", "StatefulSet", "DaemonSet", "ReplicaSet", "Job", "Pod"})
 """Kinds whose pods are looked at."""
@@ -324,14 +331,18 @@ def _restarts(workloads: Sequence[Expected], around: _Surroundings) -> dict[str,
     return counts
 
 
-async def keep_evidence(context: StepContext, sight: Sight) -> None:
+async def keep_evidence(context: StepContext, sight: Sight) -> str:
     """Keep the last words of failing pods with the run, before anything removes them.
+
+    Returns what failed, with the last words of the container that it is about, if it ended.
 
     Safe to repeat: each pod and container has one piece of evidence.
     """
-    cluster = context.cluster()
+    cluster, said = context.cluster(), sight.message
     for target in sight.verdict.evidence:
         lines = await _log(cluster, target)
+        if said == sight.message and _is_about(said, target):
+            said = say_last_words(said, lines)
         piece = make_evidence(target, lines, sight.events)
         content: dict[str, Json] = {
             name: list(value) if isinstance(value, tuple) else value
@@ -340,6 +351,11 @@ async def keep_evidence(context: StepContext, sight: Sight) -> None:
         await context.keep(
             EvidenceKind.POD, content, key=f"{target.namespace}/{target.pod}/{target.container}"
         )
+    return said
+
+
+def _is_about(message: str, target: EvidenceTarget) -> bool:
+    return target.exit_code is not None and bool(target.message) and target.message in message
 
 
 async def _log(cluster: Cluster, target: EvidenceTarget) -> tuple[str, ...]:

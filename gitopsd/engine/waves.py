@@ -49,8 +49,7 @@ async def end_wave(
             return ran
         sight = await looker.look() if awaited is not None else None
         if sight is not None and sight.failed:
-            await keep_evidence(context, sight)
-            return Verdict(sight.reason, sight.message)
+            return Verdict(sight.reason, await keep_evidence(context, sight))
         if isinstance(ran, Done) and (sight is None or sight.healthy):
             return Done()
         if context.is_time_up():

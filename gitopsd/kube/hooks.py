@@ -285,22 +285,41 @@ def read_result(live: JsonObject) -> HookResult | None:
     return HookResult(succeeded=False, message=": ".join(word for word in words if word))
 
 
-def say_end(pods: Iterable[JsonObject]) -> str:
-    """Say how the container of a failed Job ended that ended last; empty when none is known."""
-    ends: list[tuple[str, str]] = []
+@dataclass(frozen=True, slots=True, order=True)
+class HookEnd:
+    """How a container of a failed hook ended.
+
+    Attributes:
+        at: When, as the cluster wrote it.
+        pod: Its pod.
+        container: The container.
+        message: One clause.
+    """
+
+    at: str
+    pod: str
+    container: str
+    message: str
+
+
+def find_last_end(pods: Iterable[JsonObject]) -> HookEnd | None:
+    """Find the container of a failed hook that ended last; None when none is known."""
+    ends = []
     for pod in pods:
         for status, label in container_statuses(pod):
             for state in ("state", "lastState"):
                 end = mapping_at(status, state, "terminated")
                 code = end.get("exitCode")
                 if isinstance(code, int) and code:
-                    ends.append((string_at(end, "finishedAt"), _say_exit(label, end)))
-    return max(ends, default=("", ""))[1]
+                    at, name = string_at(end, "finishedAt"), string_at(status, "name")
+                    pod_name = string_at(pod, "metadata", "name")
+                    ends.append(HookEnd(at, pod_name, name, _say_exit(label, end)))
+    return max(ends, default=None)
 
 
 def _say_pod(pod: JsonObject) -> str:
-    reason = string_at(pod, "status", "reason")
-    return say_end([pod]) or reason or "it failed"
+    reason, end = string_at(pod, "status", "reason"), find_last_end([pod])
+    return end.message if end is not None else reason or "it failed"
 
 
 def _say_exit(label: str, end: Mapping[str, Json]) -> str:

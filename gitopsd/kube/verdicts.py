@@ -128,6 +128,17 @@ def _join(rollouts: Iterable[RolloutVerdict]) -> tuple[EvidenceTarget, ...]:
     return tuple(target for found in rollouts for target in found.evidence)[:MAX_EVIDENCE]
 
 
+def say_last_words(message: str, lines: Sequence[str]) -> str:
+    """Add to a sentence about a container what it said last, unless the sentence says it already.
+
+    Args:
+        message: The sentence.
+        lines: Lines of its log, oldest first.
+    """
+    last = redact_clause(next((line for line in reversed(lines) if line.strip()), ""))
+    return message if not last or last in message else f"{message}; its log ends: {last}"
+
+
 def make_evidence(
     target: EvidenceTarget, log_lines: Iterable[str], events: Iterable[JsonObject]
 ) -> PodEvidence:

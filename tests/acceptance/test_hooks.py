@@ -89,7 +89,8 @@ async def test_a_migration_that_fails_stops_the_release_and_is_told_in_one_sente
         assert failed.failure.reason == "HookFailed"
         assert failed.failure.message == (
             "Job shop-staging/migrate (PreSync hook): BackoffLimitExceeded: Job has reached the "
-            "specified backoff limit; container job exited with 3"
+            "specified backoff limit; container job exited with 3; "
+            "its log ends: no such table: orders"
         )
         (kept,) = await evidence_of(world, failed.id)
         assert "no such table: orders" in str(kept["pods"])

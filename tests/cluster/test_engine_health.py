@@ -192,6 +192,8 @@ async def test_the_last_words_of_a_failing_pod_are_kept(site: Site) -> None:
         assert content["exit_code"] == 3
         assert "fatal: no database" in content["log_lines"]
         assert any("BackOff" in event for event in content["events"])
+        assert run.failure is not None
+        assert run.failure.message.endswith("; its log ends: fatal: no database")
 
 
 async def test_a_slow_release_is_waited_for(site: Site) -> None:

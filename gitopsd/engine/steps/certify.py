@@ -103,8 +103,7 @@ def _pause(watch: _Watch, context: StepContext, now: datetime) -> timedelta:
 
 async def _judge_look(context: StepContext, watch: _Watch, sight: Sight) -> Outcome | None:
     if sight.failed:
-        await keep_evidence(context, sight)
-        return Verdict(sight.reason, sight.message)
+        return Verdict(sight.reason, await keep_evidence(context, sight))
     known = watch.restarts or {}
     for name, count in sight.restarts.items():
         if count > known.get(name, 0):

@@ -56,8 +56,7 @@ async def _conclude(context: StepContext, sight: Sight) -> Outcome | None:
     if sight.healthy:
         return Done()
     if sight.failed:
-        await keep_evidence(context, sight)
-        return Verdict(sight.reason, sight.message)
+        return Verdict(sight.reason, await keep_evidence(context, sight))
     return None
 
 

@@ -12,18 +12,19 @@ from gitopsd.domain.work import HookRun, HookState
 from gitopsd.kube.hooks import (
     HookAction,
     HookDecision,
+    HookEnd,
     HookResult,
     decide_hook,
     describe_hook,
     ends_by_itself,
     find_hooks,
+    find_last_end,
     is_run,
     make_hook_body,
     make_trial_body,
     name_hook,
     read_result,
     refuse_hook,
-    say_end,
     split_waves,
 )
 from gitopsd.kube.names import HookPhase
@@ -193,17 +194,20 @@ def test_the_last_end_of_a_failed_job_is_said() -> None:
     last = {"terminated": {"exitCode": 2, "reason": "Error", "finishedAt": "2026-01-01T00:00:09Z"}}
     well = {"terminated": {"exitCode": 0, "finishedAt": "2026-01-01T00:01:00Z"}}
     pods = [ended(lastState=last), ended(state=first), ended(state=well), ended()]
-    assert say_end(pods) == "container c exited with 2"
-    assert say_end([]) == ""
+    assert find_last_end(pods) == HookEnd(
+        "2026-01-01T00:00:09Z", "", "c", "container c exited with 2"
+    )
+    assert find_last_end([]) is None
 
 
 def test_what_ended_before_the_container_began_is_said_with_its_last_words() -> None:
     """A dump that fails in an init container is the cause; its words are redacted."""
     words = "pg_dump: error: connection to postgres://u:p@db refused\n"
     state = {"terminated": {"exitCode": 1, "reason": "Error", "message": words}}
-    status = {"initContainerStatuses": [{"name": "dump", "state": state}]}
+    status: dict[str, Any] = {"initContainerStatuses": [{"name": "dump", "state": state}]}
     said = "init container dump exited with 1: pg_dump: error: connection to postgres://***@db"
-    assert say_end([{"kind": "Pod", "status": status}]) == f"{said} refused"
+    end = find_last_end([{"kind": "Pod", "status": status}])
+    assert end == HookEnd("", "", "dump", f"{said} refused")
 
 
 def test_hooks_are_found_by_phase_and_ordered_by_wave() -> None:

@@ -16,7 +16,13 @@ from gitopsd.domain.manifests import (
     PodEvidence,
 )
 from gitopsd.kube.rollouts import EvidenceTarget, RolloutState, RolloutVerdict
-from gitopsd.kube.verdicts import SetState, SetVerdict, judge, make_evidence
+from gitopsd.kube.verdicts import (
+    SetState,
+    SetVerdict,
+    judge,
+    make_evidence,
+    say_last_words,
+)
 
 NOW = datetime(2026, 5, 1, 12, tzinfo=UTC)
 SOON, LATER = NOW + timedelta(seconds=5), NOW + timedelta(seconds=9)
@@ -209,3 +215,13 @@ def test_last_words_are_redacted_and_bounded() -> None:
         events=tuple(f"E: {number:02} token=***" for number in range(1, 11)),
     )
     assert make_evidence(target("p"), [], []) == PodEvidence("p", "api")
+
+
+def test_what_a_container_said_last_ends_the_sentence() -> None:
+    """Its last line that says something, redacted; nothing twice, nothing made up."""
+    lines = ["starting", "fatal: password=x is wrong", " "]
+    assert say_last_words("api ended", lines) == (
+        "api ended; its log ends: fatal: password=*** is wrong"
+    )
+    assert say_last_words("api ended: fatal: no", ["fatal: no"]) == "api ended: fatal: no"
+    assert say_last_words("api ended", []) == "api ended"
