@@ -67,6 +67,9 @@ def pytest_configure(config: pytest.Config) -> None:
     # A shell that starts something with "&" has it ignore Ctrl-C; so would all that tests start.
     if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
         signal.signal(signal.SIGINT, signal.default_int_handler)
+    # So would it outlive its terminal when the run was started with nohup.
+    if signal.getsignal(signal.SIGHUP) is signal.SIG_IGN:
+        signal.signal(signal.SIGHUP, signal.SIG_DFL)
     # Plug-ins that ask for "the current loop" in a synchronous test must hear that there is none;
     # otherwise the policy makes one that nobody closes.
     asyncio.set_event_loop(None)
