@@ -183,7 +183,7 @@ class StageSpec:
         path: Overlay directory in the repository.
         namespace: Namespace it writes to.
         namespaces: Further namespaces inside its boundary.
-        cluster_scoped: Cluster-scoped kinds it may write.
+        cluster_scoped: Cluster-scoped kinds it may write, or single objects as ``Kind/name``.
         after: Stages whose verification a release needs; empty for an entry stage.
         ref: Own ref for a stage that is its own entry; None to use the application's.
         service_account: Identity that writes; empty for gitopsd's own.

@@ -33,6 +33,7 @@ from gitopsd.kube.field_managers import (
 from gitopsd.kube.immutability import Recreation, decide_recreation, is_immutable_refusal
 from gitopsd.kube.names import FIELD_MANAGER, ApplyMode, parse_adopt
 from gitopsd.kube.objects import int_at, is_terminating, mapping_at, string_at
+from gitopsd.kube.reach import check_reach
 from gitopsd.kube.statuses import StatusKind, classify
 
 _BINDINGS = frozenset({"RoleBinding", "ClusterRoleBinding"})
@@ -107,13 +108,22 @@ def destination(context: StepContext) -> Destination:
     return Destination(spec.cluster, spec.namespace, spec.namespaces, spec.service_account)
 
 
+def refuse_outside(context: StepContext, item: Placed) -> tuple[str, str] | None:
+    """Say why an object is not the stage's to write, whatever is live; None when it is."""
+    into, given = destination(context), context.spec.cluster_scoped
+    outside = check_boundary(
+        item.ref, namespaced=bool(item.namespaced), destination=into, cluster_scoped=given
+    ) or check_reach(item.obj, item.ref, destination=into, cluster_scoped=given)
+    return (outside.reason, outside.message) if outside is not None else None
+
+
 def refuse_owner(context: StepContext, item: Placed, live: JsonObject) -> tuple[str, str] | None:
     """Say why a live object may not be written: it is another's; None when it may."""
     owned = check_owner(
         live,
         application=context.application.name,
         stage=context.spec.name,
-        adopt=parse_adopt(item.obj) or parse_adopt(live),
+        adopt=parse_adopt(item.obj),
     )
     return (owned.reason, owned.message) if owned is not None else None
 
@@ -131,14 +141,9 @@ async def _assess(
             f"{item.ref.key}: the cluster serves no {item.ref.api_version} {item.ref.key.kind}"
         )
         return Assessed(item, None, ("UnknownKind", message))
-    outside = check_boundary(
-        item.ref,
-        namespaced=item.namespaced,
-        destination=destination(context),
-        cluster_scoped=context.spec.cluster_scoped,
-    )
+    outside = refuse_outside(context, item)
     if outside is not None:
-        return Assessed(item, None, (outside.reason, outside.message))
+        return Assessed(item, None, outside)
     if item.mode is ApplyMode.IGNORE:
         return Assessed(item, _skipped(item, "its annotation says that it is not written"))
     if not item.served:

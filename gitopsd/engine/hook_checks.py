@@ -7,12 +7,11 @@ from dataclasses import dataclass
 
 from gitopsd.cluster_ports import ApiRefusal, Cluster
 from gitopsd.domain.manifests import JsonObject
-from gitopsd.engine.assessment import destination, refuse_owner
+from gitopsd.engine.assessment import refuse_outside, refuse_owner
 from gitopsd.engine.fan_out import run_all
 from gitopsd.engine.placing import Placed, place_hooks
 from gitopsd.engine.refusals import raise_if_temporary, reason_of, sentence, status_of
 from gitopsd.engine.step_context import StepContext
-from gitopsd.kube.boundary import check_boundary
 from gitopsd.kube.hooks import is_run, make_trial_body, refuse_hook
 from gitopsd.kube.names import FIELD_MANAGER
 from gitopsd.kube.statuses import StatusKind, classify
@@ -63,14 +62,9 @@ async def _check(
     unsupported = refuse_hook(item.obj)
     if unsupported:
         return ("UnsupportedHook", unsupported)
-    outside = check_boundary(
-        item.ref,
-        namespaced=bool(item.namespaced),
-        destination=destination(context),
-        cluster_scoped=context.spec.cluster_scoped,
-    )
+    outside = refuse_outside(context, item)
     if outside is not None:
-        return (outside.reason, outside.message)
+        return outside
     live = await cluster.get(item.ref)
     if isinstance(live, ApiRefusal):
         raise_if_temporary(item.ref, live)

@@ -29,8 +29,17 @@ if TYPE_CHECKING:
 
 MAX_DEPTH = 64
 
+_OWNED = (
+    "metadata.ownerReferences name objects by uid, which no manifest can know, and Kubernetes "
+    "deletes what it does not find the owner of; leave them out"
+)
+
 _ARGO_MANAGERS = frozenset({"argocd-controller", "argocd-application-controller"})
 _FLUX_MANAGERS = frozenset({"kustomize-controller", "helm-controller"})
+
+_RBAC_KINDS = frozenset({"ClusterRole", "ClusterRoleBinding"})
+_CLUSTERS_OWN = frozenset({"cluster-admin", "admin", "edit", "view"})
+_CLUSTERS_OWN_PREFIX = "system:"
 
 
 @dataclass(frozen=True, slots=True)
@@ -56,27 +65,56 @@ def check_boundary(
         ref: The object; without a namespace, a namespaced one means the stage's namespace.
         namespaced: Whether the cluster says that its kind lives in namespaces.
         destination: Where the stage writes.
-        cluster_scoped: Cluster-scoped kinds the stage may write.
+        cluster_scoped: Cluster-scoped kinds, and objects as ``Kind/name``, it may write.
 
     Returns:
         The refusal, or None when the object is inside.
     """
     key = ref.key
     if not namespaced:
-        if key.kind in cluster_scoped:
+        if is_given(key.kind, key.name, destination, cluster_scoped):
             return None
         return Refusal(
             "OutsideBoundary",
-            f"{key.kind} {key.name}: the stage may not write this cluster-scoped kind; "
-            f"add {key.kind} to clusterScoped of the stage to allow it",
+            f"{key.kind} {key.name}: the stage may not write this cluster-scoped object; "
+            f"add {key.kind}/{key.name} to clusterScoped of the stage to allow it",
         )
-    if key.namespace in ("", destination.namespace, *destination.namespaces):
+    if key.namespace in ("", *namespaces_of(destination)):
         return None
     return Refusal(
         "OutsideBoundary",
         f"{key}: the stage writes to namespace {destination.namespace} only; "
         f"add {key.namespace} to namespaces of the stage to allow it",
     )
+
+
+def namespaces_of(destination: Destination) -> tuple[str, ...]:
+    """Tell the namespaces inside the boundary, the stage's own first."""
+    return (destination.namespace, *destination.namespaces)
+
+
+def is_given(
+    kind: str, name: str, destination: Destination, cluster_scoped: Collection[str]
+) -> bool:
+    """Tell whether a stage may write a cluster-scoped object.
+
+    A kind alone stands for all objects of it but those that are plainly others': Namespaces
+    outside of the boundary, and the roles that every cluster has. These are given by name only.
+
+    Args:
+        kind: The object's.
+        name: The object's.
+        destination: Where the stage writes.
+        cluster_scoped: Kinds, and objects as ``Kind/name``.
+    """
+    if f"{kind}/{name}" in cluster_scoped:
+        return True
+    if kind not in cluster_scoped:
+        return False
+    if kind == "Namespace":
+        return name in namespaces_of(destination)
+    is_clusters = name in _CLUSTERS_OWN or name.startswith(_CLUSTERS_OWN_PREFIX)
+    return kind not in _RBAC_KINDS or not is_clusters
 
 
 def check_owner(
@@ -88,7 +126,8 @@ def check_owner(
         live: The object as it is; None when it does not exist.
         application: Application that wants to write it.
         stage: Its stage.
-        adopt: Whether the manifest carries ``gitopsd.io/adopt: "true"``.
+        adopt: Whether the manifest carries ``gitopsd.io/adopt: "true"``. On the live object it
+            counts as long as no stage has it: one that took it over left its annotation there.
 
     Returns:
         The refusal, or None when the object may be written.
@@ -97,7 +136,7 @@ def check_owner(
         return None
     labels = labels_of(live)
     owner = (labels.get(names.APPLICATION_LABEL, ""), labels.get(names.STAGE_LABEL, ""))
-    if owner == (application, stage):
+    if owner == (application, stage) or (not any(owner) and names.parse_adopt(live)):
         return None
     remedy = f'annotate it {names.ADOPT_ANNOTATION}: "true" to take it over'
     said = f"{kind_of(live)} {_place(live)}"
@@ -137,11 +176,15 @@ def _is_tracked_by_argo(live: JsonObject) -> bool:
     """Whether Argo CD's tracking id speaks of this very object.
 
     The id is ``<application>:<group>/<kind>:<namespace>/<name>``; on a copy of an object it still
-    names the original, so Argo CD itself compares it with the object, and so does this.
+    names the original, so Argo CD itself compares it with the object, and so does this. Of an
+    object without a namespace it names the one that its application is deployed to.
     """
     tracking = annotations_of(live).get(names.ARGO_TRACKING_ID, "")
-    own = f":{group_of(live)}/{kind_of(live)}:{namespace_of(live)}/{name_of(live)}"
-    return tracking.endswith(own)
+    namespace, slash, name = tracking.rpartition(":")[2].partition("/")
+    if namespace_of(live) not in ("", namespace):
+        return False
+    own = f":{group_of(live)}/{kind_of(live)}:{namespace}{slash}{name_of(live)}"
+    return tracking.endswith(own) and name == name_of(live)
 
 
 def _place(obj: JsonObject) -> str:
@@ -166,6 +209,8 @@ def validate_set(objects: Iterable[JsonObject]) -> tuple[Refusal, ...]:
         problem = find_foreign(obj)
         if problem:
             refusals.append(Refusal("InvalidObject", f"{ref.key}: {problem}"))
+        if mappings_at(obj, "metadata", "ownerReferences"):
+            refusals.append(Refusal("InvalidObject", f"{ref.key}: {_OWNED}"))
         if ref.key in seen:
             said = f"{ref.key}: documents {seen[ref.key]} and {number} are the same object"
             refusals.append(Refusal("DuplicateObject", f"{said}; keep one"))

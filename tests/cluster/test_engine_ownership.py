@@ -372,7 +372,7 @@ async def test_a_misplaced_namespace_of_a_cluster_scoped_object_is_ignored(site:
     other = f"{site.namespace}-scoped"
 
     def widened(stage: StageSpec) -> StageSpec:
-        return replace(stage, cluster_scoped=("Namespace",))
+        return replace(stage, cluster_scoped=(f"Namespace/{other}",))
 
     async with run_cluster_world(site, widened) as world:
         odd: JsonObject = {

@@ -11,7 +11,7 @@ from gitopsd.adapters.config_files.checks_model import CheckSection
 from gitopsd.adapters.config_files.fields import (
     Branch,
     Duration,
-    Kind,
+    Grant,
     Name,
     PositiveDuration,
     RepositoryPath,
@@ -147,7 +147,11 @@ class StageSection(Section):
     )
     namespace: Name = Field(description="Namespace it writes to", examples=["ai-core"])
     namespaces: list[Name] = Field(default=[], description="Further namespaces inside its boundary")
-    cluster_scoped: list[Kind] = Field(default=[], description="Cluster-scoped kinds it may write")
+    cluster_scoped: list[Grant] = Field(
+        default=[],
+        description="Cluster-scoped kinds it may write, or single objects as Kind/name",
+        examples=[["Namespace", "ClusterRole/reader"]],
+    )
     after: list[Name] = Field(default=[], description="Stages whose verification a release needs")
     branch: Branch | None = Field(
         default=None, description="Own branch; makes the stage its own entry"

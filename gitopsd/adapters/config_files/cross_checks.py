@@ -270,7 +270,7 @@ def _find_beyond(
             for i, name in enumerate(stage.namespaces)
         ),
         *(
-            (f"{place}.clusterScoped[{i}]", "kind", name, project.kinds)
+            (f"{place}.clusterScoped[{i}]", "kind", name.partition("/")[0], project.kinds)
             for i, name in enumerate(stage.cluster_scoped)
         ),
     ]

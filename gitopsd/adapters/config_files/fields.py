@@ -34,6 +34,8 @@ _LABEL_PATTERN = r"^[a-z0-9](?:[-a-z0-9]*[a-z0-9])?$"
 _LABEL = re.compile(_LABEL_PATTERN.replace("$", r"\Z"))
 _KIND_PATTERN = r"^[A-Z][A-Za-z0-9]*$"
 _KIND = re.compile(_KIND_PATTERN.replace("$", r"\Z"))
+_GRANT_PATTERN = r"^[A-Z][A-Za-z0-9]*(?:/[A-Za-z0-9](?:[-.:A-Za-z0-9]*[A-Za-z0-9])?)?$"
+_GRANT = re.compile(_GRANT_PATTERN.replace("$", r"\Z"))
 _SUBJECT_PATTERN = r"^(?:group|user):[^\s:]+$"
 _SUBJECT = re.compile(_SUBJECT_PATTERN.replace("$", r"\Z"))
 
@@ -202,6 +204,20 @@ Kind = Annotated[
     WithJsonSchema({"type": "string", "pattern": _KIND_PATTERN}),
 ]
 """A Kubernetes kind."""
+
+Grant = Annotated[
+    str,
+    AfterValidator(
+        _check_pattern(
+            _GRANT,
+            "kind",
+            "Write a kind such as `ClusterRole`, or one object of it: `ClusterRole/reader`",
+            2 * 253,
+        )
+    ),
+    WithJsonSchema({"type": "string", "pattern": _GRANT_PATTERN}),
+]
+"""A Kubernetes kind, or one object of it by name."""
 
 Subject = Annotated[
     str,

@@ -64,7 +64,8 @@ def test_every_field_of_a_stage_is_read() -> None:
     """What is written is what the engine gets."""
     stage = _application(
         _stage(
-            "namespaces: [monitoring], clusterScoped: [ClusterRole], branch: hotfix,"
+            "namespaces: [monitoring], clusterScoped: [ClusterRole, ClusterRole/a:b.c], "
+            "branch: hotfix, "
             "upstream: {stage: dev, match: images},"
             "serviceAccount: deployer, mode: observe,"
             "health: {timeout: 1m, unschedulableGrace: 0s},"
@@ -79,7 +80,7 @@ def test_every_field_of_a_stage_is_read() -> None:
         )
     ).stages[0]
     assert stage.namespaces == ("monitoring",)
-    assert stage.cluster_scoped == ("ClusterRole",)
+    assert stage.cluster_scoped == ("ClusterRole", "ClusterRole/a:b.c")
     assert stage.ref == "refs/heads/hotfix"
     assert stage.upstream == UpstreamSpec(StageName("dev"), UpstreamMatch.IMAGES)
     assert stage.service_account == "deployer"
@@ -185,7 +186,9 @@ def test_the_digest_is_of_the_content() -> None:
          "Write for example `30s` or `5m`"),
         ("watch: 400d", "watch", "400d is longer than a year", "Write at most `365d`"),
         ("clusterScoped: [clusterrole]", "clusterScoped[0]", "'clusterrole' is no kind",
-         "Write a kind such as `ClusterRole`"),
+         "Write a kind such as `ClusterRole`, or one object of it: `ClusterRole/reader`"),
+        ("clusterScoped: [ClusterRole/]", "clusterScoped[0]", "'ClusterRole/' is no kind",
+         "Write a kind such as `ClusterRole`, or one object of it: `ClusterRole/reader`"),
         ("namespaces: [A]", "namespaces[0]", "'A' is no name",
          "Write lower-case letters, digits and dashes, at most 63, such as `ai-core`"),
         (f"namespaces: [{'a' * 64}]", "namespaces[0]", "name is longer than 63 characters",

@@ -330,7 +330,8 @@ spec: {labels: {team: platform}, clusters: [two], namespaces: [a], kinds: [Clust
 def test_project_limits_are_checked(tmp_path: Path) -> None:
     """Clusters, namespaces and cluster-scoped kinds beyond the project's are named."""
     text = APPLICATION.replace("NAME", "a").replace(
-        "after: [staging]", "namespaces: [a, kube-system], clusterScoped: [ClusterRole, Namespace]"
+        "after: [staging]",
+        "namespaces: [a, kube-system], clusterScoped: [ClusterRole/a, Namespace]",
     )
     other = APPLICATION.replace("NAME", "other").replace("platform", "else")
     result = load_configuration(

@@ -43,20 +43,48 @@ def test_another_namespace_is_outside() -> None:
     )
 
 
-def test_cluster_scoped_kinds_are_allowed_by_name() -> None:
+@pytest.mark.parametrize("given", ["ClusterRole", "ClusterRole/x"])
+def test_cluster_scoped_kinds_and_objects_are_allowed_by_name(given: str) -> None:
     """Whatever namespace a cluster-scoped object claims."""
-    role = ref("ClusterRole", "shop")
     allowed = boundary.check_boundary(
-        role, namespaced=False, destination=STAGE, cluster_scoped=["ClusterRole"]
+        ref("ClusterRole", "shop"), namespaced=False, destination=STAGE, cluster_scoped=[given]
     )
     assert allowed is None
+
+
+@pytest.mark.parametrize("given", [[], ["Namespace"], ["ClusterRole/xx", "Namespace/x"]])
+def test_what_was_not_given_is_outside(given: list[str]) -> None:
+    """The sentence says how to give this one object and no other."""
     assert boundary.check_boundary(
-        role, namespaced=False, destination=STAGE, cluster_scoped=["Namespace"]
+        ref("ClusterRole", "shop"), namespaced=False, destination=STAGE, cluster_scoped=given
     ) == Refusal(
         "OutsideBoundary",
-        "ClusterRole x: the stage may not write this cluster-scoped kind; "
-        "add ClusterRole to clusterScoped of the stage to allow it",
+        "ClusterRole x: the stage may not write this cluster-scoped object; "
+        "add ClusterRole/x to clusterScoped of the stage to allow it",
     )
+
+
+@pytest.mark.parametrize(
+    "kind, name, given",
+    [
+        ("Namespace", "shop", True),
+        ("Namespace", "monitoring", True),
+        ("Namespace", "other", False),
+        ("ClusterRole", "reader", True),
+        ("ClusterRole", "view", False),
+        ("ClusterRole", "system:node", False),
+        ("ClusterRoleBinding", "cluster-admin", False),
+        ("StorageClass", "view", True),
+    ],
+)
+def test_a_kind_does_not_stand_for_what_is_plainly_others(
+    kind: str, name: str, given: bool
+) -> None:
+    """Other namespaces, and the roles that every cluster has, are given by name only."""
+    kinds = ["Namespace", "ClusterRole", "ClusterRoleBinding", "StorageClass"]
+
+    assert boundary.is_given(kind, name, STAGE, kinds) is given
+    assert boundary.is_given(kind, name, STAGE, [f"{kind}/{name}"])
 
 
 def live(
@@ -89,6 +117,8 @@ def check(found: JsonObject | None, *, adopt: bool = False) -> Refusal | None:
         live({"app.kubernetes.io/instance": "x"}),
         live(annotations={"argocd.argoproj.io/tracking-id": "x:apps/Deployment:other/api"}),
         live(annotations={"argocd.argoproj.io/tracking-id": "x:/Deployment:shop/api"}),
+        live(annotations={"argocd.argoproj.io/tracking-id": "x:apps/Deployment:api"}),
+        live(annotations={"argocd.argoproj.io/tracking-id": "apps/Deployment:shop/api"}),
         live(managers=[{"manager": "kubectl"}, {"manager": "gitopsd"}, "odd"]),
     ],
 )
@@ -141,14 +171,34 @@ def test_an_object_of_another_tool_is_managed_by_it(found: JsonObject, manager: 
     assert check(found, adopt=True) is None
 
 
-def test_a_cluster_scoped_object_is_named_without_a_namespace() -> None:
-    """In the sentence, and in Argo CD's tracking id."""
+@pytest.mark.parametrize("said", ["/api", "shop/api", "anywhere/api"])
+def test_a_cluster_scoped_object_is_named_without_a_namespace(said: str) -> None:
+    """In the sentence; in Argo CD's tracking id it is where the application is deployed to."""
     found = live(
-        annotations={"argocd.argoproj.io/tracking-id": "x:apps/Deployment:/api"}, namespace=""
+        annotations={"argocd.argoproj.io/tracking-id": f"x:apps/Deployment:{said}"}, namespace=""
     )
     refusal = check(found)
     assert refusal is not None
     assert refusal.message.startswith("Deployment api: it is managed by Argo CD; ")
+
+
+def test_a_person_may_let_a_live_object_be_taken_over() -> None:
+    """Annotated on the cluster; what a stage has taken over keeps that, and stays the stage's."""
+    adopt = {"gitopsd.io/adopt": "true"}
+
+    assert check(live({"kustomize.toolkit.fluxcd.io/name": "x"}, adopt)) is None
+    refusal = check(live({**OURS, "gitopsd.io/application": "blog"}, adopt))
+    assert refusal is not None
+    assert refusal.reason == "OwnedElsewhere"
+
+
+def test_a_manifest_names_no_owner_of_its_object() -> None:
+    """Owners are told apart by uid; with a wrong one Kubernetes deletes the object at once."""
+    owner: Json = [{"apiVersion": "v1", "kind": "Secret", "name": "x", "uid": "1"}]
+    (refusal,) = boundary.validate_set([config_map("a", ownerReferences=owner)])
+
+    assert refusal.reason == "InvalidObject"
+    assert refusal.message.startswith("ConfigMap shop/a: metadata.ownerReferences name objects")
 
 
 def config_map(name: str = "a", **metadata: Json) -> dict[str, Json]:
