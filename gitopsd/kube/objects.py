@@ -94,6 +94,12 @@ def mappings_at(value: Json, *path: str) -> tuple[JsonObject, ...]:
     return tuple(item for item in sequence_at(value, *path) if isinstance(item, Mapping))
 
 
+def container_spec(pod: JsonObject, name: str) -> JsonObject:
+    """Find what a pod asks of one of its containers, by the container's name; empty if nothing."""
+    lists = (mappings_at(pod, "spec", field) for field in ("initContainers", "containers"))
+    return next((one for found in lists for one in found if one.get("name") == name), {})
+
+
 def string_at(value: Json, *path: str) -> str:
     """Read a string; empty where there is none."""
     found = value_at(value, *path)

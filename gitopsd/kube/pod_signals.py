@@ -17,6 +17,7 @@ from gitopsd.kube.findings import latest
 from gitopsd.kube.objects import (
     condition_of,
     condition_true,
+    container_spec,
     created_at,
     flag_at,
     int_at,
@@ -292,6 +293,10 @@ def _say_crash(look: _Look, last: JsonObject, restarts: int, *, looping: bool) -
     exit_code = int_at(last, "exitCode")
     if exit_code is not None:
         parts.append(f"exit code {exit_code}")
+    spec = container_spec(look.pod, string_at(look.status, "name"))
+    limit = string_at(spec, "resources", "limits", "memory")
+    if why == "OOMKilled" and limit:
+        parts.append(f"memory limit {limit}")
     parts.append(f"restarted {restarts} time{'' if restarts == 1 else 's'}")
     words = redact_clause(string_at(last, "message"))
     return f"{look.label}: {', '.join(parts)}" + (f": {words}" if words else "")

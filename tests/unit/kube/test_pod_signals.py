@@ -333,6 +333,24 @@ def test_running_out_of_memory_is_the_reason() -> None:
     assert look(pod(odd))[0].reason == "CrashLoopBackOff"
 
 
+@pytest.mark.parametrize(
+    "reason, container_name, message",
+    [
+        ("OOMKilled", "api", "OOMKilled, exit code 3, memory limit 2Gi, restarted 2 times"),
+        ("OOMKilled", "side", "OOMKilled, exit code 3, restarted 2 times"),
+        ("Error", "api", "exit code 3, restarted 2 times"),
+    ],
+)
+def test_the_limit_that_was_too_low_is_told(reason: str, container_name: str, message: str) -> None:
+    """The container's own, and only when it ran out of memory."""
+    loop = waiting("CrashLoopBackOff", restartCount=2, lastState=crash(reason=reason))
+    spec: Json = {
+        "containers": [{"name": container_name, "resources": {"limits": {"memory": "2Gi"}}}]
+    }
+    (found,) = look({**pod(loop), "spec": spec})
+    assert found.message == f"container api: CrashLoopBackOff, {message}"
+
+
 def test_a_pod_that_no_node_takes_to_the_last_field() -> None:
     """About the pod, not about a container; without words only the reason."""
     condition: dict[str, Json] = {
