@@ -74,6 +74,19 @@ class SourceHead:
     to_ancestor: bool = False
 
 
+@dataclass(frozen=True, slots=True)
+class RemoteTag:
+    """A tag of a remote.
+
+    Attributes:
+        target: Id that it holds: of a commit, or of an annotated tag's own object.
+        commit: Id that this comes to in the end; of something else when it tags no commit.
+    """
+
+    target: CommitSha
+    commit: CommitSha
+
+
 class SourceRepository(Protocol):
     """Git: mirrors of remotes, read from the object database, never checked out."""
 
@@ -86,6 +99,14 @@ class SourceRepository(Protocol):
             TemporaryError: The remote did not answer within the deadline, or refused for now
                 (``reason`` ``Credential`` for 401/403, ``HostKey`` for an unknown or wrong key).
             PermanentError: The address or the credentials' configuration cannot be used.
+        """
+
+    async def fetch_tags(self, repo: RepoURL) -> Mapping[str, RemoteTag]:
+        """Ask for all tags, by name without ``refs/tags/``; fetches nothing of what they point to.
+
+        Raises:
+            TemporaryError: As for `fetch_head`.
+            PermanentError: As for `fetch_head`.
         """
 
     async def fetch_commit(self, repo: RepoURL, sha: CommitSha) -> Commit | None:

@@ -11,7 +11,9 @@ from typing import TypeAlias
 from gitopsd.domain.manifests import JsonObject
 from gitopsd.domain.sources import Commit, CommitSha, RefName, RepoURL
 from gitopsd.errors import GitopsdError, TemporaryError
-from gitopsd.ports import Clock, Rejection, SourceHead
+from gitopsd.ports import Clock, Rejection, RemoteTag, SourceHead
+
+_TAGS = "refs/tags/"
 
 Overlay: TypeAlias = tuple[JsonObject, ...] | Rejection
 """What an overlay directory renders to, or why it cannot."""
@@ -42,6 +44,8 @@ class _Remote:
     mirrored: set[CommitSha] = field(default_factory=set)
     pinned: set[CommitSha] = field(default_factory=set)
     failures: list[GitopsdError] = field(default_factory=list)
+    annotated: dict[RefName, CommitSha] = field(default_factory=dict)
+    refused: dict[RefName, GitopsdError] = field(default_factory=dict)
 
 
 class MemoryRepositories:
@@ -92,14 +96,33 @@ class MemoryRepositories:
         """
         remote = self._remote(repo)
         remote.refs[ref] = remote.commits[sha].commit.sha
+        remote.annotated.pop(ref, None)
+
+    def annotate(self, repo: RepoURL, name: str, sha: CommitSha) -> CommitSha:
+        """Push an annotated tag of a commit; returns the id of the tag's own object."""
+        ref = RefName(f"refs/tags/{name}")
+        self.push(repo, ref, sha)
+        text = f"tag {name} {sha}"
+        tag = CommitSha(sha1(text.encode(), usedforsecurity=False).hexdigest())
+        self._remote(repo).annotated[ref] = tag
+        return tag
 
     def delete(self, repo: RepoURL, ref: RefName) -> None:
         """Delete a remote ref."""
-        del self._remote(repo).refs[ref]
+        remote = self._remote(repo)
+        del remote.refs[ref]
+        remote.annotated.pop(ref, None)
 
     def fail(self, repo: RepoURL, error: GitopsdError, *, times: int = 1) -> None:
         """Answer the next fetches with an error."""
         self._remote(repo).failures.extend([error] * times)
+
+    def refuse(self, repo: RepoURL, ref: RefName, error: GitopsdError | None) -> None:
+        """Answer every fetch of a ref with an error; None ends that."""
+        refused = self._remote(repo).refused
+        refused.pop(ref, None)
+        if error is not None:
+            refused[ref] = error
 
     def lag(self, repo: RepoURL, ref: RefName, *, looks: int) -> None:
         """Serve what the ref points to now to the next fetches, whatever is pushed meanwhile."""
@@ -132,6 +155,8 @@ class MemoryRepositories:
         remote = self._remote(repo)
         if remote.failures:
             raise remote.failures.pop(0)
+        if ref in remote.refused:
+            raise remote.refused[ref]
         head = self._serve(remote, ref)
         if head is None:
             return None
@@ -141,6 +166,17 @@ class MemoryRepositories:
             rewound=previous is not None and previous not in _history(remote, head),
             to_ancestor=previous not in (None, head) and head in _history(remote, previous),
         )
+
+    async def fetch_tags(self, repo: RepoURL) -> Mapping[str, RemoteTag]:
+        """Ask for all tags."""
+        remote = self._remote(repo)
+        if remote.failures:
+            raise remote.failures.pop(0)
+        return {
+            ref.removeprefix(_TAGS): RemoteTag(remote.annotated.get(ref, sha), sha)
+            for ref, sha in remote.refs.items()
+            if ref.startswith(_TAGS)
+        }
 
     async def fetch_commit(self, repo: RepoURL, sha: CommitSha) -> Commit | None:
         """Read a commit from the mirror."""

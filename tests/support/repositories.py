@@ -113,10 +113,11 @@ class BareRepository:
         """Delete a ref."""
         self._open().references.delete(ref)
 
-    def tag(self, name: str, sha: str) -> None:
-        """Make an annotated tag."""
+    def tag(self, name: str, sha: str) -> CommitSha:
+        """Make an annotated tag; returns the id of its own object."""
         when = pygit2.Signature("A developer", "developer@example.test", _FIRST_COMMIT_AT, 0)
-        self._open().create_tag(name, pygit2.Oid(hex=sha), ObjectType.COMMIT, when, "A tag")
+        made = self._open().create_tag(name, pygit2.Oid(hex=sha), ObjectType.COMMIT, when, "A tag")
+        return CommitSha(str(made))
 
     def _open(self) -> pygit2.Repository:
         return pygit2.Repository(str(self.path))

@@ -41,10 +41,13 @@ def serve(requests: IO[str], answers: IO[str]) -> None:
 
 
 def _answer(line: str) -> dict[str, object]:
-    from gitopsd.adapters.git.transfer import TransferError, run_transfer
+    from gitopsd.adapters.git.transfer import TransferError, list_tags, run_transfer
 
     try:
-        return {"head": run_transfer(json.loads(line))}
+        request = json.loads(line)
+        if not request["ref"]:
+            return {"tags": list_tags(request)}
+        return {"head": run_transfer(request)}
     except TransferError as error:
         return {"error": error.reason, "message": str(error)}
     except MemoryError:

@@ -15,7 +15,7 @@ from typing import Any
 from gitopsd.errors import TemporaryError
 
 _MODULE = "gitopsd.adapters.git.child"
-_MAX_ANSWER_BYTES = 1 << 20
+_MAX_ANSWER_BYTES = 32 << 20  # some hundred thousand tags
 
 
 @dataclass(slots=True)

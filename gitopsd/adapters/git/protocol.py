@@ -17,6 +17,8 @@ DELIMITER = b"0001"
 MAX_OBJECTS = 2_000
 MAX_INFLATED_BYTES = 64 << 20
 
+_TAGS = "refs/tags/"
+_PEELED = "peeled:"
 _LENGTH = 4
 _CONTROL = 3  # lengths 0 to 3 are markers, not lines
 _OBJECT_ID = re.compile(r"[0-9a-f]{40}")
@@ -103,6 +105,42 @@ def parse_ref(body: bytes, ref: str) -> str | None:
         if rest.split(" ")[0] == ref:
             return target
     return None
+
+
+def request_tags() -> bytes:
+    """Ask for all tags, and what annotated ones come to."""
+    return b"".join(
+        (
+            encode_line("command=ls-refs"),
+            encode_line("agent=gitopsd"),
+            DELIMITER,
+            encode_line("peel"),
+            encode_line(f"ref-prefix {_TAGS}"),
+            FLUSH,
+        )
+    )
+
+
+def parse_tags(body: bytes) -> dict[str, tuple[str, str]]:
+    """Read tags: name -> what it points to, and what that comes to.
+
+    Raises:
+        UnusualError: The answer is none.
+    """
+    found: dict[str, tuple[str, str]] = {}
+    for line in parse_lines(body):
+        if line is None:
+            continue
+        target, _, rest = line.decode(errors="replace").rstrip("\n").partition(" ")
+        ref, *attributes = rest.split(" ")
+        if not ref.startswith(_TAGS):
+            continue
+        told = [one.removeprefix(_PEELED) for one in attributes if one.startswith(_PEELED)]
+        commit = told[0] if told else target
+        if not _OBJECT_ID.fullmatch(target) or not _OBJECT_ID.fullmatch(commit):
+            raise UnusualError("no object id in the list of tags")
+        found[ref.removeprefix(_TAGS)] = (target, commit)
+    return found
 
 
 def request_pack(want: str, haves: Sequence[str]) -> bytes:

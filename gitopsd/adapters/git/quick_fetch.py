@@ -84,13 +84,35 @@ class QuickFetcher:
             GitopsdError: The remote refuses or cannot be reached.
             UnusualError: The child has to ask.
         """
+        await self._check_usual(address, ref, login)
+        body = protocol.request_ref(ref)
+        answer = await self._ask(address, ref, login, "/git-upload-pack", body)
+        return protocol.parse_ref(answer, ref)
+
+    async def find_tags(
+        self, address: Address, ref: RefName, login: Login
+    ) -> dict[str, tuple[str, str]]:
+        """Ask for all tags: name -> what it points to, and what that comes to.
+
+        Args:
+            address: The remote.
+            ref: What errors say was asked for.
+            login: Who asks.
+
+        Raises:
+            GitopsdError: The remote refuses or cannot be reached.
+            UnusualError: The child has to ask.
+        """
+        await self._check_usual(address, ref, login)
+        body = protocol.request_tags()
+        answer = await self._ask(address, ref, login, "/git-upload-pack", body)
+        return protocol.parse_tags(answer)
+
+    async def _check_usual(self, address: Address, ref: RefName, login: Login) -> None:
         if address.url not in self._usual:
             answer = await self._ask(address, ref, login, _ADVERTISEMENT, None)
             protocol.check_advertisement(answer)
             self._usual.add(address.url)
-        body = protocol.request_ref(ref)
-        answer = await self._ask(address, ref, login, "/git-upload-pack", body)
-        return protocol.parse_ref(answer, ref)
 
     async def fetch_objects(
         self, address: Address, ref: RefName, login: Login, want: str, have: str
@@ -239,10 +261,10 @@ def store_objects(mirror: Mirror, local: str, target: str, pack: bytes) -> None:
 def _check_closed(repository: pygit2.Repository, objects: list[PackedObject], target: str) -> None:
     needed = [target]
     for found in objects:
-        if found.kind == b"commit":
+        if found.kind in (b"commit", b"tag"):
             head = found.content.partition(b"\n\n")[0].decode(errors="replace")
             facts = (line.split(" ") for line in head.split("\n"))
-            needed += [fact[1] for fact in facts if fact[0] in ("tree", "parent")]
+            needed += [fact[1] for fact in facts if fact[0] in ("tree", "parent", "object")]
     if not all(pygit2.Oid(hex=name) in repository.odb for name in needed):
         raise UnusualError("the pack is not complete")
 

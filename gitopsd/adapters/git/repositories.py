@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from datetime import timedelta
 from pathlib import Path
@@ -32,7 +32,7 @@ from gitopsd.domain.sources import (
     RepoURL,
 )
 from gitopsd.errors import TemporaryError
-from gitopsd.ports import SourceHead
+from gitopsd.ports import RemoteTag, SourceHead
 
 DEADLINE = timedelta(seconds=60)
 RENEWAL_DEADLINE = timedelta(minutes=15)
@@ -40,6 +40,8 @@ UNUSUAL_SECONDS = 600.0
 """How long a remote that speaks otherwise is left to the children."""
 LOOKS_PER_CHECK = 32
 """After how many fetches a mirror's growth is looked at again."""
+_ALL_TAGS = RefName("refs/tags/*")
+_NO_REF = RefName("")
 CHILDREN = 2
 CHILD_IDLE_SECONDS = 20.0
 
@@ -105,6 +107,39 @@ class GitRepositories:
         except OSError as error:
             raise storage_error(address, error) from error
 
+    async def fetch_tags(self, repo: RepoURL) -> Mapping[str, RemoteTag]:
+        """Ask for all tags; fetches nothing of what they point to. Safe to repeat: it only reads.
+
+        Raises:
+            TemporaryError: The remote did not answer within the deadline, or refused for now.
+            PermanentError: The address or the credentials' configuration cannot be used.
+        """
+        address = parse_address(repo, allow_local=self._allow_local)
+        try:
+            async with asyncio.timeout(self._deadline_seconds):
+                found = await self._fetch_tags(address)
+        except TimeoutError as error:
+            raise deadline_error(address, _ALL_TAGS, self._deadline_seconds) from error
+        except OSError as error:
+            raise storage_error(address, error) from error
+        return {
+            name: RemoteTag(CommitSha(target), CommitSha(commit))
+            for name, (target, commit) in found.items()
+        }
+
+    async def _fetch_tags(self, address: Address) -> dict[str, tuple[str, str]]:
+        mirror = place_mirror(self._root, address.url)
+        async with self._locks.setdefault(address.url, asyncio.Lock()):
+            login = await asyncio.to_thread(self._prepare, address, mirror)
+            if self._is_quick(address):
+                try:
+                    return await self._http.find_tags(address, _ALL_TAGS, login)
+                except UnusualError:
+                    self._leave_to_children(address)
+            answer = await self._ask_child(address, mirror, _NO_REF, login)
+        _read_answer(answer, address, _ALL_TAGS, login)
+        return {name: (target, commit) for name, (target, commit) in answer["tags"].items()}
+
     async def _fetch_head(
         self, address: Address, ref: RefName, previous: CommitSha | None
     ) -> SourceHead | None:
@@ -112,9 +147,10 @@ class GitRepositories:
         async with self._locks.setdefault(address.url, asyncio.Lock()):
             login = await asyncio.to_thread(self._prepare, address, mirror)
             try:
-                renew = address.url in self._damaged
-                update = self._renew if renew else self._update
-                target = await update(address, mirror, ref, login)
+                if address.url in self._damaged:
+                    target = await self._renew(address, mirror, ref, login)
+                else:
+                    target = await self._update(address, mirror, ref, login, previous)
                 history = await self._describe(mirror, target, previous)
             except TemporaryError as error:
                 if error.reason != DAMAGED:
@@ -138,26 +174,38 @@ class GitRepositories:
         return login
 
     async def _update(
-        self, address: Address, mirror: Mirror, ref: RefName, login: Login
+        self,
+        address: Address,
+        mirror: Mirror,
+        ref: RefName,
+        login: Login,
+        previous: CommitSha | None,
     ) -> str | None:
         """Fetch a ref the quick way where that is possible, else by a child."""
-        now = asyncio.get_running_loop().time()
-        if (
-            self._quick
-            and address.over_http
-            and now >= self._child_until.get(address.url, 0)
-            and await asyncio.to_thread(mirror.path.is_dir)
-        ):
+        if self._is_quick(address) and await asyncio.to_thread(mirror.path.is_dir):
             try:
-                return await self._update_quickly(address, mirror, ref, login)
+                return await self._update_quickly(address, mirror, ref, login, previous)
             except UnusualError:
-                self._child_until[address.url] = now + UNUSUAL_SECONDS
+                self._leave_to_children(address)
             except reading.DamageError as error:
                 raise TemporaryError(str(error), reason=DAMAGED) from error
         return await self._transfer(address, mirror, ref, login)
 
+    def _is_quick(self, address: Address) -> bool:
+        now = asyncio.get_running_loop().time()
+        return self._quick and address.over_http and now >= self._child_until.get(address.url, 0)
+
+    def _leave_to_children(self, address: Address) -> None:
+        now = asyncio.get_running_loop().time()
+        self._child_until[address.url] = now + UNUSUAL_SECONDS
+
     async def _update_quickly(
-        self, address: Address, mirror: Mirror, ref: RefName, login: Login
+        self,
+        address: Address,
+        mirror: Mirror,
+        ref: RefName,
+        login: Login,
+        previous: CommitSha | None,
     ) -> str | None:
         local = local_head(ref)
         own = await asyncio.to_thread(find_own, mirror, local)
@@ -168,6 +216,8 @@ class GitRepositories:
             await asyncio.to_thread(remove_ref, mirror, local)
             return None
         self.on_change()
+        if own is None and previous is not None:  # another tag than the last one
+            own = await asyncio.to_thread(find_own, mirror, f"{mirrors.PINS}{previous}")
         if own is None:
             return await self._transfer(address, mirror, ref, login)
         try:
@@ -188,8 +238,21 @@ class GitRepositories:
         renew: bool = False,
     ) -> str | None:
         """Let a child fetch a ref; returns its target, None when the remote does not have it."""
+        answer = await self._ask_child(address, mirror, ref, login, renew=renew)
+        return _read_answer(answer, address, ref, login)
+
+    async def _ask_child(
+        self,
+        address: Address,
+        mirror: Mirror,
+        ref: RefName,
+        login: Login,
+        *,
+        renew: bool = False,
+    ) -> dict[str, Any]:
+        """Let a child fetch a ref, or list tags when none is named."""
         if address.over_http:
-            await self._http.check_place(address, ref, login)
+            await self._http.check_place(address, ref or _ALL_TAGS, login)
         home = await asyncio.to_thread(self._place_home, login)
         request = {
             "mirror": str(mirror.next if renew else mirror.path),
@@ -205,12 +268,11 @@ class GitRepositories:
             "ca_file": login.ca_file,
         }
         try:
-            answer = await self._children.run_transfer(request)
+            return await self._children.run_transfer(request)
         except BaseException:
             # The killed child may have left a lock; whoever comes next cleans the mirror first.
             self._clean.discard(address.url)
             raise
-        return _read_answer(answer, address, ref, login)
 
     def _place_home(self, login: Login) -> Path:
         known_hosts = load_known_hosts(login.known_hosts_file)

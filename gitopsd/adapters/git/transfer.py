@@ -19,6 +19,8 @@ from pygit2.ffi import C
 
 HEADS = "refs/gitopsd/heads/"
 PINS = "refs/gitopsd/pins/"
+TAGS = "refs/tags/"
+_PEELED = "^{}"
 CONNECT_TIMEOUT_MS = 10_000
 READ_TIMEOUT_MS = 30_000
 MAX_MAPPED_BYTES = 1 << 30
@@ -123,6 +125,31 @@ def run_transfer(request: Mapping[str, Any]) -> str | None:
         if request.get("old"):
             _take_over(repository, Path(request["old"]))
         return head
+
+
+def list_tags(request: Mapping[str, Any]) -> dict[str, tuple[str, str]]:
+    """Ask a remote for all tags: name -> what it points to, and what that comes to.
+
+    Args:
+        request: ``mirror``, ``url``, ``lock`` and credentials, as for `run_transfer`.
+
+    Raises:
+        TransferError: With the reason, in a word of the parent's.
+    """
+    _configure(request)
+    with _locked(request["lock"]):
+        callbacks = _Callbacks(request)
+        repository = _open(Path(request["mirror"]))
+        try:
+            remote = repository.remotes.create_anonymous(request["url"])
+            heads = {str(one.name): str(one.oid) for one in remote.list_heads(callbacks=callbacks)}
+        except (pygit2.GitError, KeyError, ValueError, OSError) as error:
+            raise _translate(error, callbacks) from error
+    return {
+        name.removeprefix(TAGS): (target, heads.get(f"{name}{_PEELED}", target))
+        for name, target in heads.items()
+        if name.startswith(TAGS) and not name.endswith(_PEELED)
+    }
 
 
 def _configure(request: Mapping[str, Any]) -> None:

@@ -44,6 +44,10 @@ class Remote(Protocol):
         """Delete a ref."""
         ...
 
+    def annotate(self, name: str, sha: CommitSha) -> CommitSha:
+        """Make an annotated tag; returns the id of its own object."""
+        ...
+
 
 @dataclass(frozen=True)
 class MemoryRemote:
@@ -63,6 +67,10 @@ class MemoryRemote:
     def delete(self, ref: RefName) -> None:
         """Delete a ref."""
         self.repositories.delete(self.url, ref)
+
+    def annotate(self, name: str, sha: CommitSha) -> CommitSha:
+        """Make an annotated tag."""
+        return self.repositories.annotate(self.url, name, sha)
 
 
 @dataclass(frozen=True)
@@ -84,6 +92,10 @@ class GitRemote:
     def delete(self, ref: RefName) -> None:
         """Delete a ref."""
         self.repository.delete(ref)
+
+    def annotate(self, name: str, sha: CommitSha) -> CommitSha:
+        """Make an annotated tag."""
+        return self.repository.tag(name, sha)
 
 
 @pytest.fixture(params=["memory", "quick", "child"])

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from gitopsd.domain.sources import CommitSha, RefName
+from gitopsd.ports import RemoteTag
 from tests.contracts.source_repository.conftest import Remote
 from tests.support.repositories import MAIN
 
@@ -128,6 +129,54 @@ async def test_history_says_what_contains_what(remote: Remote) -> None:
     assert not await contains(remote.url, first, second)
     assert not await contains(remote.url, second, CommitSha("f" * 40))
     assert not await contains(remote.url, CommitSha("f" * 40), first)
+
+
+async def test_tags_are_listed_with_what_they_come_to(remote: Remote) -> None:
+    """Light ones, annotated ones, and those of commits that no branch has; and nothing else."""
+    assert await remote.repositories.fetch_tags(remote.url) == {}
+
+    first = remote.commit("one")
+    aside = remote.commit("aside", parent=first)
+    remote.push(MAIN, first)
+    remote.push(RefName("refs/tags/v1"), first)
+    remote.push(RefName("refs/tags/api/v1"), aside)
+    made = remote.annotate("v2", aside)
+
+    assert made not in (first, aside)
+    assert await remote.repositories.fetch_tags(remote.url) == {
+        "v1": RemoteTag(first, first),
+        "api/v1": RemoteTag(aside, aside),
+        "v2": RemoteTag(made, aside),
+    }
+
+    remote.push(RefName("refs/tags/v1"), aside)
+    remote.delete(RefName("refs/tags/v2"))
+    assert await remote.repositories.fetch_tags(remote.url) == {
+        "v1": RemoteTag(aside, aside),
+        "api/v1": RemoteTag(aside, aside),
+    }
+
+
+async def test_a_tag_is_fetched_after_another_one(remote: Remote) -> None:
+    """Each new one comes with what is new since the last; one of an old commit is that commit."""
+    first = remote.commit("one")
+    second = remote.commit("two", parent=first)
+    remote.push(RefName("refs/tags/v1"), first)
+    remote.annotate("v2", second)
+    remote.annotate("old", first)
+
+    one = await remote.repositories.fetch_head(remote.url, RefName("refs/tags/v1"))
+    assert one is not None
+    await remote.repositories.pin(remote.url, first)
+    two = await remote.repositories.fetch_head(remote.url, RefName("refs/tags/v2"), previous=first)
+    old = await remote.repositories.fetch_head(
+        remote.url, RefName("refs/tags/old"), previous=second
+    )
+
+    assert two is not None
+    assert (two.commit.subject, two.commit.sha, two.rewound) == ("two", second, False)
+    assert old is not None
+    assert (old.commit.sha, old.to_ancestor) == (first, True)
 
 
 async def test_pin_is_safe_to_repeat(remote: Remote) -> None:

@@ -18,8 +18,10 @@ from gitopsd.adapters.git.protocol import (
     parse_pack,
     parse_pack_answer,
     parse_ref,
+    parse_tags,
     request_pack,
     request_ref,
+    request_tags,
 )
 
 ID = "0123456789abcdef0123456789abcdef01234567"
@@ -132,7 +134,8 @@ def test_no_delta_does_harm(base: bytes, delta: bytes) -> None:
 @given(st.binary(max_size=200))
 def test_no_answer_does_harm(body: bytes) -> None:
     """Any bytes taken as an answer are read or refused."""
-    for read in (check_advertisement, parse_pack_answer, lambda bytes_: parse_ref(bytes_, "a")):
+    answers = (parse_pack_answer, parse_tags, lambda bytes_: parse_ref(bytes_, "a"))
+    for read in (check_advertisement, *answers):
         try:
             read(encode_line("packfile") + b"0004" + body)
         except UnusualError:
@@ -168,6 +171,34 @@ def test_only_the_ref_itself_counts() -> None:
 
     assert parse_ref(body + b"0000", "refs/heads/main") == ID
     assert parse_ref(encode_line(f"{ID} refs/heads/main2"), "refs/heads/main") is None
+
+
+def test_tags_are_asked_for_with_what_they_come_to() -> None:
+    """Refs that are no tags are passed over; a peeled id counts where there is one."""
+    assert list(parse_lines(request_tags())) == [
+        b"command=ls-refs\n",
+        b"agent=gitopsd\n",
+        None,
+        b"peel\n",
+        b"ref-prefix refs/tags/\n",
+        None,
+    ]
+    other = "f" * 40
+    lines = (
+        f"{ID} refs/tags/v1",
+        f"{ID} refs/tags/a/v2 symref-target:x peeled:{other}",
+        f"{ID} refs/heads/main",
+        f"{ID} HEAD",
+    )
+    body = b"".join(map(encode_line, lines)) + b"0000"
+    assert parse_tags(body) == {"v1": (ID, ID), "a/v2": (ID, other)}
+
+
+@pytest.mark.parametrize("line", ["no refs/tags/v1", f"{ID} refs/tags/v1 peeled:no"])
+def test_tags_without_ids_are_left_to_libgit2(line: str) -> None:
+    """What is no object id is none."""
+    with pytest.raises(UnusualError):
+        parse_tags(encode_line(line))
 
 
 @pytest.mark.parametrize(
