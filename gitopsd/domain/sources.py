@@ -165,6 +165,7 @@ class RefState:
         next_look_at: When the next look is due without any hint.
         tries: Looks since the last hint that did not see ``expected`` yet, or failed.
         problem: Why the last look failed; empty when it did not.
+        tag: Tag that the last look chose, where tags are followed; empty otherwise.
     """
 
     repo: RepoURL
@@ -177,6 +178,7 @@ class RefState:
     next_look_at: datetime | None = None
     tries: int = 0
     problem: str = ""
+    tag: str = ""
 
 
 @dataclass(frozen=True, slots=True)

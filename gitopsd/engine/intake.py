@@ -32,6 +32,7 @@ from gitopsd.engine.looks import want_look
 from gitopsd.engine.services import Services
 from gitopsd.engine.transactions import retry_conflicts
 from gitopsd.errors import DeliveryError, PermanentError, SignatureError
+from gitopsd.pipeline.tag_choice import concerns
 from gitopsd.store_ports import Transaction
 from gitopsd.webhooks.receivers import check_signature, delivery_key, parse_event, recognise
 from gitopsd.webhooks.urls import covers, same_repository
@@ -279,7 +280,7 @@ def _hint(
     )
     if not mine:
         return f"no application follows {push.urls[0] if push.urls else 'this repository'}"
-    hits = [(repo, ref) for repo, ref in mine if ref == push.ref]
+    hits = [(repo, ref) for repo, ref in mine if concerns(ref, push.ref)]
     if not hits:
         return f"no application follows {push.ref}"
     for repo, ref in hits:

@@ -8,12 +8,13 @@ from dataclasses import dataclass, replace
 from datetime import timedelta
 
 from gitopsd.domain.config import ApplicationSpec
-from gitopsd.domain.releases import OfferKind, StageKey, StageName
+from gitopsd.domain.releases import StageKey, StageName
 from gitopsd.domain.sources import CommitSha, RefName, RefState, RepoURL
 from gitopsd.domain.work import WorkItem, WorkKind
 from gitopsd.engine.admission import settle
 from gitopsd.engine.offering import Candidate, offer_release
 from gitopsd.engine.services import Services
+from gitopsd.engine.tag_looks import Head, fetch_followed
 from gitopsd.engine.transactions import retry_conflicts
 from gitopsd.errors import GitopsdError
 from gitopsd.kube.redaction import redact_text
@@ -64,13 +65,12 @@ async def run_look(services: Services, item: WorkItem) -> timedelta | None:
         return None
     state = await services.store.read(lambda tx: tx.refs.get(repo, ref)) or RefState(repo, ref)
     try:
-        head = await _fetch(services, state)
-        late = head is None or await _lacks(services, repo, head, state.expected)
-        found = await _find(services, repo, ref, head) if head is not None else ()
+        head = await fetch_followed(services, state)
+        found = await _find(services, repo, ref, head.source) if head.source is not None else ()
     except GitopsdError as error:
         return await _look_failed(services, state, error)
     return await retry_conflicts(
-        services.store, lambda tx: _record(tx, services, state, head, found, late=late)
+        services.store, lambda tx: _record(tx, services, state, head, found)
     )
 
 
@@ -80,26 +80,6 @@ async def _is_followed(services: Services, repo: RepoURL, ref: RefName) -> bool:
         return True
     stored = await services.store.read(lambda tx: tx.specs.currents())
     return any(spec.follows(repo, ref) for spec in stored)
-
-
-async def _fetch(services: Services, state: RefState) -> SourceHead | None:
-    began = services.clock.monotonic()
-    try:
-        return await services.repositories.fetch_head(state.repo, state.ref, previous=state.head)
-    finally:
-        seconds = services.clock.monotonic() - began
-        services.telemetry.observe("gitopsd_git_request_duration_seconds", seconds)
-
-
-async def _lacks(
-    services: Services, repo: RepoURL, head: SourceHead, expected: CommitSha | None
-) -> bool:
-    if expected is None or head.commit.sha == expected:
-        return False
-    known = await services.repositories.fetch_commit(repo, expected)
-    if known is None:
-        return True
-    return not await services.repositories.contains(repo, head.commit.sha, expected)
 
 
 async def _find(
@@ -155,36 +135,40 @@ async def _look_failed(services: Services, state: RefState, error: GitopsdError)
 
 
 def _record(
-    tx: Transaction,
-    services: Services,
-    state: RefState,
-    head: SourceHead | None,
-    found: tuple[_Found, ...],
-    *,
-    late: bool,
+    tx: Transaction, services: Services, state: RefState, head: Head, found: tuple[_Found, ...]
 ) -> timedelta:
     latest = tx.refs.get(state.repo, state.ref) or state
-    wait = _next_look(services, latest, late=late)
+    wait = _next_look(services, latest, late=head.late)
     changed: list[StageKey] = []
-    if head is not None:
-        kind = OfferKind.REWOUND if head.to_ancestor else OfferKind.ADVANCED
+    if head.source is not None:
+        commit = head.source.commit
         for item in found:
-            candidate = Candidate(item.application, state.ref, head.commit, item.inputs, kind)
+            candidate = Candidate(
+                item.application, state.ref, commit, item.inputs, head.kind, head.tag
+            )
             changed += offer_release(tx, candidate, services.configuration())
-    problem = "" if head is not None else f"the remote has no {state.ref}; what runs keeps running"
+            if head.tag and (head.tag, commit.sha) != (state.tag, state.head):
+                _mark(tx, candidate)
+        latest = replace(latest, head=commit.sha, tag=head.tag)
     tx.refs.save(
         replace(
             latest,
-            head=head.commit.sha if head is not None else latest.head,
             done=state.wanted,
-            tries=latest.tries + 1 if late else 0,
-            problem=problem,
+            tries=latest.tries + 1 if head.late else 0,
+            problem=head.problem,
             looked_at=tx.now,
             next_look_at=tx.now + wait,
         )
     )
     settle(tx, changed, services.configuration())
     return wait
+
+
+def _mark(tx: Transaction, candidate: Candidate) -> None:
+    """Let the release that a tag stands for be asked for by the tag."""
+    for seen in tx.releases.seen(candidate.commit.sha):
+        if seen.line == candidate.line:
+            tx.images.mark(candidate.application.name, seen.release, [f"tag:{candidate.tag}"])
 
 
 def _next_look(services: Services, state: RefState, *, late: bool) -> timedelta:

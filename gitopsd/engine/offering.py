@@ -40,6 +40,7 @@ class Candidate:
         commit: The commit.
         inputs: Stage -> key of the inputs its overlay reads from the commit.
         kind: How the commit became the head.
+        tag: Tag of Git's that it was found by; empty where a branch is followed.
     """
 
     application: ApplicationSpec
@@ -47,6 +48,7 @@ class Candidate:
     commit: Commit
     inputs: Mapping[StageName, str]
     kind: OfferKind = OfferKind.ADVANCED
+    tag: str = ""
 
     @property
     def line(self) -> Line:
@@ -167,7 +169,7 @@ def offer_release(tx: Transaction, candidate: Candidate, config: Configuration) 
     tx.releases.see(SeenCommit(line, sha, release.id, tx.now, concerned=concerned))
     tx.releases.offer(line, release.id, tx.now, candidate.kind)
     if new:
-        _announce(tx, release, current if same_files else None, config)
+        _announce(tx, release, current if same_files else None, config, candidate.tag)
     return [StageKey(release.application, name) for name in candidate.inputs]
 
 
@@ -188,7 +190,7 @@ def _was_concerned(tx: Transaction, line: Line, candidate: Candidate) -> bool:
 
 
 def _announce(
-    tx: Transaction, release: Release, before: Release | None, config: Configuration
+    tx: Transaction, release: Release, before: Release | None, config: Configuration, tag: str
 ) -> None:
     subject = release.commit.subject
     if before is not None:
@@ -205,7 +207,8 @@ def _announce(
             trigger=Trigger.RELEASE_CREATED.value,
             application=release.application,
             stage="",
-            message=f"{release.alias} ({release.commit.sha[:12]}): {subject}",
+            message=f"{release.alias} ({tag}{', ' if tag else ''}{release.commit.sha[:12]}): "
+            f"{subject}",
             at=tx.now,
             details={"release": str(release.id), "commit": str(release.commit.sha)},
         ),

@@ -7,7 +7,7 @@ from typing import TypeAlias
 
 from gitopsd.domain.config import RewindPolicy, StageMode
 from gitopsd.domain.gates import Closed, Decision, GateAnswer, Open, Refused, Vote
-from gitopsd.domain.releases import OfferKind
+from gitopsd.domain.releases import Offer, OfferKind
 from gitopsd.domain.runs import RunKind
 from gitopsd.domain.verifications import StallReason
 from gitopsd.pipeline.facts import GateFacts
@@ -105,10 +105,16 @@ def _rewind(facts: GateFacts) -> GateAnswer:
         return Closed("no source offers this release any more", _promote(facts))
     rewound = offer.kind is OfferKind.REWOUND and offer.number > facts.stage.rewind_accepted
     if rewound and facts.rewind is RewindPolicy.HOLD:
-        return Closed("its branch was force-pushed back to an older commit", _promote(facts))
+        return Closed(_say_rewound(offer), _promote(facts))
     if facts.running_offer is not None and offer.number < facts.running_offer:
         return Closed("it is older than what the stage runs", _promote(facts))
     return Open()
+
+
+def _say_rewound(offer: Offer) -> str:
+    if offer.line.ref.startswith("refs/tags/"):
+        return "a tag above it was deleted, or its tag was moved back to an older commit"
+    return "its branch was force-pushed back to an older commit"
 
 
 def _prune(facts: GateFacts) -> GateAnswer:

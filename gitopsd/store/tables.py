@@ -70,6 +70,7 @@ refs = _table(
     _moment("next_look_at", null=True),
     _number("tries"),
     _text("problem"),
+    _text("tag"),
 )
 
 releases = _table(

@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 from datetime import timedelta
-from typing import Annotated, ClassVar, Literal
+from typing import Annotated, ClassVar, Literal, Self
 
-from pydantic import Field
+from pydantic import Field, model_validator
 
 from gitopsd.adapters.config_files.checks_model import CheckSection
 from gitopsd.adapters.config_files.fields import (
@@ -17,9 +17,11 @@ from gitopsd.adapters.config_files.fields import (
     RepositoryPath,
     RepositoryUrl,
     Section,
+    refuse,
 )
 from gitopsd.adapters.config_files.gates_model import GateSection
 from gitopsd.adapters.config_files.images_model import ImageSection
+from gitopsd.adapters.config_files.tags_model import TagsSection, followed_ref
 from gitopsd.domain.config import (
     ApplicationSpec,
     GitSource,
@@ -34,7 +36,7 @@ from gitopsd.domain.config import (
 )
 from gitopsd.domain.images import PinImages
 from gitopsd.domain.releases import ApplicationName, StageName
-from gitopsd.domain.sources import RefName, RepoURL
+from gitopsd.domain.sources import RepoURL
 
 
 class MetadataSection(Section):
@@ -52,23 +54,38 @@ class MetadataSection(Section):
 class SourceSection(Section):
     """``source:``: where the manifests live."""
 
-    NOT_YET: ClassVar[dict[str, str]] = {"tags": "Follow a branch meanwhile"}
-
     repo_url: RepositoryUrl = Field(
         alias="repoURL",
         description="Repository address",
         examples=["https://git.example/team/app.git"],
     )
-    branch: Branch = Field(description="Branch that is followed", examples=["main"])
+    branch: Branch | None = Field(
+        default=None, description="Branch that is followed", examples=["main"]
+    )
+    tags: TagsSection | None = Field(
+        default=None, description="Tags that are followed, instead of a branch"
+    )
     rewind: Literal["hold", "follow"] = Field(
         default="hold", description="What a force-push to an older commit does"
     )
 
+    @model_validator(mode="after")
+    def _check_one(self) -> Self:
+        if (self.branch is None) == (self.tags is None):
+            raise refuse(
+                "a source follows either a branch or tags",
+                'Write `branch: main`, or `tags: "v*"`, or `tags: {semver: ">=1"}`',
+            )
+        return self
+
     def to_domain(self) -> GitSource:
         """Make the frozen value."""
+        ref = followed_ref(self.branch, self.tags)
+        if ref is None:  # pragma: no cover - `_check_one` saw to it; mypy cannot know
+            raise AssertionError
         return GitSource(
             repo=RepoURL(self.repo_url),
-            ref=RefName(f"refs/heads/{self.branch}"),
+            ref=ref,
             rewind=RewindPolicy(self.rewind),
         )
 
@@ -136,7 +153,6 @@ class StageSection(Section):
     """One entry of ``stages:``."""
 
     NOT_YET: ClassVar[dict[str, str]] = {
-        "tags": "Follow a branch meanwhile",
         "drift": "Drift is not corrected; run `gitopsd sync` meanwhile",
     }
 
@@ -155,6 +171,9 @@ class StageSection(Section):
     after: list[Name] = Field(default=[], description="Stages whose verification a release needs")
     branch: Branch | None = Field(
         default=None, description="Own branch; makes the stage its own entry"
+    )
+    tags: TagsSection | None = Field(
+        default=None, description="Own tags, instead of a branch; makes the stage its own entry"
     )
     upstream: UpstreamSection | None = Field(
         default=None,
@@ -181,6 +200,12 @@ class StageSection(Section):
     )
     prune: PruneSection = PruneSection()
 
+    @model_validator(mode="after")
+    def _check_one(self) -> Self:
+        if self.branch is not None and self.tags is not None:
+            raise refuse("a stage follows either a branch or tags", "Remove one of the two")
+        return self
+
     def to_domain(self) -> StageSpec:
         """Make the frozen value."""
         return StageSpec(
@@ -191,7 +216,7 @@ class StageSection(Section):
             namespaces=tuple(self.namespaces),
             cluster_scoped=tuple(self.cluster_scoped),
             after=tuple(StageName(stage) for stage in self.after),
-            ref=RefName(f"refs/heads/{self.branch}") if self.branch is not None else None,
+            ref=followed_ref(self.branch, self.tags),
             upstream=self.upstream.to_domain() if self.upstream is not None else None,
             service_account=self.service_account or "",
             mode=StageMode(self.mode),

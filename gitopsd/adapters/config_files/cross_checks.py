@@ -16,6 +16,7 @@ from gitopsd.domain.sources import (
     RepositorySpec,
 )
 from gitopsd.errors import ConfigError, PermanentError
+from gitopsd.pipeline.tag_choice import TAGS
 
 
 @dataclass(frozen=True, slots=True)
@@ -173,11 +174,13 @@ def _find_stage_problems(file: str, application: ApplicationSpec) -> Iterator[Co
                 remedy="Give each stage a name of its own",
             )
         if stage.ref is not None and stage.after:
+            tags = stage.ref.startswith(TAGS)
+            what, fed = ("tags", "those tags") if tags else ("branch", "that branch")
             yield ConfigError(
                 file=file,
-                path=f"{place}.branch",
-                problem="a stage with its own branch is fed by that branch, not by promotion",
-                remedy="Remove either `branch` or `after`",
+                path=f"{place}.{what}",
+                problem=f"a stage with its own {what} is fed by {fed}, not by promotion",
+                remedy=f"Remove either `{what}` or `after`",
             )
         yield from _find_unknown_stages(file, place, stage, set(names))
         if stage.name in before[stage.name]:

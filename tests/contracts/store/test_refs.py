@@ -50,6 +50,7 @@ async def test_saving_leaves_the_hints_alone(store: Store) -> None:
         looked_at=NOON,
         next_look_at=NOON + MINUTE,
         tries=1,
+        tag="v1.2.0",
         problem="late",
     )
 

@@ -142,6 +142,37 @@ def test_little_is_enough() -> None:
     )
 
 
+@pytest.mark.parametrize(
+    "tags, ref",
+    [
+        ("'v*'", "refs/tags/v*"),
+        ("{pattern: 'v*'}", "refs/tags/v*"),
+        ("stable", "refs/tags/stable"),
+        ("{semver: '>=1.4 <2'}", "refs/tags/*:>=1.4_<2"),
+        ("{semver: ^1, pattern: api/v*}", "refs/tags/api/v*:^1"),
+    ],
+)
+def test_tags_are_followed_like_a_branch(tags: str, ref: str) -> None:
+    """By an application, and by a stage of its own."""
+    own = _application(_stage(f"tags: {tags}"))
+    assert own.stages[0].ref == ref
+    text = _stage("mode: apply").replace("branch: main", f"tags: {tags}")
+    assert _application(text).source.ref == ref
+
+
+@pytest.mark.parametrize("source", ["rewind: hold", "branch: main, tags: v*"])
+def test_a_source_follows_one_thing(source: str) -> None:
+    """A branch or tags, and a stage of its own as well."""
+    text = _stage("mode: apply").replace("branch: main", source)
+    assert _problems(text) == [
+        ("spec.source", "a source follows either a branch or tags",
+         'Write `branch: main`, or `tags: "v*"`, or `tags: {semver: ">=1"}`'),
+    ]  # fmt: skip
+    assert _problems(_stage("branch: a, tags: b")) == [
+        ("spec.stages[0]", "a stage follows either a branch or tags", "Remove one of the two")
+    ]
+
+
 def test_soak_is_read() -> None:
     """``for`` and ``stage`` make a soak gate."""
     stage = _application(_stage("gates: [{soak: {stage: dev, for: 10m}}]")).stages[0]
@@ -196,6 +227,18 @@ def test_the_digest_is_of_the_content() -> None:
         ("branch: 'a b'", "branch", "'a b' is no branch name", "Write for example `main`"),
         ("branch: refs/heads/a", "branch", "'refs/heads/a' is a full ref",
          "Write the branch alone, such as `main`"),
+        ("tags: 'a b'", "tags.pattern", "'a b' is no pattern of tags",
+         "Write a tag's name, `*` for any signs and `?` for one, such as `v*`"),
+        ("tags: 'a[b]'", "tags.pattern", "'a[b]' is no pattern of tags",
+         "Write a tag's name, `*` for any signs and `?` for one, such as `v*`"),
+        ("tags: refs/tags/v*", "tags.pattern", "'refs/tags/v*' is no pattern of tags",
+         "Write a tag's name, `*` for any signs and `?` for one, such as `v*`"),
+        ("tags: {}", "tags", "it says nothing about tags",
+         'Write `tags: "v*"`, or `tags: {semver: ">=1"}`'),
+        ("tags: {semver: new}", "tags.semver", "this is no range of versions: 'new' is no version",
+         "Write for example `>=1.4 <2` or `^1.4`"),
+        ("tags: 7", "tags", "it is the number 7, expected a mapping",
+         "Write `key: value` lines, indented"),
         ("upstream: {stage: dev, match: release}", "upstream.match",
          "it is 'release', expected `images`", "Write `images`"),
         ("upstream: {stage: dev}", "upstream.match", "it is missing",
@@ -276,7 +319,6 @@ def test_mistakes_in_a_stage_are_explained(rest: str, path: str, problem: str, r
         ("gates: [{prometheus: {query: x}}]", "gates[0].prometheus", "prometheus"),
         ("gates: [{external: {url: x}}]", "gates[0].external", "external"),
         ("drift: {policy: report}", "drift", "drift"),
-        ("tags: {semver: '>=1'}", "tags", "tags"),
         ("rollback: {git: revert-commit}", "rollback.git", "git"),
         ("verify: [{prometheus: {query: x}}]", "verify[0].prometheus", "prometheus"),
         ("verify: [{job: {}}]", "verify[0].job", "job"),
@@ -408,7 +450,6 @@ def test_missing_keys_say_what_to_write() -> None:
     assert _problems(text) == [
         ("spec.source.repoURL", "it is missing",
          "Write `repoURL: https://git.example/team/app.git` (Repository address)"),
-        ("spec.source.branch", "it is missing", "Write `branch: main` (Branch that is followed)"),
         ("spec.stages[0].cluster", "it is missing",
          "Write `cluster: staging` (Name of a file in clusters/)"),
         ("spec.stages[0].path", "it is missing",

@@ -257,6 +257,8 @@ def test_a_renamed_file_is_the_same_application(tmp_path: Path) -> None:
         ("after: [production]", "spec.stages[1].after", "stage production waits for itself"),
         ("after: [staging], branch: x", "spec.stages[1].branch",
          "a stage with its own branch is fed by that branch, not by promotion"),
+        ("after: [staging], tags: v*", "spec.stages[1].tags",
+         "a stage with its own tags is fed by those tags, not by promotion"),
         ("after: [staging], gates: [{soak: {stage: production, for: 1m}}]",
          "spec.stages[1].gates[0].soak.stage", "'production' is not upstream of production"),
         ("gates: [{soak: {stage: staging, for: 1m}}]",

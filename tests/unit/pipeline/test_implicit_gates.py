@@ -10,8 +10,9 @@ import pytest
 from gitopsd.domain.config import PruneLimits, RewindPolicy, StageMode
 from gitopsd.domain.gates import Closed, Decision, GateAnswer, Open, Refused
 from gitopsd.domain.manifests import Digest
-from gitopsd.domain.releases import OfferKind, ReleaseId, StageName
+from gitopsd.domain.releases import Line, OfferKind, ReleaseId, StageName
 from gitopsd.domain.runs import Phase, Run, RunId, RunKind, Step
+from gitopsd.domain.sources import RefName
 from gitopsd.domain.stages import Condition, Freeze, Stage, Stall
 from gitopsd.domain.verifications import Quarantine, StallReason
 from gitopsd.pipeline.facts import GateFacts
@@ -19,6 +20,7 @@ from tests.support.runs import BYTES, KEY, NOON, run_at
 from tests.unit.pipeline.test_gates import FACTS, RUN, answer, vote
 
 HOUR = timedelta(hours=1)
+TAGGED = RefName("refs/tags/v*")
 RESUME = "gitopsd resume shop production"
 PROMOTE = "gitopsd promote shop production r-7"
 ASKED = Open("a person asked for this release")
@@ -178,6 +180,10 @@ def test_rewind_waits_for_a_person_who_lets_it_through() -> None:
     closed = Closed("its branch was force-pushed back to an older commit", PROMOTE)
     assert answer(given, "rewind") == closed
     assert answer(requested(given), "rewind") == ASKED
+    tagged = replace(offer, kind=OfferKind.REWOUND, line=Line(KEY.application, TAGGED))
+    assert answer(replace(given, offer=tagged), "rewind") == Closed(
+        "a tag above it was deleted, or its tag was moved back to an older commit", PROMOTE
+    )
     stage = replace(FACTS.stage, rewind_accepted=6)
     assert answer(replace(given, stage=stage), "rewind") == closed
     stage = replace(FACTS.stage, rewind_accepted=7)
