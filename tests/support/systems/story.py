@@ -185,6 +185,9 @@ class Scenario:
         images: Behaviour, by image without tag, of images that are first pushed in this scenario;
             others have the story's.
         missing: Images, without tag, that are not pushed when they are new.
+        unready: Custom objects, as ``Kind/name``, that never become ready in the stage ``caught``;
+            see `tests.support.operators`.
+        late: Whether it goes live in ``caught`` first; what goes on checking catches it there.
         fix: What is pushed afterwards, from the last good content; the story's when empty.
     """
 
@@ -195,6 +198,8 @@ class Scenario:
     reason: str = ""
     images: Mapping[str, Behaviour] = field(default_factory=dict)
     missing: frozenset[str] = frozenset()
+    unready: tuple[str, ...] = ()
+    late: bool = False
     fix: tuple[Edit, ...] = ()
 
 
@@ -218,6 +223,8 @@ class SystemStory:
         owned_by_admins: Objects that administrators make before gitopsd comes: accounts that it
             acts as, roles, Secrets with a meaning. With their namespace.
         rights: Rules (as in a ClusterRole) that the system's README has people give to gitopsd.
+        vault: What the vault holds by remote key, for ExternalSecrets that extract whole entries;
+            single properties are made up. See `tests.support.operators`.
     """
 
     name: str
@@ -233,6 +240,7 @@ class SystemStory:
     secrets: tuple[PlantedSecret, ...] = ()
     owned_by_admins: tuple[JsonObject, ...] = ()
     rights: tuple[JsonObject, ...] = ()
+    vault: Mapping[str, Mapping[str, str]] = field(default_factory=dict)
 
 
 def server(*ports: int, paths: tuple[str, ...] = ("/health",), **more: object) -> Behaviour:

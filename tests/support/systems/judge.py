@@ -1,0 +1,230 @@
+"""Verdicts from outside: what the API server holds and recorded, and what workloads answer.
+
+Nothing here asks gitopsd. Objects are read with kubectl; which of their fields gitopsd applied is
+Kubernetes' own record (`owned_fields`); what was written is in the API server's audit log.
+"""
+
+from __future__ import annotations
+
+import json
+import re
+from dataclasses import dataclass
+from datetime import timedelta
+from typing import TYPE_CHECKING, Any
+
+from tests.support.processes import WaitTimeoutError, wait_until
+from tests.support.systems.owned_fields import applied_by
+from tests.support.waiting import ask
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Mapping
+
+    from tests.support.cluster_access import ClusterAccess
+    from tests.support.systems.story import Witness
+
+PRODUCT = "system:serviceaccount:gitopsd:gitopsd"
+ANSWERS = 3
+"""So many answers in a row must name the same image."""
+ANSWERS_WITHIN = timedelta(seconds=20)
+
+_WRITING = frozenset({"create", "update", "patch", "delete", "deletecollection"})
+_NEVER_APPLIED = frozenset({"endpoints", "events", "pods", "endpointslices", "controllerrevisions"})
+_HOOKS = ("argocd.argoproj.io/hook", "gitopsd.io/hook")
+_HASHED = re.compile(r"(.+)-[2456789bcdfghkmt]{10}")
+_NO_DIFFERENCE, _DIFFERENCE = 0, 1
+
+Key = tuple[str, str, str]
+Object = dict[str, Any]
+
+
+class KubectlError(Exception):
+    """kubectl failed; the message is its own."""
+
+
+@dataclass(frozen=True, slots=True)
+class Snapshot:
+    """What gitopsd owns of one stage.
+
+    Attributes:
+        objects: By kind, namespace and name: what it applied, field by field.
+    """
+
+    objects: Mapping[Key, Object]
+
+    def keys(self) -> set[Key]:
+        """Its objects, as `Comparison.keys` names them."""
+        return set(_by_key(self.objects.values()))
+
+    def differences(self, other: Snapshot) -> list[str]:
+        """Tell how another snapshot differs from this one."""
+        ours, theirs = self.objects, other.objects
+        said = [f"{_shown(key)} is missing" for key in sorted(ours.keys() - theirs.keys())]
+        said += [f"{_shown(key)} is left over" for key in sorted(theirs.keys() - ours.keys())]
+        for key in sorted(ours.keys() & theirs.keys()):
+            if ours[key] != theirs[key]:
+                said.append(f"{_shown(key)} is {theirs[key]}, not {ours[key]}")
+        return said
+
+
+@dataclass(frozen=True, slots=True)
+class Comparison:
+    """How a release differs from another one, by what kustomize renders; hooks are no objects.
+
+    Attributes:
+        added: Objects that only the new one has.
+        deleted: Objects that only the old one has.
+        changed: Objects that both have, differently.
+    """
+
+    added: frozenset[Key]
+    deleted: frozenset[Key]
+    changed: frozenset[Key]
+
+    @classmethod
+    def of(cls, old: Iterable[Object], new: Iterable[Object]) -> Comparison:
+        """Compare two rendered sets."""
+        before, after = _by_key(old), _by_key(new)
+        both = before.keys() & after.keys()
+        return cls(
+            frozenset(after.keys() - before.keys()),
+            frozenset(before.keys() - after.keys()),
+            frozenset(key for key in both if before[key] != after[key]),
+        )
+
+    @staticmethod
+    def keys(rendered: Iterable[Object]) -> set[Key]:
+        """Objects of a rendered set, whatever the hash of their content in their names."""
+        return set(_by_key(rendered))
+
+    def complaints(self, workload: str) -> list[str]:
+        """Tell what a bad release lacks that is to be restored object by object."""
+        said = []
+        if not self.added:
+            said.append("the bad release adds no object")
+        if not self.deleted:
+            said.append("the bad release deletes no object")
+        if not any(kind == "ConfigMap" for kind, _, _ in self.changed):
+            said.append("the bad release changes no ConfigMap")
+        if not any(f"{kind}/{name}" == workload for kind, _, name in self.changed):
+            said.append(f"the bad release does not change {workload}")
+        return said
+
+
+def _by_key(objects: Iterable[Object]) -> dict[Key, Object]:
+    found = {}
+    for one in objects:
+        metadata = one["metadata"]
+        if not any(key in metadata.get("annotations", {}) for key in _HOOKS):
+            hashed = _HASHED.fullmatch(metadata["name"])
+            name = hashed[1] if hashed and one["kind"] in ("ConfigMap", "Secret") else ""
+            key = (one["kind"], metadata.get("namespace", ""), name or metadata["name"])
+            found[key] = one
+    return found
+
+
+class Judge:
+    """Looks at one application in a cluster."""
+
+    def __init__(self, cluster: ClusterAccess, application: str) -> None:
+        self._cluster = cluster
+        self._application = application
+        listed = self._kubectl("api-resources", "--verbs=list,patch", "--output=name").split()
+        self._kinds = ",".join(
+            sorted(name for name in listed if name.partition(".")[0] not in _NEVER_APPLIED)
+        )
+
+    def snapshot(self, stage: str) -> Snapshot:
+        """Read everything that gitopsd applied for a stage, of every kind and anywhere."""
+        selector = f"gitopsd.io/application={self._application},gitopsd.io/stage={stage}"
+        said = self._kubectl(
+            *("get", self._kinds, "--all-namespaces", f"--selector={selector}"),
+            *("--output=json", "--show-managed-fields"),
+        )
+        found = {}
+        for item in json.loads(said)["items"]:
+            metadata = item["metadata"]
+            owned = applied_by(item)
+            if owned is None or any(key in metadata.get("annotations", {}) for key in _HOOKS):
+                continue
+            found[item["kind"], metadata.get("namespace", ""), metadata["name"]] = owned
+        _leave_to_autoscalers(found)
+        return Snapshot(found)
+
+    def dry_run(self, wanted: Snapshot) -> list[str]:
+        """Tell what would change if a snapshot were applied now, by the API server's dry-run."""
+        done = self._cluster.run_kubectl(
+            *("diff", "--server-side", "--field-manager=gitopsd", "--force-conflicts"),
+            "--filename=-",
+            stdin="\n---\n".join(json.dumps(one) for one in wanted.objects.values()),
+        )
+        if done.returncode not in (_NO_DIFFERENCE, _DIFFERENCE):
+            raise KubectlError(done.stderr)
+        return [done.stdout] if done.returncode == _DIFFERENCE else []
+
+    def served(self, witness: Witness, namespace: str) -> str:
+        """The digest of the image that answers now; a sentence when nothing answers well."""
+        service = ":".join(filter(None, (witness.scheme, witness.service, witness.port)))
+        path = f"/api/v1/namespaces/{namespace}/services/{service}/proxy{witness.path}"
+        heard = ask(self._cluster.client, path)
+        image = heard.headers.get("X-Served-By", "").partition(" ")[2]
+        if heard.status != 200:
+            return f"{witness.service} answers {heard.status} at {witness.path}"
+        return image.partition("@")[2] or image
+
+    def await_served(self, witness: Witness, namespace: str, digest: str) -> list[str]:
+        """Wait until nothing but one image answers; returns what answers instead, if so."""
+        heard: list[str] = []
+
+        def settled() -> bool:
+            heard.append(self.served(witness, namespace))
+            return len(heard) >= ANSWERS and set(heard[-ANSWERS:]) == {digest}
+
+        try:
+            wait_until(settled, what="the workload's answers", within=ANSWERS_WITHIN)
+        except WaitTimeoutError:
+            return [f"{witness.service} is served by {sorted(set(heard[-ANSWERS:]))}, not {digest}"]
+        return []
+
+    def writes(self, since: int, namespaces: Iterable[str]) -> list[str]:
+        """What gitopsd changed in namespaces since the audit log had so many events.
+
+        Writes of its own bookkeeping are in a namespace of its own; dry-runs write nothing.
+        """
+        wanted = set(namespaces)
+        return [
+            f"{event['verb']} {event['requestURI'].partition('?')[0]}"
+            for event in self._cluster.audit_events(since)
+            if event["user"]["username"] == PRODUCT
+            and event["verb"] in _WRITING
+            and event.get("objectRef", {}).get("namespace") in wanted
+            and "dryRun" not in event["requestURI"]
+            and event.get("objectRef", {}).get("subresource") != "proxy"
+            and event.get("responseStatus", {}).get("code", 0) < 400
+        ]
+
+    def mark(self) -> int:
+        """Where the audit log ends now."""
+        return self._cluster.audit_length()
+
+    def _kubectl(self, *arguments: str) -> str:
+        done = self._cluster.run_kubectl(*arguments)
+        if done.returncode:
+            raise KubectlError(done.stderr)
+        return done.stdout
+
+
+def _leave_to_autoscalers(objects: Mapping[Key, Object]) -> None:
+    """Take the replicas out that an autoscaler decides.
+
+    gitopsd lists them when it makes the workload, and hands them over when it comes again.
+    """
+    for (kind, namespace, _), one in objects.items():
+        if kind == "HorizontalPodAutoscaler":
+            target = one["spec"]["scaleTargetRef"]
+            scaled = objects.get((target["kind"], namespace, target["name"]))
+            if scaled is not None:
+                scaled["spec"].pop("replicas", None)
+
+
+def _shown(key: Key) -> str:
+    return "/".join(filter(None, key))
