@@ -78,9 +78,8 @@ def _show(value: object) -> str:
 def _find_lateness(check: HttpCheck, latency: timedelta) -> str:
     if check.max_latency is None or latency <= check.max_latency:
         return ""
-    return (
-        f"took {latency.total_seconds():.3g} s, allowed are {check.max_latency.total_seconds():g}"
-    )
+    allowed = check.max_latency.total_seconds()
+    return f"took {latency.total_seconds():.3g} s, allowed are {allowed:g} s"
 
 
 def describe_answer(answer: HttpAnswer) -> Mapping[str, Json]:
