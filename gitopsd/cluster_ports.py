@@ -192,3 +192,10 @@ class Clusters(Protocol):
             PermanentError: No cluster of that name is configured, or its file cannot be used
                 (an exec plug-in is refused by name).
         """
+
+    def find_renewed(self) -> tuple[str, ...]:
+        """Name clusters that may take our credential now: a file changed since it was refused.
+
+        What was refused is a credential, or a certificate of the server that is not trusted. Each
+        change is told once, to this process alone.
+        """

@@ -14,6 +14,7 @@ from gitopsd.domain.work import Replica
 from gitopsd.engine.applications import take_over
 from gitopsd.engine.execution import expire_deadlines
 from gitopsd.engine.fence_check import check_fences
+from gitopsd.engine.renewals import resume_renewed
 from gitopsd.engine.replicas import BEAT, beat
 from gitopsd.engine.retention import run_retention
 from gitopsd.engine.services import Services
@@ -134,7 +135,7 @@ class Daemon:
         return True
 
     async def _sweep(self) -> None:
-        """End steps whose time is over, each sweep interval."""
+        """End steps whose time is over, and see replaced credentials, each sweep interval."""
         while True:
             due = self._services.clock.monotonic() + self._services.pace.sweep.total_seconds()
             await self._services.clock.sleep(self._services.pace.sweep)
@@ -143,6 +144,7 @@ class Daemon:
             try:
                 for run in await expire_deadlines(self._services):
                     self.worker.cancel_run(RunId(run))
+                await resume_renewed(self._services)
             except GitopsdError:
                 self._services.telemetry.count("gitopsd_sweeps_failed")
             except Exception as error:  # noqa: BLE001 - a bug must not end the sweep

@@ -344,9 +344,13 @@ class MemoryClusters:
 
     Args:
         clusters: Clusters by name.
+
+    Attributes:
+        renewed: Names of those whose credential a person has just replaced.
     """
 
     def __init__(self, clusters: Mapping[str, MemoryCluster]) -> None:
+        self.renewed: set[str] = set()
         self._clusters = clusters
 
     def get(self, name: str, *, service_account: str = "", namespace: str = "") -> MemoryCluster:
@@ -355,6 +359,12 @@ class MemoryClusters:
         if found is None:
             message = f"cluster {name} is not configured ({service_account or 'no'} {namespace})"
             raise PermanentError(message)
+        return found
+
+    def find_renewed(self) -> tuple[str, ...]:
+        """See `gitopsd.ports.Clusters.find_renewed`."""
+        found = tuple(sorted(self.renewed))
+        self.renewed.clear()
         return found
 
 

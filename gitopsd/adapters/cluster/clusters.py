@@ -72,6 +72,18 @@ class ConfiguredClusters:
         identity = f"system:serviceaccount:{namespace}:{service_account}" if service_account else ""
         return KubernetesCluster(server, discovery, identity, pace=self._pace, page=self._page)
 
+    def find_renewed(self) -> tuple[str, ...]:
+        """See `gitopsd.ports.Clusters.find_renewed`; another file of the cluster counts as well."""
+        specs = self._specs()
+        found = []
+        for name, (spec, server, _) in tuple(self._open.items()):
+            replaced = server.is_refused and name in specs and specs[name] != spec
+            if replaced:
+                self.get(name)
+            if replaced or server.find_renewal():
+                found.append(name)
+        return tuple(found)
+
     def _retire(self, server: ApiServer) -> None:
         task = asyncio.ensure_future(server.close())
         self._closing.add(task)

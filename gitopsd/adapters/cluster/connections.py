@@ -6,6 +6,7 @@ import asyncio
 import ssl
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import TypeAlias
 
 from gitopsd.adapters.cluster.kubeconfigs import load_kubeconfig
 from gitopsd.adapters.cluster.local_files import read_text, stamp_of
@@ -16,6 +17,9 @@ from gitopsd.errors import TemporaryError
 _IN_CLUSTER = Path("/var/run/secrets/kubernetes.io/serviceaccount")
 _IN_CLUSTER_SERVER = "https://kubernetes.default.svc"
 _CREDENTIAL = "Credential"
+
+Stamps: TypeAlias = tuple[tuple[Path, tuple[int, int, int]], ...]
+"""Files, each as it was when it was looked at."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -40,7 +44,7 @@ class Connection:
     token_file: Path | None = None
     server_name: str = ""
     proxy: str = field(default="", repr=False)
-    stamps: tuple[tuple[Path, tuple[int, int, int]], ...] = ()
+    stamps: Stamps = ()
 
     def authorization(self) -> dict[str, str]:
         """Make the header that carries the credential.
@@ -59,7 +63,18 @@ class Connection:
 
     def is_current(self) -> bool:
         """Whether no file that it was made from has changed since."""
-        return all(stamp_of(path) == stamp for path, stamp in self.stamps)
+        return are_current(self.stamps)
+
+    def credential_stamps(self) -> Stamps:
+        """Tell which files the next request comes from: those, and the token as it is now."""
+        if self.token_file is None:
+            return self.stamps
+        return (*self.stamps, (self.token_file, stamp_of(self.token_file)))
+
+
+def are_current(stamps: Stamps) -> bool:
+    """Whether no file has changed since it was looked at."""
+    return all(stamp_of(path) == stamp for path, stamp in stamps)
 
 
 async def load_connection(spec: ClusterSpec) -> Connection:

@@ -12,6 +12,7 @@ from typing import Any
 import aiohttp
 import orjson
 
+from gitopsd.adapters.cluster.connections import Stamps, are_current
 from gitopsd.adapters.cluster.local_files import clause_of
 from gitopsd.adapters.cluster.sessions import Held, Sessions
 from gitopsd.cluster_ports import (
@@ -77,6 +78,20 @@ class ApiServer:
         self.sessions = Sessions(spec)
         self._telemetry = telemetry
         self._timeout = timeout
+        self._sent_with: Stamps = ()
+        self._refused_with: Stamps | None = None
+
+    def find_renewal(self) -> bool:
+        """Tell, once, that a file changed since the credential, or the server, was refused."""
+        if self._refused_with is None or are_current(self._refused_with):
+            return False
+        self._refused_with = None
+        return True
+
+    @property
+    def is_refused(self) -> bool:
+        """Whether our credential, or the server's certificate, was refused last."""
+        return self._refused_with is not None
 
     async def request(
         self,
@@ -145,7 +160,9 @@ class ApiServer:
             raise TemporaryError(f"{where}: no answer within {bound:g} s") from error
         except aiohttp.ClientConnectorCertificateError as error:
             self._count("error")
-            raise TemporaryError(f"{where}: {await self._distrust(error)}", reason="Tls") from error
+            self._refused_with = self._sent_with
+            message = f"{where}: {await self._distrust(error)}"
+            raise TemporaryError(message, retry_after=CREDENTIAL_RETRY, reason="Tls") from error
         except (aiohttp.ClientError, OSError) as error:
             self._count("error")
             raise TemporaryError(f"{where}: {clause_of(error)}") from error
@@ -161,6 +178,7 @@ class ApiServer:
         largest: int,
     ) -> tuple[int, Mapping[str, str], bytes]:
         connection = held.connection
+        self._sent_with = connection.credential_stamps()
         async with held.session.request(
             method,
             connection.server + path,
@@ -193,6 +211,7 @@ class ApiServer:
         where = self._where(method, path)
         kind = classify(parsed)
         if kind is StatusKind.UNAUTHORIZED or _is_anonymous(parsed):
+            self._refused_with = self._sent_with
             raise TemporaryError(
                 f"{where}: the cluster refuses our credential: {message}",
                 retry_after=CREDENTIAL_RETRY,
