@@ -99,7 +99,7 @@ async def assess_objects(
     async def assess(item: Placed) -> Assessed:
         return await _assess(context, cluster, item, coming, scaled=item.ref.key in scaled)
 
-    return tuple(await run_all(placed, assess))
+    return tuple(await run_all(placed, assess, patience=context.services.clock))
 
 
 def destination(context: StepContext) -> Destination:

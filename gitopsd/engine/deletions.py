@@ -51,7 +51,7 @@ async def plan_deletions(
             raise_if_temporary(ref, live)
         return ref.key, live
 
-    seen = await run_all(gone, look)
+    seen = await run_all(gone, look, patience=context.services.clock)
     live = {key: obj for key, obj in seen if not isinstance(obj, ApiRefusal)}
     plan = compute_prune(
         inventory.entries,

@@ -53,7 +53,8 @@ async def assess_hooks(
     async def check(item: Placed) -> HookCheck:
         return HookCheck(await _check(context, cluster, item, coming))
 
-    return tuple(await run_all(await place_hooks(cluster, hooks, context.spec.namespace), check))
+    placed_hooks = await place_hooks(cluster, hooks, context.spec.namespace)
+    return tuple(await run_all(placed_hooks, check, patience=context.services.clock))
 
 
 async def _check(

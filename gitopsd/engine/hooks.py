@@ -160,7 +160,7 @@ class HookWave:
             LeaseLostError: The right to write ended; nothing more was sent.
         """
         try:
-            looks = await run_all(self._placed, self._look)
+            looks = await run_all(self._placed, self._look, patience=self._context.services.clock)
         except TemporaryError as error:
             if self._context.run.last_look is LastLook.UNKNOWN:
                 raise

@@ -175,7 +175,7 @@ class Looker:
             TemporaryError: The cluster did not answer, or does not let us look; no verdict.
         """
         applied = await self._load()
-        found = await run_all(self._placed, self._get)
+        found = await run_all(self._placed, self._get, patience=self._context.services.clock)
         now = self._context.services.clock.now()
         settings = HealthSettings(unschedulable_grace=self._context.spec.unschedulable_grace)
         expected = [
@@ -265,7 +265,7 @@ class Looker:
     ) -> tuple[JsonObject, ...]:
         namespaces = sorted({namespace_of(item.live) for item in workloads if item.live})
         wanted = [(version, kind, namespace) for namespace in namespaces for version, kind in kinds]
-        lists = await run_all(wanted, self._list)
+        lists = await run_all(wanted, self._list, patience=self._context.services.clock)
         return tuple(obj for items in lists for obj in items)
 
     async def _list(self, collection: tuple[str, str, str]) -> tuple[JsonObject, ...]:

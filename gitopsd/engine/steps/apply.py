@@ -157,9 +157,8 @@ class _Work:
         ready = await self._await_kinds(tier, placed)
         if isinstance(ready, Waiting):
             return ready
-        refused = [
-            found for found in await run_all(ready, self._send) if isinstance(found, Refused)
-        ]
+        results = await run_all(ready, self._send, patience=self._context.services.clock)
+        refused = [found for found in results if isinstance(found, Refused)]
         if refused:
             return Verdict(refused[0].reason, _say_all(refused))
         return await self._await_foundations(tier)
@@ -196,7 +195,7 @@ class _Work:
         beside = first if all(item.served and id(item) in early for item in first) else []
         looked_at = [item for tier in tiers for item in tier if identity_of_placed(item) in clean]
         if looked_at:
-            await run_all([*looked_at, *beside], do)
+            await run_all([*looked_at, *beside], do, patience=self._context.services.clock)
 
     async def _send(self, item: Placed) -> Sent | Refused:
         identity = identity_of_placed(item)
