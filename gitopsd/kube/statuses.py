@@ -55,6 +55,7 @@ _DENIED = re.compile(r"denied the request|denied request|violates PodSecurity")
 _NAMESPACE_MISSING = re.compile(r'namespaces "[^"]{1,253}" not found')
 _NO_SUCH_KIND = "could not find the requested resource"
 _UNKNOWN_FIELD = re.compile(r"strict decoding error|unknown field")
+_GROUPS = re.compile(r" \(groups=\[[^\]]{0,1000}\]\)")
 _NOT_DECLARED = "field not declared in schema"
 _OF_LIVE_OBJECT = re.compile(r"typed live object|existing fields")
 
@@ -96,6 +97,9 @@ class Status:
 def parse_status(code: int, body: Json, retry_after: str = "") -> Status:
     """Read a refusal; anything that is no ``Status`` becomes one with an empty message.
 
+    The groups of whoever asked are left out of the message: they are long, and what is wrong
+    stands behind them.
+
     Args:
         code: HTTP status of the answer; the body's own is not believed.
         body: The decoded body, of any shape; a string is taken as the message.
@@ -110,7 +114,7 @@ def parse_status(code: int, body: Json, retry_after: str = "") -> Status:
     return Status(
         code=code,
         reason=string_at(body, "reason"),
-        message=body if isinstance(body, str) else string_at(body, "message"),
+        message=_GROUPS.sub("", body if isinstance(body, str) else string_at(body, "message")),
         causes=tuple(
             Cause(string_at(item, "reason"), string_at(item, "field"), string_at(item, "message"))
             for item in mappings_at(mapping_at(body, "details"), "causes")

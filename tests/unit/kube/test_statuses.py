@@ -53,6 +53,18 @@ def test_what_is_no_status_says_nothing(body: Json) -> None:
     assert parse_status(502, body) == Status(502)
 
 
+def test_the_groups_of_whoever_asked_are_left_out() -> None:
+    """A message is cut to a clause later, and these stand before what it is about."""
+    said = (
+        'roles "a" is forbidden: user "system:serviceaccount:gitopsd:gitopsd" '
+        '(groups=["system:serviceaccounts" "system:authenticated"]) is attempting to grant'
+    )
+    assert parse_status(403, {"message": said}).message == (
+        'roles "a" is forbidden: user "system:serviceaccount:gitopsd:gitopsd" '
+        "is attempting to grant"
+    )
+
+
 def test_plain_text_is_the_message() -> None:
     """Some servers, and proxies, answer without JSON."""
     assert parse_status(503, "no endpoints") == Status(503, message="no endpoints")
