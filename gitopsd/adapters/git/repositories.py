@@ -31,8 +31,9 @@ from gitopsd.domain.sources import (
     RepositorySpec,
     RepoURL,
 )
-from gitopsd.errors import TemporaryError
+from gitopsd.errors import DeliveryError, TemporaryError
 from gitopsd.ports import RemoteTag, SourceHead
+from gitopsd.webhooks.payload import parse_ref
 
 DEADLINE = timedelta(seconds=60)
 RENEWAL_DEADLINE = timedelta(minutes=15)
@@ -125,6 +126,7 @@ class GitRepositories:
         return {
             name: RemoteTag(CommitSha(target), CommitSha(commit))
             for name, (target, commit) in found.items()
+            if _is_tag(name)
         }
 
     async def _fetch_tags(self, address: Address) -> dict[str, tuple[str, str]]:
@@ -366,6 +368,15 @@ class GitRepositories:
         await asyncio.gather(*self._renewals.values(), return_exceptions=True)
         await self._children.close()
         await self._http.close()
+
+
+def _is_tag(name: str) -> bool:
+    """Tell whether Git would take a name; a remote that says others means to be misread by it."""
+    try:
+        parse_ref(f"refs/tags/{name}")
+    except DeliveryError:
+        return False
+    return True
 
 
 def _read_answer(

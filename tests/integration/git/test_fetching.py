@@ -5,13 +5,15 @@ from __future__ import annotations
 import asyncio
 
 import pytest
+from aiohttp import web
 
 from gitopsd.adapters.git import reading
 from gitopsd.adapters.git.mirrors import Mirror
+from gitopsd.adapters.git.protocol import encode_line
 from gitopsd.adapters.git.repositories import GitRepositories
 from gitopsd.domain.sources import Commit, CommitSha, RefName
-from gitopsd.errors import PermanentError
-from gitopsd.ports import SourceHead
+from gitopsd.errors import PermanentError, TemporaryError
+from gitopsd.ports import RemoteTag, SourceHead
 from tests.integration.git.conftest import Bench, Open
 from tests.support.git_processes import list_git_children
 from tests.support.repositories import MAIN, run_git
@@ -159,6 +161,38 @@ async def test_ref_to_a_file_is_refused(bench: Bench, git: GitRepositories) -> N
 
     with pytest.raises(PermanentError, match="which is no commit; name a branch"):
         await git.fetch_head(bench.url(), RefName("refs/tags/file"))
+
+
+async def test_tags_that_git_would_not_name_are_not_there(bench: Bench, open_git: Open) -> None:
+    """A remote that lists names with wildcards, colons or lines in them is misread by nobody."""
+    repository = bench.host.create("shop.git")
+    sha = repository.commit({"a.txt": "1"})
+    names = ("v1", "v*", "v2:refs/gitopsd/pins/x", "v3\nwant x", "../v4", "v5 x", "")
+    lines = b"".join(encode_line(f"{sha} refs/tags/{name}") for name in names) + b"0000"
+
+    def lie(request: web.Request) -> web.StreamResponse | None:
+        return web.Response(body=lines) if request.method == "POST" else None
+
+    bench.host.answer = lie
+
+    assert set(await open_git().fetch_tags(bench.url())) == {"v1", "v5"}
+
+
+async def test_tags_are_listed_by_a_child_where_the_server_speaks_otherwise(
+    bench: Bench, open_git: Open
+) -> None:
+    """An older protocol is listed all the same, and trouble is told as it is for a ref."""
+    git = open_git()
+    bench.host.protocol = ""
+    repository = bench.host.create("shop.git")
+    sha = repository.commit({"a.txt": "1"})
+    made = repository.tag("v1", sha)
+
+    assert await git.fetch_tags(bench.url()) == {"v1": RemoteTag(made, sha)}
+
+    with pytest.raises(TemporaryError) as refused:
+        await git.fetch_tags(bench.url("other.git"))
+    assert refused.value.reason == "RepositoryNotFound"
 
 
 async def test_large_push_is_fetched(bench: Bench, git: GitRepositories) -> None:
