@@ -201,6 +201,8 @@ class StageSpec:
             as long as at the end of a Rollout.
         monitor: Checks after success; None for none.
         upstream: What another stage must have verified before this one takes it; None for nothing.
+        image_grace: How long an image may be missing: a build often pushes its commit a moment
+            before its image.
     """
 
     name: StageName
@@ -225,6 +227,7 @@ class StageSpec:
     rollback_certify: timedelta | None = None
     monitor: MonitorSpec | None = None
     upstream: UpstreamSpec | None = None
+    image_grace: timedelta = timedelta(seconds=30)
 
     def certify_of(self, *, rollback: bool) -> timedelta:
         """Tell how long health and checks must hold at the end of a run."""

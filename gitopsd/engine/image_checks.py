@@ -21,9 +21,6 @@ BOUND = timedelta(seconds=5)
 SILENCE = timedelta(seconds=30)
 """How long a registry that did not answer is not asked again."""
 
-GRACE = timedelta(seconds=30)
-"""How long an image may be missing: a build often pushes its commit a moment before its image."""
-
 AGAIN = timedelta(seconds=3)
 """How soon a missing image is asked about again."""
 
@@ -84,8 +81,9 @@ def judge_missing(
         since = datetime.fromisoformat(context.run.cursor)
     except ValueError:
         since = now
-    if now - since < GRACE:
-        return Waiting(AGAIN, LastLook.NOT_HEALTHY, since.isoformat(), f"{message} yet")
+    left = since + context.spec.image_grace - now
+    if left > timedelta(0):
+        return Waiting(min(AGAIN, left), LastLook.NOT_HEALTHY, since.isoformat(), f"{message} yet")
     return Verdict("ImageMissing", f"{message}; push it, or mend the reference")
 
 

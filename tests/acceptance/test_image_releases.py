@@ -574,6 +574,19 @@ async def test_an_image_that_is_not_there_fails_before_anything_is_written(
         assert world.cluster.writes() == []
 
 
+async def test_how_long_an_image_may_be_missing_is_the_stages_to_say() -> None:
+    """Where images are pushed before commits, nobody waits for one; slow builds get their time."""
+    spec = _spec()
+    patience = timedelta(minutes=4)
+    patient = tuple(replace(stage, image_grace=patience) for stage in spec.stages)
+    async with running_world(replace(spec, stages=patient)) as world:
+        world.registry.push(API, "1")
+        began = world.clock.now()
+        await world.push("first", deployment(f"{API}:2"))
+        await world.until_run(STAGING, RunKind.ROLLOUT, Phase.FAILED)
+        assert patience <= world.clock.now() - began < patience + timedelta(seconds=2)
+
+
 async def test_a_registry_that_hangs_holds_nothing_up_for_long() -> None:
     """Validate asks beside its dry-runs and goes on without an answer, once for a while."""
     async with running_world() as world:

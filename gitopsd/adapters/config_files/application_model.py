@@ -199,6 +199,10 @@ class StageSection(Section):
         default=None, description="Checks that go on for as long as a verified release runs"
     )
     prune: PruneSection = PruneSection()
+    image_grace: Duration = Field(
+        default=timedelta(seconds=30),
+        description="How long an image may be missing before that counts",
+    )
 
     @model_validator(mode="after")
     def _check_one(self) -> Self:
@@ -230,6 +234,7 @@ class StageSection(Section):
             monitor=self.monitor.to_domain() if self.monitor is not None else None,
             certify=self.certify,
             watch=self.watch,
+            image_grace=self.image_grace,
             prune_limits=PruneLimits(objects=self.prune.objects, share=float(self.prune.share)),
         )
 

@@ -76,7 +76,7 @@ def test_every_field_of_a_stage_is_read() -> None:
             "gates: [{approval: {from: ['user:alex', 'group:ops'], count: 2, deadline: 1h30m}}],"
             "rollback: {policy: manual, deadline: 180s, certify: 30s}, certify: 60s, watch: 30m,"
             "monitor: {every: 5m, verify: [{http: {name: rules, service: api, port: http}}]},"
-            "prune: {objects: 3, share: 1}"
+            "prune: {objects: 3, share: 1}, imageGrace: 2m"
         )
     ).stages[0]
     assert stage.namespaces == ("monitoring",)
@@ -121,6 +121,7 @@ def test_every_field_of_a_stage_is_read() -> None:
     rules = HttpCheck(name="rules", service="api", port="http")
     assert stage.monitor == MonitorSpec(timedelta(minutes=5), (rules,))
     assert stage.prune_limits == PruneLimits(3, 1.0)
+    assert stage.image_grace == timedelta(minutes=2)
 
 
 def test_little_is_enough() -> None:
