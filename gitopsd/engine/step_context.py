@@ -79,9 +79,15 @@ class StepContext:
 
     def is_time_up(self) -> bool:
         """Whether this execution has to report: its slice, or nearly the step's time, is over."""
+        return self.time_left() <= timedelta(0)
+
+    def time_left(self) -> timedelta:
+        """Tell how long this execution may go on before it has to report; never below zero."""
         now, deadline = self.services.clock.now(), self.run.step_deadline
-        near = deadline is not None and now >= deadline - timedelta(seconds=1)
-        return near or now - self.began_at >= self.services.pace.slice
+        left = self.began_at + self.services.pace.slice - now
+        if deadline is not None:
+            left = min(left, deadline - timedelta(seconds=1) - now)
+        return max(left, timedelta(0))
 
     def inventory_namespace(self) -> str:
         """Tell where gitopsd's own ConfigMaps live in the stage's cluster."""

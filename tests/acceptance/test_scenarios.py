@@ -163,6 +163,21 @@ async def test_a_release_that_never_becomes_ready_fails_at_its_deadline() -> Non
         await world.until_run(STAGING, RunKind.ROLLBACK, Phase.SUCCEEDED)
 
 
+async def test_a_deadline_says_what_was_seen_last() -> None:
+    """What hung at first and came up meanwhile is not blamed for what never does."""
+    spec = shop_spec()
+    quick = replace(spec.stages[0], health_timeout=timedelta(seconds=20))
+    async with running_world(replace(spec, stages=(quick, *spec.stages[1:]))) as world:
+        world.cluster.workloads[GOOD] = Workload(timedelta(seconds=12))
+        world.cluster.workloads[BAD] = Workload(None)
+        await world.push("good and bad", deployment(GOOD), deployment(BAD, "web"))
+        failed = await world.until_run(STAGING, RunKind.ROLLOUT, Phase.FAILED)
+
+        assert failed.failure is not None
+        assert failed.failure.reason == "DeadlineExceeded"
+        assert "not healthy: Deployment shop-staging/web: " in failed.failure.message
+
+
 async def test_a_stuck_release_is_overtaken_by_its_fix() -> None:
     """A newer release with open gates takes over from one that waits; nothing is rolled back."""
     async with running_world() as world:

@@ -36,7 +36,7 @@ async def run_wait_healthy(context: StepContext) -> Outcome:
             try:
                 if resting:
                     wakeups.watch(await looker.find_workloads())
-                    await wakeups.rest(pause)
+                    await wakeups.rest(min(pause, context.time_left() or pause))
                 sight = await looker.look()
             except TemporaryError as error:
                 if last is not LastLook.UNKNOWN:
