@@ -46,6 +46,7 @@ def fit_application(document: Document, story: SystemStory, repository: str) -> 
     spec = fitted["spec"]
     spec["source"]["repoURL"] = repository
     for stage in spec["stages"]:
+        stage["imageGrace"] = SOON
         if "certify" in stage:
             stage["certify"] = SOON
         for gate in stage.get("gates", []):

@@ -55,9 +55,21 @@ class Snapshot:
         """Its objects, as `Comparison.keys` names them."""
         return set(_by_key(self.objects.values()))
 
+    def applied_to(self, live: Snapshot) -> list[Object]:
+        """Its objects, with the live replicas where gitopsd still decides them."""
+        found = _without_scaled(self.objects)
+        for key in found.keys() & live.objects.keys():
+            spec = live.objects[key].get("spec", {})
+            if "replicas" in spec:
+                found[key] = {
+                    **found[key],
+                    "spec": {**found[key]["spec"], "replicas": spec["replicas"]},
+                }
+        return list(found.values())
+
     def differences(self, other: Snapshot) -> list[str]:
         """Tell how another snapshot differs from this one."""
-        ours, theirs = self.objects, other.objects
+        ours, theirs = _without_scaled(self.objects), _without_scaled(other.objects)
         said = [f"{_shown(key)} is missing" for key in sorted(ours.keys() - theirs.keys())]
         said += [f"{_shown(key)} is left over" for key in sorted(theirs.keys() - ours.keys())]
         for key in sorted(ours.keys() & theirs.keys()):
@@ -147,15 +159,19 @@ class Judge:
             if owned is None or any(key in metadata.get("annotations", {}) for key in _HOOKS):
                 continue
             found[item["kind"], metadata.get("namespace", ""), metadata["name"]] = owned
-        _leave_to_autoscalers(found)
         return Snapshot(found)
 
-    def dry_run(self, wanted: Snapshot) -> list[str]:
-        """Tell what would change if a snapshot were applied now, by the API server's dry-run."""
+    def dry_run(self, wanted: Snapshot, live: Snapshot) -> list[str]:
+        """Tell what would change if a snapshot were applied now, by the API server's dry-run.
+
+        Args:
+            wanted: What would be applied.
+            live: How the stage is now.
+        """
         done = self._cluster.run_kubectl(
             *("diff", "--server-side", "--field-manager=gitopsd", "--force-conflicts"),
             "--filename=-",
-            stdin="\n---\n".join(json.dumps(one) for one in wanted.objects.values()),
+            stdin="\n---\n".join(json.dumps(one) for one in wanted.applied_to(live)),
         )
         if done.returncode not in (_NO_DIFFERENCE, _DIFFERENCE):
             raise KubectlError(done.stderr)
@@ -213,17 +229,21 @@ class Judge:
         return done.stdout
 
 
-def _leave_to_autoscalers(objects: Mapping[Key, Object]) -> None:
-    """Take the replicas out that an autoscaler decides.
+def _without_scaled(objects: Mapping[Key, Object]) -> dict[Key, Object]:
+    """Leave the replicas out that an autoscaler decides.
 
     gitopsd lists them when it makes the workload, and hands them over when it comes again.
     """
+    found = dict(objects)
     for (kind, namespace, _), one in objects.items():
         if kind == "HorizontalPodAutoscaler":
             target = one["spec"]["scaleTargetRef"]
-            scaled = objects.get((target["kind"], namespace, target["name"]))
-            if scaled is not None:
-                scaled["spec"].pop("replicas", None)
+            key = (target["kind"], namespace, target["name"])
+            if key in found:
+                spec = found[key]["spec"]
+                kept = {name: value for name, value in spec.items() if name != "replicas"}
+                found[key] = {**found[key], "spec": kept}
+    return found
 
 
 def _shown(key: Key) -> str:

@@ -124,7 +124,7 @@ class _Play:
             self._expect(rendered[stage], snapshot, stage)
             if self._scenario.outcome == _GOOD:
                 self._verdict.objects_compared += len(snapshot.objects)
-            self._complain(*site.judge.dry_run(snapshot))
+            self._complain(*site.judge.dry_run(snapshot, snapshot))
             digest = site.images.digest_of(self._witness.image, rendered[stage])
             self._expect_served(stage, digest)
         site.files = files
@@ -216,8 +216,9 @@ class _Play:
         outcome = "Restored" if written else "Refused"
         if outcome != self._scenario.outcome:
             self._complain(f"it was {outcome}; written: {written}")
-        complaints = before.snapshot.differences(site.judge.snapshot(caught))
-        complaints += site.judge.dry_run(before.snapshot)
+        live = site.judge.snapshot(caught)
+        complaints = before.snapshot.differences(live)
+        complaints += site.judge.dry_run(before.snapshot, live)
         self._verdict.objects_compared = len(before.snapshot.objects)
         self._complain(*complaints)
         self._expect_served(caught, before.digest)
