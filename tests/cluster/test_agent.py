@@ -7,6 +7,7 @@ its own in the cluster's network; its probes and back-offs are quick.
 from __future__ import annotations
 
 import json
+from datetime import timedelta
 from typing import TYPE_CHECKING, Any
 
 import pytest
@@ -20,6 +21,7 @@ from tests.support.images import (
     oom_image,
     web_image,
 )
+from tests.support.processes import wait_until
 
 if TYPE_CHECKING:
     from tests.support.cluster_site import Site
@@ -137,9 +139,16 @@ def test_a_crashing_image_backs_off_and_keeps_its_logs(site: Site, runtime: Runt
     assert pod["status"]["phase"] == "Running"
     assert not is_ready(pod)
     name = pod["metadata"]["name"]
-    assert "fatal: no such table" in site.logs(name)
     assert "fatal: no such table" in site.logs(name, "--previous")
-    assert site.logs(name, "--tail=1").strip() == "fatal: no such table"
+    # The next try may have begun by now, and not have said anything yet.
+    wait_until(
+        lambda: (
+            site.logs(name).endswith("fatal: no such table\n")
+            and site.logs(name, "--tail=1") == "fatal: no such table\n"
+        ),
+        what="the newest container's last words",
+        within=timedelta(seconds=20),
+    )
 
 
 def test_bad_configuration_crashes_a_good_image(site: Site) -> None:
