@@ -52,6 +52,12 @@ class ClusterClient:
         """Headers that say who asks."""
         return {"Authorization": f"Bearer {self.token}"} if self.token else {}
 
+    def connect(self, timeout_seconds: float) -> http.client.HTTPConnection:
+        """Make a connection, which opens with its first request."""
+        return http.client.HTTPSConnection(
+            str(self.address), self.port, timeout=timeout_seconds, context=self.tls
+        )
+
     def request(
         self,
         method: str,
@@ -75,9 +81,7 @@ class ClusterClient:
     def _send(
         self, method: str, path: str, body: JsonObject | None, content_type: str
     ) -> tuple[int, bytes]:
-        connection = http.client.HTTPSConnection(
-            str(self.address), self.port, timeout=_TIMEOUT_SECONDS, context=self.tls
-        )
+        connection = self.connect(_TIMEOUT_SECONDS)
         try:
             connection.request(
                 method,

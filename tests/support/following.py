@@ -107,12 +107,7 @@ class Follower:
             self._problems.append(error)
 
     def _watch(self) -> Iterator[dict[str, Any]]:
-        connection = http.client.HTTPSConnection(
-            str(self._client.address),
-            self._client.port,
-            timeout=_LASTS_SECONDS,
-            context=self._client.tls,
-        )
+        connection = self._client.connect(_LASTS_SECONDS)
         try:
             connection.connect()
             with self._lock:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import http.client
 import json
 import time
 from dataclasses import dataclass
@@ -72,9 +71,7 @@ def wait_for_objects(
 
 def ask(client: ClusterClient, path: str, *, method: str = "GET") -> Answer:
     """One request with everything of its answer, whatever its status: for proxied requests."""
-    connection = http.client.HTTPSConnection(
-        str(client.address), client.port, timeout=20, context=client.tls
-    )
+    connection = client.connect(20)
     try:
         connection.request(method, path, headers=client.credentials)
         response = connection.getresponse()
@@ -90,9 +87,7 @@ def _watch(
     deadline = time.monotonic() + within.total_seconds()
     seconds = max(int(within.total_seconds()), 1)
     mark = "&" if "?" in collection else "?"
-    connection = http.client.HTTPSConnection(
-        str(client.address), client.port, timeout=seconds + 5, context=client.tls
-    )
+    connection = client.connect(seconds + 5)
     try:
         connection.request(
             "GET",

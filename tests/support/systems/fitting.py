@@ -34,13 +34,17 @@ def read_application(system: str) -> Document:
     return document
 
 
-def fit_application(document: Document, story: SystemStory, repository: str) -> Document:
+def fit_application(
+    document: Document, story: SystemStory, repository: str, *, hurried: bool = True
+) -> Document:
     """Return an application file as the site needs it.
 
     Args:
         document: The file that people copy.
         story: Whose it is.
         repository: Where its manifests are.
+        hurried: Whether checks and pods are as quick as those of the tests' nodes; otherwise only
+            those times are shortened that wait for a person's peace of mind.
     """
     fitted = copy.deepcopy(document)
     spec = fitted["spec"]
@@ -53,10 +57,11 @@ def fit_application(document: Document, story: SystemStory, repository: str) -> 
             if "soak" in gate:
                 gate["soak"]["for"] = SOON
         for check in stage.get("verify", []):
-            if "http" in check:
+            if hurried and "http" in check:
                 check["http"]["within"] = CHECKED_WITHIN
     for fit in story.fits:
-        _fit(spec, fit)
+        if hurried or not fit.hurries:
+            _fit(spec, fit)
     return fitted
 
 

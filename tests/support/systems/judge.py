@@ -8,12 +8,12 @@ from __future__ import annotations
 
 import json
 import re
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import timedelta
 from typing import TYPE_CHECKING, Any
 
 from tests.support.processes import WaitTimeoutError, wait_until
-from tests.support.systems.owned_fields import applied_by
+from tests.support.systems.owned_fields import applied_by, changed_at
 from tests.support.waiting import ask
 
 if TYPE_CHECKING:
@@ -134,6 +134,19 @@ def _by_key(objects: Iterable[Object]) -> dict[Key, Object]:
     return found
 
 
+@dataclass(frozen=True, slots=True)
+class Mark:
+    """A moment, as far as a cluster remembers what was written since.
+
+    Attributes:
+        events: How many events its audit log had.
+        changed: Who each object was, and when gitopsd changed it last.
+    """
+
+    events: int = 0
+    changed: Mapping[Key, tuple[str, str]] = field(default_factory=dict)
+
+
 class Judge:
     """Looks at one application in a cluster."""
 
@@ -147,19 +160,24 @@ class Judge:
 
     def snapshot(self, stage: str) -> Snapshot:
         """Read everything that gitopsd applied for a stage, of every kind and anywhere."""
-        selector = f"gitopsd.io/application={self._application},gitopsd.io/stage={stage}"
-        said = self._kubectl(
-            *("get", self._kinds, "--all-namespaces", f"--selector={selector}"),
-            *("--output=json", "--show-managed-fields"),
-        )
         found = {}
-        for item in json.loads(said)["items"]:
+        for item in self.items(stage):
             metadata = item["metadata"]
             owned = applied_by(item)
             if owned is None or any(key in metadata.get("annotations", {}) for key in _HOOKS):
                 continue
             found[item["kind"], metadata.get("namespace", ""), metadata["name"]] = owned
         return Snapshot(found)
+
+    def items(self, stage: str) -> list[Object]:
+        """Read every object that is labelled as a stage's."""
+        selector = f"gitopsd.io/application={self._application},gitopsd.io/stage={stage}"
+        said = self._kubectl(
+            *("get", self._kinds, "--all-namespaces", f"--selector={selector}"),
+            *("--output=json", "--show-managed-fields"),
+        )
+        found: list[Object] = json.loads(said)["items"]
+        return found
 
     def dry_run(self, wanted: Snapshot, live: Snapshot) -> list[str]:
         """Tell what would change if a snapshot were applied now, by the API server's dry-run.
@@ -182,10 +200,18 @@ class Judge:
         service = ":".join(filter(None, (witness.scheme, witness.service, witness.port)))
         path = f"/api/v1/namespaces/{namespace}/services/{service}/proxy{witness.path}"
         heard = ask(self._cluster.client, path)
-        image = heard.headers.get("X-Served-By", "").partition(" ")[2]
+        pod, _, image = heard.headers.get("X-Served-By", "").partition(" ")
         if heard.status != 200:
             return f"{witness.service} answers {heard.status} at {witness.path}"
-        return image.partition("@")[2] or image
+        named = image or self._image_of(namespace, pod, witness)
+        return named.partition("@")[2] or named
+
+    def _image_of(self, namespace: str, pod: str, witness: Witness) -> str:
+        """The image that a pod asks for, where a stand-in does not know its own."""
+        found = self._cluster.client.get(f"/api/v1/namespaces/{namespace}/pods/{pod}")
+        images = [container["image"] for container in found["spec"]["containers"]]
+        path = witness.image.rpartition("/")[2]
+        return str(next((one for one in images if f"/{path}:" in one or f"/{path}@" in one), ""))
 
     def await_served(self, witness: Witness, namespace: str, digest: str) -> list[str]:
         """Wait until nothing but one image answers; returns what answers instead, if so."""
@@ -201,15 +227,20 @@ class Judge:
             return [f"{witness.service} is served by {sorted(set(heard[-ANSWERS:]))}, not {digest}"]
         return []
 
-    def writes(self, since: int, namespaces: Iterable[str]) -> list[str]:
-        """What gitopsd changed in namespaces since the audit log had so many events.
+    def writes(self, stage: str, since: Mark, namespaces: Iterable[str]) -> list[str]:  # noqa: ARG002 - the stage is where the namespaces are
+        """What gitopsd changed in a stage since a mark, by the audit log.
 
         Writes of its own bookkeeping are in a namespace of its own; dry-runs write nothing.
+
+        Args:
+            stage: Which stage.
+            since: What `mark` gave.
+            namespaces: The stage's.
         """
         wanted = set(namespaces)
         return [
             f"{event['verb']} {event['requestURI'].partition('?')[0]}"
-            for event in self._cluster.audit_events(since)
+            for event in self._cluster.audit_events(since.events)
             if event["user"]["username"] == PRODUCT
             and event["verb"] in _WRITING
             and event.get("objectRef", {}).get("namespace") in wanted
@@ -218,9 +249,9 @@ class Judge:
             and event.get("responseStatus", {}).get("code", 0) < 400
         ]
 
-    def mark(self) -> int:
-        """Where the audit log ends now."""
-        return self._cluster.audit_length()
+    def mark(self, stage: str) -> Mark:  # noqa: ARG002 - the audit log is the whole cluster's
+        """Remember now, for `writes`."""
+        return Mark(events=self._cluster.audit_length())
 
     def _kubectl(self, *arguments: str) -> str:
         done = self._cluster.run_kubectl(*arguments)
@@ -244,6 +275,31 @@ def _without_scaled(objects: Mapping[Key, Object]) -> dict[Key, Object]:
                 kept = {name: value for name, value in spec.items() if name != "replicas"}
                 found[key] = {**found[key], "spec": kept}
     return found
+
+
+class UnauditedJudge(Judge):
+    """The same for a cluster whose audit log is not at hand.
+
+    Kubernetes keeps when a manager last changed an object, to the second.
+    """
+
+    def mark(self, stage: str) -> Mark:
+        """Remember which objects there are, and when gitopsd last changed each."""
+        changed = {}
+        for item in self.items(stage):
+            metadata = item["metadata"]
+            key = (item["kind"], metadata.get("namespace", ""), metadata["name"])
+            changed[key] = (metadata["uid"], changed_at(item))
+        return Mark(changed=changed)
+
+    def writes(self, stage: str, since: Mark, namespaces: Iterable[str]) -> list[str]:  # noqa: ARG002 - all of the stage's objects are in them
+        """What changed since a mark."""
+        before, now = since.changed, self.mark(stage).changed
+        return [
+            f"{_shown(key)} changed"
+            for key in sorted(before.keys() | now.keys())
+            if before.get(key) != now.get(key)
+        ]
 
 
 def _shown(key: Key) -> str:

@@ -39,6 +39,12 @@ def applied_by(item: dict[str, Any], manager: str = _OURS) -> dict[str, Any] | N
     return None
 
 
+def changed_at(item: dict[str, Any], manager: str = _OURS) -> str:
+    """When a manager last changed a live object; empty when it never did."""
+    entries = item["metadata"].get("managedFields", [])
+    return str(next((one["time"] for one in entries if one["manager"] == manager), ""))
+
+
 def _owned(fields: dict[str, Any], value: Json) -> Any:  # noqa: ANN401 - as deep as objects are
     inner = {name: below for name, below in fields.items() if name != "."}
     if not inner:

@@ -14,7 +14,7 @@ from tests.support.systems.site import OVER
 from tests.support.systems.working_copy import apply_edits
 
 if TYPE_CHECKING:
-    from tests.support.systems.judge import Snapshot
+    from tests.support.systems.judge import Mark, Snapshot
     from tests.support.systems.site import Run, SystemSite
     from tests.support.systems.story import Scenario
     from tests.support.systems.working_copy import Files
@@ -65,7 +65,7 @@ class _Before:
 
     snapshot: Snapshot
     digest: str
-    mark: int
+    mark: Mark
 
 
 class AstrayError(Exception):
@@ -168,7 +168,7 @@ class _Play:
             kind, _, name = one.partition("/")
             site.operators.keep_unready(kind, name, namespace=namespace)
         commit = site.copy.commit(scenario.name)
-        before = _Before(site.judge.snapshot(caught), digest, site.judge.mark())
+        before = _Before(site.judge.snapshot(caught), digest, site.judge.mark(caught))
         self._push_until_caught(commit)
         self._judge(before)
         self._push_again(before)
@@ -212,7 +212,7 @@ class _Play:
 
     def _judge(self, before: _Before) -> None:
         site, caught = self._site, self._scenario.caught
-        written = site.judge.writes(before.mark, namespaces_of(site.stages[caught]))
+        written = site.judge.writes(caught, before.mark, namespaces_of(site.stages[caught]))
         outcome = "Restored" if written else "Refused"
         if outcome != self._scenario.outcome:
             self._complain(f"it was {outcome}; written: {written}")
@@ -228,7 +228,7 @@ class _Play:
     def _push_again(self, before: _Before) -> None:
         """Push the same bytes once more: nothing is written."""
         site, caught = self._site, self._scenario.caught
-        mark = site.judge.mark()
+        mark = site.judge.mark(caught)
         commit = site.copy.commit(f"{self._scenario.name}, once more")
         for stage in site.stages:
             site.copy.push(site.branch(stage))
@@ -243,7 +243,7 @@ class _Play:
         state = site.until(refused, f"{commit[:8]} to be refused in {caught}")
         if state == _GOOD:
             self._complain("the same bytes were let in again")
-        written = site.judge.writes(mark, namespaces_of(site.stages[caught]))
+        written = site.judge.writes(caught, mark, namespaces_of(site.stages[caught]))
         self._complain(*(f"pushed again: {one}" for one in written))
         self._complain(*before.snapshot.differences(site.judge.snapshot(caught)))
 

@@ -17,11 +17,13 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
 
 from gitopsd.cli.client import Client, Target
+from tests.support.images import build_image
 from tests.support.operators import Operators, install_definitions
 from tests.support.processes import ServerProcess, wait_until
 from tests.support.systems.fitting import Folder, fit_application, read_application
 from tests.support.systems.ground import Ground
 from tests.support.systems.judge import Judge
+from tests.support.systems.relocation import Relocation
 from tests.support.systems.stand_ins import StandIns, list_hosts, render
 from tests.support.systems.story import SystemStory
 from tests.support.systems.working_copy import WorkingCopy, apply_edits, read_manifests
@@ -31,7 +33,8 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Mapping
 
     from tests.support.cluster_access import ClusterAccess
-    from tests.support.registry import RegistryServer
+    from tests.support.images import Image
+    from tests.support.systems.stand_ins import ImagePlace
     from tests.support.systems.working_copy import Files
 
 T = TypeVar("T")
@@ -61,6 +64,7 @@ class SystemSite:
         files: Content of the last good release.
         number: How many pushes had a version of their own.
         approved: Runs that were voted for.
+        patience: How much longer than usual everything may take.
     """
 
     story: SystemStory
@@ -75,6 +79,7 @@ class SystemSite:
     files: Files
     number: int = 0
     approved: set[str] = field(default_factory=set)
+    patience: int = 1
 
     @property
     def stages(self) -> dict[str, dict[str, Any]]:
@@ -136,6 +141,7 @@ class SystemSite:
             return bool(found)
 
         try:
+            within *= self.patience
             wait_until(there, what=what, within=within, servers=self.servers)
         except Exception as error:
             error.add_note(self.history())
@@ -153,43 +159,70 @@ class SystemSite:
         return "\n".join([*lines, self.servers[-1].tail()])
 
 
+@dataclass(frozen=True, slots=True)
+class Surroundings:
+    """What a system is played in.
+
+    Attributes:
+        cluster: The cluster of every stage.
+        registry: Where its nodes pull from; it stands in for every registry that is named.
+        judge: Who looks at the cluster.
+        build: Makes an image of a version and a behaviour.
+        relocated: What image names begin with in the registry, where nodes go by names.
+        hurried: Whether probes take a twentieth of their time, and checks may be as quick.
+        volumes: Whether claims are given volumes by us.
+        patience: How much longer than usual everything may take.
+    """
+
+    cluster: ClusterAccess
+    registry: ImagePlace
+    judge: type[Judge] = Judge
+    build: Callable[..., Image] = build_image
+    relocated: str = ""
+    hurried: bool = True
+    volumes: bool = True
+    patience: int = 1
+
+
 @contextmanager
-def run_system(
-    story: SystemStory, cluster: ClusterAccess, registry: RegistryServer, directory: Path
-) -> Iterator[SystemSite]:
+def run_system(story: SystemStory, around: Surroundings, directory: Path) -> Iterator[SystemSite]:
     """Prepare the cluster for one system, start its Git host and gitopsd; end them all afterwards.
 
     Args:
         story: The system's.
-        cluster: Has a node whose images come from ``registry``.
-        registry: Stands in for every registry.
+        around: Where it is played.
         directory: For everything that is written.
     """
+    cluster = around.cluster
     hook = directory / "hook.json"
     with ExitStack() as undo:
         git = _start_git(story, directory, hook, undo)
         address = f"{git}/{story.name}-deploy.git"
-        application = fit_application(read_application(story.name), story, address)
+        application = fit_application(
+            read_application(story.name), story, address, hurried=around.hurried
+        )
+        overlays = tuple(stage["path"] for stage in application["spec"]["stages"])
+        moved = Relocation(around.relocated, overlays, tuple(story.images))
         copy = WorkingCopy(directory / "clone", address)
+        if around.relocated:
+            copy.finish = moved.finish
         copy.make()
         install_definitions(cluster)
         kubeconfig = cluster.gitopsd_kubeconfig()
         ground = Ground(cluster, story, application["spec"]["stages"])
         undo.callback(ground.remove)
         ground.prepare()
-        undo.enter_context(VolumeProvisioner.start(cluster.client, directory / "volumes"))
+        if around.volumes:
+            undo.enter_context(VolumeProvisioner.start(cluster.client, directory / "volumes"))
         operators = Operators.start(cluster.client, vault=story.vault)
         undo.enter_context(operators)
         files = apply_edits(read_manifests(story.name), story.setup, "")
-        images = StandIns(story, registry)
+        original = moved.original if around.relocated else {}
+        images = StandIns(story, around.registry, original, around.build)
         folder = Folder(directory / "config")
         copy.write(files)
-        hosts = list_hosts(
-            one
-            for stage in application["spec"]["stages"]
-            for one in render(copy.directory, stage["path"])
-        )
-        folder.write(application, kubeconfig, hosts, registry.url)
+        hosts = list_hosts(one for overlay in overlays for one in render(copy.directory, overlay))
+        folder.write(application, kubeconfig, hosts, around.registry.url)
         service, client = _start_gitopsd(folder, directory, undo)
         api = json.loads((directory / "gitopsd.json").read_text())["api"]
         receiver = {"url": f"{api}/hooks/github", "secretFile": str(folder.webhook_secret)}
@@ -201,10 +234,11 @@ def run_system(
             copy=copy,
             images=images,
             operators=operators,
-            judge=Judge(cluster, story.name),
+            judge=around.judge(cluster, story.name),
             client=client,
             servers=[service],
             files=files,
+            patience=around.patience,
         )
 
 

@@ -128,11 +128,13 @@ class Fit:
         path: Keys and indexes, from ``spec``: ``("stages", 1, "gates")``.
         value: What stands there; `REMOVED` for nothing.
         reason: Why the file cannot be taken as it is.
+        hurries: Whether it is for the sake of time alone; nodes that take their time do without.
     """
 
     path: tuple[str | int, ...]
     value: Json
     reason: str
+    hurries: bool = False
 
 
 @dataclass(frozen=True, slots=True)

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 from tests.support.node_agent import start_node
 from tests.support.systems.play import Verdict, play
-from tests.support.systems.site import SystemSite, run_system
+from tests.support.systems.site import Surroundings, SystemSite, run_system
 
 if TYPE_CHECKING:
     from collections.abc import Collection, Iterator
@@ -65,7 +65,7 @@ def tell(story: SystemStory, request: pytest.FixtureRequest) -> Iterator[Telling
     directory: Path = request.getfixturevalue("tmp_path_factory").mktemp(story.name)
     with (
         _quick_node(cluster, registry, directory),
-        run_system(story, cluster, registry, directory) as site,
+        run_system(story, Surroundings(cluster, registry), directory) as site,
     ):
         yield Telling(site)
 

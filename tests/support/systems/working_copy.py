@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import re
 import subprocess
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TypeAlias
@@ -73,11 +73,13 @@ class WorkingCopy:
         directory: Where it lies.
         address: Where it pushes to.
         commits: What was committed, in order.
+        finish: What is done to files before they are written.
     """
 
     directory: Path
     address: str
     commits: list[str] = field(default_factory=list)
+    finish: Callable[[Files], Files] = dict
 
     def make(self) -> None:
         """Make an empty one."""
@@ -86,6 +88,7 @@ class WorkingCopy:
 
     def write(self, files: Files) -> None:
         """Make the clone hold exactly these files."""
+        files = self.finish(files)
         tracked = self._git("ls-files", "-z").split("\0")
         for name in set(filter(None, tracked)) - files.keys():
             (self.directory / name).unlink()
