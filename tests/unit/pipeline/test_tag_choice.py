@@ -109,6 +109,14 @@ def test_versions_stand_after_what_all_names_begin_with(pattern: str) -> None:
     assert rank_tags(TagSelector(pattern), names)[:2] == ("api/v1.10.0", "api/v1.10.0-rc.1")
 
 
+def test_a_pattern_may_hold_a_part_of_the_version() -> None:
+    """A name that is a version as a whole is one, wherever the pattern's wildcards stand."""
+    names = ("1.9.0", "1.10.0-rc.1", "1.10.0")
+    assert rank_tags(TagSelector("1.*"), names) == ("1.10.0", "1.10.0-rc.1", "1.9.0")
+    assert rank_tags(TagSelector("v*.*"), ("v1.9.0", "v1.10.0")) == ("v1.10.0", "v1.9.0")
+    assert rank_tags(TagSelector(range="^1"), names) == ("1.10.0", "1.9.0")
+
+
 def test_equal_versions_have_an_order_too() -> None:
     """Whatever order the remote lists them in."""
     for names in permutations(("1.0.0", "v1.0.0")):
