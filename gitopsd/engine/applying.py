@@ -36,8 +36,11 @@ GONE_TRIES = 40
 _ABOUT_THE_PAST = (StatusKind.CONFLICT, StatusKind.NOT_FOUND, StatusKind.STALE_FIELDS)
 """Refusals that may only mean that the object is no longer as it was seen."""
 
-FRESH = timedelta(seconds=5)
-"""For so long "it does not exist" is believed; what is there has a version to go by instead."""
+NEVER = "1"
+"""A version that no object has: etcd begins with it. An apply that names it makes an object where
+there is none, as a version says nothing about what is not there, and is refused where there is
+one: whoever made it meanwhile, another application say, keeps it.
+"""
 
 
 @dataclass(frozen=True, slots=True)
@@ -161,10 +164,8 @@ class Writer:
         seen = self._trusted(item)
         if seen is None or seen.action is ChangeAction.UNCHANGED:
             return await self._look_and_apply(item)
-        if not seen.version and self._now() - seen.at > FRESH:
-            return await self._look_and_apply(item)
         body = self._body(item, exists=bool(seen.version))
-        reply = await self._send(_at_version(body, seen.version))
+        reply = await self._send(_at_version(body, seen.version or NEVER))
         if reply.immutable or reply.kind in _ABOUT_THE_PAST:
             return await self._look_and_apply(item)
         return self._conclude(item, replace(reply, body=body), seen.generation)
@@ -199,6 +200,11 @@ class Writer:
 
     async def _look_and_apply(self, item: Placed) -> Sent | Refused:
         live = await self._get(item)
+        if live is None:
+            reply = await self._send(_at_version(item.obj, NEVER))
+            if reply.kind is not StatusKind.CONFLICT:
+                return self._conclude(item, replace(reply, body=item.obj))
+            live = await self._get(item)
         return live if isinstance(live, Refused) else await self._apply_over(item, live)
 
     async def _get(self, item: Placed) -> JsonObject | Refused | None:
@@ -324,8 +330,6 @@ def _refused(item: Placed, refusal: ApiRefusal) -> Refused:
 
 def _at_version(body: JsonObject, version: str) -> JsonObject:
     """Let the server refuse the body unless the object is still as it was seen."""
-    if not version:
-        return body
     return {**body, "metadata": {**mapping_at(body, "metadata"), "resourceVersion": version}}
 
 

@@ -70,7 +70,7 @@ class MemoryObjects:
         self._clock = clock
         self._rows: dict[ObjectKey, Stored] = {}
         self._watchers: list[tuple[str, str, asyncio.Queue[WatchSignal]]] = []
-        self._version = 0
+        self._version = 1  # as in etcd, where no object has it
         self._uids = 0
 
     def __iter__(self) -> Iterator[tuple[ObjectKey, Stored]]:

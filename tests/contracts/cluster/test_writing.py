@@ -153,6 +153,23 @@ async def test_an_apply_at_an_old_version_is_refused(rig: Rig) -> None:
     assert (await stored(rig.cluster, late))["data"] == {"mode": "b"}
 
 
+async def test_an_apply_at_a_version_that_no_object_has_only_makes_one(rig: Rig) -> None:
+    """What is not there is created as by any apply; what is there by now is left as it is."""
+    wanted = config_map("settings", rig.namespace, mode="a")
+    never = config_map("settings", rig.namespace, mode="a")
+    never["metadata"]["resourceVersion"] = "1"
+
+    made = await applied(rig.cluster, never)
+    theirs = config_map("settings", rig.namespace, mode="b")
+    theirs["metadata"]["resourceVersion"] = "1"
+    answer = await refused(rig.cluster, theirs)
+
+    assert made.created
+    assert (answer.code, classify(status_of(answer))) == (409, StatusKind.CONFLICT)
+    assert (await stored(rig.cluster, wanted))["data"] == {"mode": "a"}
+    assert version((await applied(rig.cluster, wanted)).live) == version(made.live)
+
+
 async def test_an_unknown_field_is_refused(rig: Rig) -> None:
     """A misspelt field is an error of its own kind, not silently dropped."""
     wanted = {**config_map("settings", rig.namespace, mode="a"), "dtaa": {"mode": "b"}}
