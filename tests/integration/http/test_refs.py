@@ -122,6 +122,32 @@ async def test_a_deleted_branch_of_one_stage_is_shown_too() -> None:
         )
 
 
+async def test_a_followed_tag_is_shown_and_its_pushes_are_told_apart() -> None:
+    """The application names the tag it stands on; a tag that nobody follows is done with."""
+    spec = shop_spec()
+    source = replace(spec.source, ref=RefName("refs/tags/v*:>=1_<2"))
+    async with serving_world(replace(spec, source=source)) as http:
+        world = http.world
+        sha = await world.push("one", deployment(IMAGE), hint=False)
+        made = world.repositories.annotate(REPO, "v1.2.0", sha)
+        told = await tell(http, "push", ref="refs/tags/v1.2.0", after=made)
+        await world.until_run(STAGING, RunKind.ROLLOUT, Phase.SUCCEEDED)
+        shown = (await http.get("/applications/shop"))["source"]
+        live = await http.get("/commits/v1.2.0?stage=staging")
+        other = await tell(http, "push", ref="refs/tags/v2.0.0", after=COMMIT)
+        world.repositories.delete(REPO, RefName("refs/tags/v1.2.0"))
+        gone = await tell(http, "delete", ref="v1.2.0", ref_type="tag")
+        await http.until(lambda: problem_of(http), "the problem is shown")
+        problem = await problem_of(http)
+
+    assert told["reason"] == "looking at refs/tags/v1.2.0"
+    assert (shown["ref"], shown["tag"], shown["problem"]) == (source.ref, "v1.2.0", "")
+    assert [stage["state"] for stage in live["stages"]] == ["Live"]
+    assert other["reason"] == "no application follows refs/tags/v2.0.0"
+    assert gone["reason"] == "refs/tags/v1.2.0 was deleted; what runs keeps running"
+    assert problem == "the remote has no tag for v* in >=1 <2; what runs keeps running"
+
+
 async def test_a_force_push_to_an_older_commit_is_shown_at_its_gate() -> None:
     """The run says which gate holds it and what opens it; the release list has it first."""
     async with serving_world() as http:

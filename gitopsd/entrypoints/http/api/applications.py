@@ -22,7 +22,8 @@ class SourceView(Model):
     """Where an application's manifests live."""
 
     repo: str = Field(alias="repoURL")
-    ref: str
+    ref: str = Field(description="Branch or tag; for several tags what selects among them.")
+    tag: str = Field("", description="Tag that it comes to now; empty for a branch.")
     problem: str = Field(
         "", description="Why a ref of the stages could not be read last; empty when all were."
     )
@@ -200,10 +201,12 @@ def _images(tx: Transaction, spec: ApplicationSpec) -> tuple[list[ImageView], li
 def _source(tx: Transaction, spec: ApplicationSpec) -> SourceView:
     refs = dict.fromkeys(spec.ref_of(stage) for stage in spec.stages)
     states = [tx.refs.get(spec.source.repo, ref) for ref in refs]
+    own = tx.refs.get(spec.source.repo, spec.source.ref)
     problems = dict.fromkeys(state.problem for state in states if state is not None)
     return SourceView(
         repoURL=redact_text(spec.source.repo),
         ref=spec.source.ref,
+        tag=own.tag if own is not None else "",
         problem=redact_text("; ".join(filter(None, problems))),
     )
 
