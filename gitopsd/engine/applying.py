@@ -111,11 +111,12 @@ def parse_sent(item: Placed, described: Mapping[str, Json]) -> Sent:
 
 @dataclass(frozen=True, slots=True)
 class _Reply:
-    """What the server said to an apply, when that was begun, and of what."""
+    """What the server said to an apply, when that was begun, and of what; its digest if known."""
 
     begun: datetime
     body: JsonObject
     answer: AppliedObject | ApiRefusal
+    digest: str = ""
 
     @property
     def status(self) -> Status | None:
@@ -168,7 +169,7 @@ class Writer:
         reply = await self._send(_at_version(body, seen.version or NEVER))
         if reply.immutable or reply.kind in _ABOUT_THE_PAST:
             return await self._look_and_apply(item)
-        return self._conclude(item, replace(reply, body=body), seen.generation)
+        return self._conclude(item, replace(reply, body=body, digest=seen.digest), seen.generation)
 
     def _trusted(self, item: Placed) -> Seen | None:
         """Find what Validate saw, if an apply of the very bytes it tried is all it takes."""
@@ -183,8 +184,12 @@ class Writer:
         seen = self._trusted(item)
         return seen is not None and seen.action is ChangeAction.UNCHANGED
 
-    async def leave(self, item: Placed) -> Sent | None:
+    async def leave(self, item: Placed, live: JsonObject | None = None) -> Sent | None:
         """Leave an object alone whose bytes and live version are still those of the dry-run.
+
+        Args:
+            item: The object.
+            live: What a list has just said that there is; None to look.
 
         Returns:
             What is there; None when it is not clean after all.
@@ -193,10 +198,10 @@ class Writer:
             TemporaryError: The cluster did not answer.
         """
         seen = self._trusted(item)
-        live = await self.cluster.get(item.ref)
-        if seen is None or live is None or isinstance(live, ApiRefusal):
+        found = live if live is not None else await self.cluster.get(item.ref)
+        if seen is None or found is None or isinstance(found, ApiRefusal):
             return None
-        return sent_of(item, live, seen.digest) if version_of(live) == seen.version else None
+        return sent_of(item, found, seen.digest) if version_of(found) == seen.version else None
 
     async def _look_and_apply(self, item: Placed) -> Sent | Refused:
         live = await self._get(item)
@@ -313,7 +318,7 @@ class Writer:
         """Say what came of an apply to an object of generation ``before``; 0 for a new one."""
         if isinstance(reply.answer, ApiRefusal):
             return _refused(item, reply.answer)
-        sent = sent_of(item, reply.answer.live, digest_of(reply.body))
+        sent = sent_of(item, reply.answer.live, reply.digest or digest_of(reply.body))
         changed = reply.answer.created or not before or sent.generation != before
         return replace(sent, written=True, at=reply.begun if changed else None)
 

@@ -18,6 +18,7 @@ from gitopsd.engine.applying import Refused, Sent, Writer, parse_sent
 from gitopsd.engine.assessment import Seen, identity_of, identity_of_placed, parse_seen
 from gitopsd.engine.fan_out import run_all
 from gitopsd.engine.hooks import select_hooks
+from gitopsd.engine.leaving import group_looks, leave_group
 from gitopsd.engine.looking import AppliedPart
 from gitopsd.engine.outcomes import Done, Outcome, Verdict, Waiting
 from gitopsd.engine.placing import Placed, find_defined, place_objects
@@ -181,21 +182,20 @@ class _Work:
             if identity_of_placed(item) not in self.sent and self._writer.seems_clean(item)
         }
 
-        async def do(item: Placed) -> None:
-            identity = identity_of_placed(item)
-            if identity not in clean:
+        async def do(item: Placed | tuple[Placed, ...]) -> None:
+            if isinstance(item, Placed):
                 await self._send(item)
                 return
-            left = await self._writer.leave(item)
-            if left is not None:
-                self.sent[identity] = left
+            for left in await leave_group(self._writer, item):
+                self.sent[identity_of_placed(left.placed)] = left
 
         dirty = [[item for item in tier if identity_of_placed(item) not in clean] for tier in tiers]
         first = next((tier for tier in dirty if tier), [])
         beside = first if all(item.served and id(item) in early for item in first) else []
         looked_at = [item for tier in tiers for item in tier if identity_of_placed(item) in clean]
         if looked_at:
-            await run_all([*looked_at, *beside], do, patience=self._context.services.clock)
+            work: list[Placed | tuple[Placed, ...]] = [*group_looks(looked_at), *beside]
+            await run_all(work, do, patience=self._context.services.clock)
 
     async def _send(self, item: Placed) -> Sent | Refused:
         identity = identity_of_placed(item)
