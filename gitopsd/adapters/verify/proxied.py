@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import re
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import timedelta
 from urllib.parse import urlsplit
 
@@ -120,7 +120,7 @@ class ProxiedClient:
             answer = await self._send(route, path, left)
             following = _find_next(route, answer)
             if not following:
-                return answer
+                return _as_the_service_said(route, answer)
             path = following
         raise PermanentError(f"more than {MAX_REDIRECTS} redirects")
 
@@ -227,11 +227,15 @@ def _find_message(answer: HttpAnswer) -> str:
 
 def _find_next(route: _Route, answer: HttpAnswer) -> str:
     """Find the path a redirect leads to on the same service; empty when none is followed."""
-    location = answer.headers.get("location", "")
-    if not route.check.follow_redirects or answer.status not in _REDIRECTS or not location:
+    if not route.check.follow_redirects or answer.status not in _REDIRECTS:
         return ""
+    return _find_path(route, answer)
+
+
+def _find_path(route: _Route, answer: HttpAnswer) -> str:
+    """Find the path on the same service that an answer points to; empty when it points to none."""
     try:
-        parts = urlsplit(location)
+        parts = urlsplit(answer.headers.get("location", ""))
     except ValueError:
         return ""
     query = f"?{parts.query}" if parts.query else ""
@@ -246,3 +250,9 @@ def _find_next(route: _Route, answer: HttpAnswer) -> str:
     if parts.netloc or not parts.path.startswith("/"):
         return ""
     return parts.path + query
+
+
+def _as_the_service_said(route: _Route, answer: HttpAnswer) -> HttpAnswer:
+    """Take what the API server wrote before a path off again: people know their service's paths."""
+    path = _find_path(route, answer)
+    return replace(answer, headers={**answer.headers, "location": path}) if path else answer

@@ -275,6 +275,22 @@ async def test_redirects_on_the_same_service_are_followed_if_asked(
 
 
 @pytest.mark.parametrize(
+    "location, said",
+    [
+        (f"https://10.0.0.1:6443{PREFIX}/login?a=b", "/login?a=b"),
+        ("http://other.example/login", "http://other.example/login"),
+    ],
+)
+async def test_where_a_redirect_leads_is_told_as_the_service_said_it(
+    server: LyingServer, verifier: HttpVerifier, location: str, said: str
+) -> None:
+    """Without what the API server writes before it, which nobody who knows the service knows."""
+    server.answer(reply(302, Location=location))
+    attempt = await verifier.run_check(CHECK, TARGET)
+    assert attempt.message == f"answered 302, which sends on to {said}; expected 200"
+
+
+@pytest.mark.parametrize(
     "location",
     [
         "http://other.example/login",

@@ -222,7 +222,10 @@ _SIGN_IN = Scenario(
         )
     },
     caught=STAGING,
-    reason=r"Service ai-companion-staging/dashboard: .*answered 302.*expected 200",
+    reason=(
+        r"Service ai-companion-staging/dashboard: check dashboard/health failed .*"
+        r"answered 302, which sends on to /dashboard/login; expected 200"
+    ),
 )
 
 STORY = SystemStory(
