@@ -138,14 +138,20 @@ def test_a_groups_tests_share_a_worker_and_the_longest_start_first(tmp_path: Pat
     several = "import pytest\n" + "".join(
         f"\n@pytest.mark.timeout({{limit}})\ndef test_{n}(worker_id): pass\n" for n in range(4)
     )
-    limits = {"cluster/test_a": 9, "cluster/test_b": 9, "house/test_c": 80, "house/test_d": 70}
+    limits = {
+        "cluster/test_a": 9,
+        "cluster/test_b": 9,
+        "cluster/test_system_scenarios": 9,
+        "house/test_c": 80,
+        "house/test_d": 70,
+    }
     files = {f"tests/{name}.py": several.format(limit=limit) for name, limit in limits.items()}
     write_project(tmp_path, {"pytest.ini": "[pytest]", "conftest.py": _SHARED, **files})
 
     ended = run_module(tmp_path, "pytest", "-v", "-n", "2", "tests")
 
     ran = [line.split() for line in ended.stdout.splitlines() if " PASSED " in line]
-    assert len(ran) == 16, ended.stdout
+    assert len(ran) == 20, ended.stdout
     by_group: dict[str, list[str]] = {}
     for words in ran:
         by_group.setdefault(words[-1].partition("::")[0].removeprefix("tests/"), []).append(
@@ -153,7 +159,7 @@ def test_a_groups_tests_share_a_worker_and_the_longest_start_first(tmp_path: Pat
         )
     assert all(len(set(workers)) == 1 for workers in by_group.values()), by_group
     assert by_group["cluster/test_a.py"] == by_group["cluster/test_b.py"]
-    assert by_group["house/test_c.py"] != by_group["cluster/test_a.py"]
+    assert by_group["cluster/test_system_scenarios.py"] != by_group["cluster/test_a.py"]
     assert [*by_group].index("house/test_c.py") < [*by_group].index("house/test_d.py")
 
 
