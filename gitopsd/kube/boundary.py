@@ -34,9 +34,6 @@ _OWNED = (
     "deletes what it does not find the owner of; leave them out"
 )
 
-_ARGO_MANAGERS = frozenset({"argocd-controller", "argocd-application-controller"})
-_FLUX_MANAGERS = frozenset({"kustomize-controller", "helm-controller"})
-
 _RBAC_KINDS = frozenset({"ClusterRole", "ClusterRoleBinding"})
 _CLUSTERS_OWN = frozenset({"cluster-admin", "admin", "edit", "view"})
 _CLUSTERS_OWN_PREFIX = "system:"
@@ -160,13 +157,13 @@ def find_manager(live: JsonObject) -> str:
     if (
         names.ARGO_INSTANCE_LABEL in labels
         or _is_tracked_by_argo(live)
-        or managers & _ARGO_MANAGERS
+        or managers & names.ARGO_MANAGERS
     ):
         return "Argo CD"
     if (
         names.FLUX_KUSTOMIZATION_LABEL in labels
         or names.FLUX_HELM_LABEL in labels
-        or managers & _FLUX_MANAGERS
+        or managers & names.FLUX_MANAGERS
     ):
         return "Flux"
     return ""

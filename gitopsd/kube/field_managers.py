@@ -14,7 +14,12 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from gitopsd.domain.manifests import ObjectKey
-from gitopsd.kube.names import FIELD_MANAGER, LAST_APPLIED_ANNOTATION
+from gitopsd.kube.names import (
+    ARGO_MANAGERS,
+    FIELD_MANAGER,
+    FLUX_MANAGERS,
+    LAST_APPLIED_ANNOTATION,
+)
 from gitopsd.kube.objects import (
     annotations_of,
     group_of,
@@ -52,16 +57,16 @@ class FieldLoser:
 
 
 def needs_migration(live: JsonObject) -> bool:
-    """Whether fields of client-side kubectl must become ours before the first apply."""
-    return any(_is_client_side(entry) for entry in _entries(live))
+    """Whether fields of client-side kubectl, or of a tool it was taken from, must become ours."""
+    return any(_is_taken(entry) for entry in _entries(live))
 
 
 def migration_patch(live: JsonObject) -> tuple[dict[str, Json], ...]:
-    """Make the JSON patch that unites client-side kubectl's ownership into ours.
+    """Make the JSON patch that unites the ownership of who wrote the object before into ours.
 
-    Every entry without a subresource whose manager begins with ``kubectl``, or is
-    ``before-first-apply``, becomes part of our Apply entry (Flux's list); others stay as they
-    are. Kubectl's copy of the manifest goes.
+    Every entry without a subresource whose manager begins with ``kubectl``, is
+    ``before-first-apply`` (Flux's list), or is Argo CD or Flux, from which the object was adopted,
+    becomes part of our Apply entry; others stay as they are. Kubectl's copy of the manifest goes.
 
     Args:
         live: The object as it is, with its managed fields.
@@ -71,11 +76,11 @@ def migration_patch(live: JsonObject) -> tuple[dict[str, Json], ...]:
         nothing to migrate.
     """
     entries = _entries(live)
-    taken = [entry for entry in entries if _is_client_side(entry)]
+    taken = [entry for entry in entries if _is_taken(entry)]
     if not taken:
         return ()
     ours = [entry for entry in entries if _is_ours(entry)]
-    others = [entry for entry in entries if not (_is_client_side(entry) or _is_ours(entry))]
+    others = [entry for entry in entries if not (_is_taken(entry) or _is_ours(entry))]
     patch = _replace_entries(live, [_united(ours + taken, string_at(live, "apiVersion")), *others])
     if LAST_APPLIED_ANNOTATION in annotations_of(live):
         escaped = LAST_APPLIED_ANNOTATION.replace("/", "~1")
@@ -116,13 +121,13 @@ def _entries(live: JsonObject) -> tuple[JsonObject, ...]:
     return mappings_at(live, "metadata", "managedFields")
 
 
-def _is_client_side(entry: JsonObject) -> bool:
+def _is_taken(entry: JsonObject) -> bool:
     manager = string_at(entry, "manager")
     if string_at(entry, "subresource"):
         return False
     if manager == "before-first-apply":
         return string_at(entry, "operation") == "Update"
-    return manager.startswith("kubectl")
+    return manager.startswith("kubectl") or manager in ARGO_MANAGERS | FLUX_MANAGERS
 
 
 def _is_ours(entry: JsonObject) -> bool:

@@ -21,6 +21,8 @@ if TYPE_CHECKING:
 
 FIELD_MANAGER = "gitopsd"
 HANDOVER_MANAGER = "gitopsd-handover"
+ARGO_MANAGERS = frozenset({"argocd-controller", "argocd-application-controller"})
+FLUX_MANAGERS = frozenset({"kustomize-controller", "helm-controller"})
 
 APPLICATION_LABEL = "gitopsd.io/application"
 STAGE_LABEL = "gitopsd.io/stage"

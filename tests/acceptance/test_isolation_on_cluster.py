@@ -6,6 +6,8 @@ signed pushes. That nothing was changed is read from the API server's audit log.
 
 from __future__ import annotations
 
+import asyncio
+import json
 import secrets
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -16,10 +18,14 @@ import pytest
 from ryaml import loads_all  # type: ignore[attr-defined] # re-exported without saying so
 
 from gitopsd.domain.runs import Phase, Step
+from tests.support.cluster_site import Site, is_ready
+from tests.support.images import web_image
 from tests.support.tenants_site import Tenant, run_tenants_site
+from tests.support.widening import let_impersonate
 
 if TYPE_CHECKING:
     from tests.support.control_plane import ControlPlane
+    from tests.support.node_agent import Node
     from tests.support.registry import RegistryServer
 
 RBAC = "rbac.authorization.k8s.io"
@@ -316,3 +322,223 @@ async def test_nobody_reaches_beyond_what_was_given(
         sent = await site.changes(mark, dry=True)
         assert sent
         assert [one for one in sent if ground.theirs in one.object] == []
+
+
+async def test_two_applications_of_one_object(
+    ground: Ground, cluster_registry: RegistryServer, tmp_path: Path
+) -> None:
+    """Pushed together from nothing, one has it and the other is told whose it is.
+
+    Only the one wrote it, and adopting it once is no invitation to whoever renders it next.
+    """
+    names = ("first", "second", "third")
+    tenants = {name: Tenant(ground.mine) for name in names}
+    path = f"/api/v1/namespaces/{ground.mine}/configmaps/shared"
+    adopting = config_map("shared", mode="adopted")
+    adopting["metadata"]["annotations"] = {"gitopsd.io/adopt": "true"}
+    async with run_tenants_site(ground.cluster, cluster_registry, tmp_path, tenants) as site:
+        mark = await site.mark()
+        await asyncio.gather(
+            *(site.push(name, config_map("shared", mode=name)) for name in ("first", "second"))
+        )
+        told = {name: await site.until_ended(name) for name in ("first", "second")}
+        [winner] = [name for name, run in told.items() if run.phase is Phase.SUCCEEDED]
+        [loser] = [name for name in told if name != winner]
+        failure = told[loser].failure
+        assert failure is not None
+        assert failure.reason == "OwnedElsewhere"
+        assert f"stage only of application {site.key(winner).application}" in failure.message
+        assert ground.cluster.client.get(path)["data"] == {"mode": winner}
+        written = [
+            change.status
+            for change in await site.changes(mark)
+            if change.object.endswith("/shared") and change.status < 400
+        ]
+        assert written == [201]
+
+        await site.push(loser, adopting)
+        adopted = await site.until_ended(loser, 2)
+        assert adopted.phase is Phase.SUCCEEDED, adopted.failure
+        await site.push("third", config_map("shared", mode="third"))
+        third = await site.until_ended("third")
+        assert third.failure is not None
+        assert third.failure.reason == "OwnedElsewhere"
+        live = ground.cluster.client.get(path)
+        assert live["data"] == {"mode": "adopted"}
+        assert live["metadata"]["labels"]["gitopsd.io/application"] == site.key(loser).application
+
+
+def workload(name: str, image: str, **metadata: Any) -> dict[str, Any]:  # noqa: ANN401 - as above
+    """Make a Deployment of one pod."""
+    labels = {"app": name}
+    container = {
+        "name": "web",
+        "image": image,
+        "env": [{"name": "MESSAGE", "value": "hello"}],
+        "ports": [{"name": "http", "containerPort": 8080}],
+        "readinessProbe": {"httpGet": {"path": "/ready", "port": "http"}, "periodSeconds": 1},
+    }
+    return {
+        "apiVersion": "apps/v1",
+        "kind": "Deployment",
+        "metadata": {"name": name, **metadata},
+        "spec": {
+            "replicas": 1,
+            "selector": {"matchLabels": labels},
+            "template": {
+                "metadata": {"labels": labels},
+                "spec": {"terminationGracePeriodSeconds": 1, "containers": [container]},
+            },
+        },
+    }
+
+
+@pytest.mark.timeout(120)
+async def test_objects_of_other_tools_are_adopted_as_they_run(
+    ground: Ground, cluster_registry: RegistryServer, node: Node, tmp_path: Path
+) -> None:
+    """Refused while Argo CD or Flux has them; adopted by annotation, their pods do not notice.
+
+    What was the tool's becomes gitopsd's: what leaves Git later leaves the object.
+    """
+    assert node.name
+    mine, cluster = ground.mine, ground.cluster
+    image = cluster_registry.push(web_image("1"), f"{mine}/web:1").reference
+    tracked = {"argocd.argoproj.io/tracking-id": f"shop:apps/Deployment:{mine}/argo"}
+    applied = {
+        "kustomize.toolkit.fluxcd.io/name": "shop",
+        "kustomize.toolkit.fluxcd.io/namespace": "flux",
+    }
+    theirs: dict[str, tuple[dict[str, Any], list[str]]] = {
+        "argo": (
+            workload("argo", image, annotations=tracked),
+            ["--field-manager=argocd-controller"],
+        ),
+        "flux": (
+            workload("flux", image, labels=applied),
+            ["--server-side", "--field-manager=kustomize-controller"],
+        ),
+    }
+    for item, arguments in theirs.values():
+        said = cluster.run_kubectl(
+            "apply", "-n", mine, *arguments, "--filename=-", stdin=json.dumps(item)
+        )
+        assert said.returncode == 0, said.stderr
+    ground_site = Site(cluster, cluster_registry, mine)
+
+    def pods() -> dict[str, int]:
+        found = ground_site.pods(
+            lambda items: len(items) == 2 and all(is_ready(pod) for pod in items), "two ready pods"
+        )
+        return {
+            pod["metadata"]["uid"]: pod["status"]["containerStatuses"][0]["restartCount"]
+            for pod in found
+        }
+
+    def live(name: str) -> dict[str, Any]:
+        return cluster.client.get(f"/apis/apps/v1/namespaces/{mine}/deployments/{name}")
+
+    before = await asyncio.to_thread(pods)
+    tenants = {name: Tenant(mine) for name in theirs}
+    async with run_tenants_site(cluster, cluster_registry, tmp_path, tenants) as site:
+        mark = await site.mark()
+        specs = {name: live(name)["spec"] for name in theirs}
+        for name, tool in (("argo", "Argo CD"), ("flux", "Flux")):
+            await site.push(name, workload(name, image))
+            refused = await site.until_ended(name)
+            assert refused.failure is not None
+            assert refused.failure.reason == "ManagedBy"
+            assert f"Deployment {mine}/{name}: it is managed by {tool}" in refused.failure.message
+        assert await site.changes(mark) == []
+
+        adopt = {"gitopsd.io/adopt": "true"}
+        for name in theirs:
+            await site.push(name, workload(name, image, annotations=adopt))
+        for name in theirs:
+            run = await site.until_ended(name, 2)
+            assert run.phase is Phase.SUCCEEDED, run.failure
+            # The generation says nothing here: a Deployment's counts annotations too.
+            metadata, spec = live(name)["metadata"], live(name)["spec"]
+            assert spec == specs[name]
+            owners = {
+                entry["manager"]
+                for entry in metadata["managedFields"]
+                if "subresource" not in entry
+            }
+            assert owners <= {"gitopsd", "kube-controller-manager"}
+            assert metadata["labels"]["gitopsd.io/application"] == site.key(name).application
+        assert await asyncio.to_thread(pods) == before
+
+        for name in theirs:
+            changed = workload(name, image)
+            del changed["spec"]["template"]["spec"]["containers"][0]["env"]
+            await site.push(name, changed)
+        for name in theirs:
+            run = await site.until_ended(name, 3)
+            assert run.phase is Phase.SUCCEEDED, run.failure
+            assert "env" not in live(name)["spec"]["template"]["spec"]["containers"][0]
+
+
+async def test_every_stage_acts_as_its_own_account(
+    ground: Ground, cluster_registry: RegistryServer, tmp_path: Path
+) -> None:
+    """The API server sees who writes: the stage's account, in every namespace it was given.
+
+    An account's rights are all its stage has, beyond what gitopsd has as well: cluster-scoped
+    objects by name, which gitopsd itself may not touch.
+    """
+    mine, theirs, cluster = ground.mine, ground.theirs, ground.cluster
+    role, verbs = f"acting-{mine}", ["get", "list", "watch", "create", "patch", "delete"]
+    maps = {"apiGroups": [""], "resources": ["configmaps"], "verbs": verbs}
+    roles = {"apiGroups": [RBAC], "resources": ["clusterroles"], "verbs": verbs}
+    cluster.make_account(mine, "acting", [maps, roles])
+    cluster.make_account(theirs, "limited", [])
+    for namespace in (mine, theirs):
+        let_impersonate(cluster, namespace)
+    tenants = {
+        "acting": Tenant(
+            mine,
+            {
+                "serviceAccount": "acting",
+                "namespaces": [theirs],
+                "clusterScoped": [f"ClusterRole/{role}"],
+            },
+        ),
+        "limited": Tenant(theirs, {"serviceAccount": "limited"}),
+    }
+    async with run_tenants_site(cluster, cluster_registry, tmp_path, tenants) as site:
+        mark = await site.mark()
+        try:
+            await site.push(
+                "acting",
+                config_map("one"),
+                config_map("two", theirs),
+                rbac("ClusterRole", role, rules=[]),
+            )
+            run = await site.until_ended("acting")
+            assert run.phase is Phase.SUCCEEDED, run.failure
+            written = {
+                change.object: (change.user, change.acted_as)
+                for change in await site.changes(mark)
+                if " gitopsd/" not in change.object  # inventories are gitopsd's own
+            }
+            acting = (ACCOUNT, f"system:serviceaccount:{mine}:acting")
+            assert written == {
+                f"configmaps {mine}/one": acting,
+                f"configmaps {theirs}/two": acting,
+                f"clusterroles {role}": acting,
+            }
+
+            mark = await site.mark()
+            await site.push("limited", config_map("three"))
+            refused = await site.until_ended("limited")
+            assert refused.failure is not None
+            assert (refused.step, refused.failure.reason) == (Step.VALIDATE, "Forbidden")
+            assert f"system:serviceaccount:{theirs}:limited" in refused.failure.message
+            assert await site.changes(mark) == []
+            tried = await site.changes(mark, dry=True)
+            assert {one.acted_as for one in tried} == {f"system:serviceaccount:{theirs}:limited"}
+        finally:
+            for path in (_ROLES, _BINDINGS):
+                for name in (role, f"{mine}:acting", f"{theirs}:limited"):
+                    cluster.client.delete(f"{path}/{name}")

@@ -57,6 +57,8 @@ def live(*managers: Json, annotations: Json = None, **spec: Json) -> dict[str, J
     "entry, migrates",
     [
         (manager("kubectl-client-side-apply", operation="Update"), True),
+        (manager("argocd-controller", operation="Update"), True),
+        (manager("kustomize-controller", operation="Apply"), True),
         (manager("kubectl", operation="Apply"), True),
         (manager("kubectl-edit", operation="Update"), True),
         (manager("before-first-apply", operation="Update"), True),
