@@ -23,6 +23,7 @@ from tests.support.processes import ServerProcess, wait_until
 from tests.support.systems.fitting import Folder, fit_application, read_application
 from tests.support.systems.ground import Ground
 from tests.support.systems.judge import Judge
+from tests.support.systems.pager import Pager
 from tests.support.systems.relocation import Relocation
 from tests.support.systems.stand_ins import StandIns, list_hosts, render
 from tests.support.systems.story import SystemStory
@@ -58,6 +59,7 @@ class SystemSite:
         copy: The developers' clone.
         images: Its images.
         operators: Those of the cluster.
+        pager: Who is called when something verified fails.
         judge: Looks at the cluster.
         client: gitopsd's API.
         servers: The processes around it; gitopsd last.
@@ -73,6 +75,7 @@ class SystemSite:
     copy: WorkingCopy
     images: StandIns
     operators: Operators
+    pager: Pager
     judge: Judge
     client: Client
     servers: list[ServerProcess]
@@ -223,6 +226,8 @@ def run_system(story: SystemStory, around: Surroundings, directory: Path) -> Ite
         copy.write(files)
         hosts = list_hosts(one for overlay in overlays for one in render(copy.directory, overlay))
         folder.write(application, kubeconfig, hosts, around.registry.url)
+        pager = undo.enter_context(Pager())
+        pager.subscribe(folder.directory)
         service, client = _start_gitopsd(folder, directory, undo)
         api = json.loads((directory / "gitopsd.json").read_text())["api"]
         receiver = {"url": f"{api}/hooks/github", "secretFile": str(folder.webhook_secret)}
@@ -234,6 +239,7 @@ def run_system(story: SystemStory, around: Surroundings, directory: Path) -> Ite
             copy=copy,
             images=images,
             operators=operators,
+            pager=pager,
             judge=around.judge(cluster, story.name),
             client=client,
             servers=[service],

@@ -23,7 +23,7 @@ time (`fitting.fit_application`): ``certify``, ``soak``, ``within`` of checks. A
    written and taken back. Everything gitopsd owned is as it was, what was added is gone, a
    server-side ``kubectl diff`` of the restored set is silent, the witness answers with the image
    of before;
-3. pushes the same bytes again (an empty commit): nothing is written;
+3. pushes what renders to the same bytes again (a comment more): nothing is written;
 4. pushes the ``fix`` (of the scenario or of the story), applied to the last *good* content, and
    waits until it is live in every stage. The next scenario starts from that content.
 
@@ -189,7 +189,8 @@ class Scenario:
         missing: Images, without tag, that are not pushed when they are new.
         unready: Custom objects, as ``Kind/name``, that never become ready in the stage ``caught``;
             see `tests.support.operators`.
-        late: Whether it goes live in ``caught`` first; what goes on checking catches it there.
+        late: Whether it goes live in ``caught`` first; what goes on checking catches it there, and
+            calls somebody.
         fix: What is pushed afterwards, from the last good content; the story's when empty.
     """
 
