@@ -13,7 +13,7 @@ WORKERS ?= 2
 INFO ?= build/cluster.json
 
 .DEFAULT_GOAL := help
-.PHONY: help setup demo lint format types servers envtest test test-unit coverage cluster mutants bench \
+.PHONY: help setup demo lint format types servers envtest test test-unit coverage cluster e2e mutants bench \
         lock diagram schema clean
 
 help: ## Print this list
@@ -58,6 +58,11 @@ coverage: $(STAMP) ## Fail when the unit tests miss a branch of the core
 
 cluster: $(STAMP) envtest ## Run the tests' cluster in the foreground; INFO=FILE gets its addresses
 	$(BIN)/python -m tests.support.cluster --info $(INFO)
+
+# A kubeconfig that lies in the environment is not meant: the cluster has to be named.
+e2e: $(STAMP) ## Play the five systems on a cluster of yours: KUBECONFIG=FILE REGISTRY=URL
+	$(BIN)/python -m tests.support.systems.e2e --registry "$(REGISTRY)" \
+		--kubeconfig "$(if $(filter command,$(origin KUBECONFIG)),$(KUBECONFIG))" $(ARGS)
 
 mutants: $(STAMP) ## Break the core on purpose and count the breaks that no unit test sees
 	$(BIN)/python -m tools.mutants $(ARGS)

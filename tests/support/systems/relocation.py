@@ -76,8 +76,9 @@ class Relocation:
         moved = [{"name": name, "newName": self._moved(name)} for name in self.images]
         document["images"] = [*document.get("images", []), *moved]
         document["patches"] = [*document.get("patches", []), *patches]
-        written: str = yaml.safe_dump(document, sort_keys=False)
-        return written
+        comments = [line for line in kustomization.splitlines() if line.startswith("#")]
+        written = yaml.safe_dump(document, sort_keys=False)
+        return "\n".join([written, *comments, ""])
 
 
 def _list_patches(objects: list[Object]) -> Iterator[Object]:
