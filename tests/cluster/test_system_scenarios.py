@@ -64,7 +64,7 @@ def chosen(session: pytest.Session, system: str) -> set[str]:
     return {str(case[1]) for case in cases if isinstance(case, tuple) and case[0] == system}
 
 
-@pytest.mark.timeout(280)
+@pytest.mark.timeout(600)
 @pytest.mark.parametrize("case", CASES, ids=":".join)
 def test_comes_out_as_its_guide_wants(
     teller: Teller, case: tuple[str, str], request: pytest.FixtureRequest
