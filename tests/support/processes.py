@@ -170,6 +170,7 @@ def wait_until(
     what: str,
     within: timedelta,
     servers: Sequence[ServerProcess] = (),
+    pause: timedelta = timedelta(milliseconds=_POLL_INTERVAL_MS),
 ) -> None:
     """Return as soon as ``condition`` holds, asking it every few milliseconds.
 
@@ -178,6 +179,7 @@ def wait_until(
         what: Completes "waited for ..." in the message.
         within: How long to wait at most.
         servers: Waiting ends at once, with an error, when one of these ends.
+        pause: How long to wait between two questions; longer for those that cost something.
 
     Raises:
         ServerEndedError: One of ``servers`` ended.
@@ -194,4 +196,4 @@ def wait_until(
             logs = "".join(f"\n{server.log}:\n{server.tail()}" for server in servers)
             message = f"waited {within.total_seconds():g} s for {what}{logs}"
             raise WaitTimeoutError(message)
-        ended.poll(_POLL_INTERVAL_MS)
+        ended.poll(pause / timedelta(milliseconds=1))

@@ -26,6 +26,7 @@ PRODUCT = "system:serviceaccount:gitopsd:gitopsd"
 ANSWERS = 3
 """So many answers in a row must name the same image."""
 ANSWERS_WITHIN = timedelta(seconds=20)
+PAUSE = timedelta(milliseconds=50)
 
 _WRITING = frozenset({"create", "update", "patch", "delete", "deletecollection"})
 _NEVER_APPLIED = frozenset({"endpoints", "events", "pods", "endpointslices", "controllerrevisions"})
@@ -222,7 +223,7 @@ class Judge:
             return len(heard) >= ANSWERS and set(heard[-ANSWERS:]) == {digest}
 
         try:
-            wait_until(settled, what="the workload's answers", within=ANSWERS_WITHIN)
+            wait_until(settled, what="the workload's answers", within=ANSWERS_WITHIN, pause=PAUSE)
         except WaitTimeoutError:
             return [f"{witness.service} is served by {sorted(set(heard[-ANSWERS:]))}, not {digest}"]
         return []

@@ -45,6 +45,9 @@ ROOT = Path(__file__).resolve().parents[3]
 READY_WITHIN = timedelta(seconds=40)
 ENDED_WITHIN = timedelta(seconds=90)
 OVER = frozenset({"Succeeded", "Failed", "Errored", "Aborted"})
+PAUSE = timedelta(milliseconds=150)
+"""Between two looks; gitopsd has the same processor."""
+
 _MOST_RUNS = 100
 
 
@@ -145,7 +148,7 @@ class SystemSite:
 
         try:
             within *= self.patience
-            wait_until(there, what=what, within=within, servers=self.servers)
+            wait_until(there, what=what, within=within, servers=self.servers, pause=PAUSE)
         except Exception as error:
             error.add_note(self.history())
             raise
