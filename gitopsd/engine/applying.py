@@ -36,6 +36,9 @@ GONE_TRIES = 40
 _ABOUT_THE_PAST = (StatusKind.CONFLICT, StatusKind.NOT_FOUND, StatusKind.STALE_FIELDS)
 """Refusals that may only mean that the object is no longer as it was seen."""
 
+_DENIALS = (StatusKind.DENIED, StatusKind.FORBIDDEN, StatusKind.QUOTA, StatusKind.UNKNOWN_FIELD)
+"""Refusals that a write would meet as well, whatever is written beside it."""
+
 NEVER = "1"
 """A version that no object has: etcd begins with it. An apply that names it makes an object where
 there is none, as a version says nothing about what is not there, and is refused where there is
@@ -178,6 +181,22 @@ class Writer:
             return None
         body = self._body(item, exists=bool(seen.version))
         return seen if seen.digest == digest_of(body) else None
+
+    async def try_untried(self, item: Placed) -> Refused | None:
+        """Ask for a definite refusal of an object that Validate could not try.
+
+        Safe to repeat: dry-runs change nothing.
+
+        Raises:
+            TemporaryError: The cluster did not answer.
+        """
+        known = identity_of_placed(item) in self.seen or not item.served
+        if known or item.mode not in (ApplyMode.OVERRIDE, ApplyMode.MERGE):
+            return None
+        tried = await self.cluster.apply(item.obj, manager=FIELD_MANAGER, force=True, dry_run=True)
+        if isinstance(tried, ApiRefusal) and classify(status_of(tried)) in _DENIALS:
+            return _refused(item, tried)
+        return None
 
     def seems_clean(self, item: Placed) -> bool:
         """Whether Validate saw that applying the object would change nothing."""

@@ -202,7 +202,7 @@ def _changed(
     if is_terminating(live):
         special = "it is being deleted, and made anew when it is gone"
     elif item.mode is ApplyMode.OVERRIDE and needs_migration(live):
-        special = "takes over the fields of whoever applied it before"
+        special = "takes over the fields of kubectl, Argo CD or Flux"
     if special:
         note = "; ".join([*notes, special])
         change = replace(change, action=ChangeAction.CONFIGURED, note=note)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from datetime import timedelta
 
 from gitopsd.cluster_ports import ApiRefusal
 from gitopsd.domain.manifests import Json, JsonObject
@@ -24,6 +25,9 @@ from gitopsd.kube.redaction import redact_text
 from gitopsd.kube.rollouts import RolloutState, compute_rollout_failure
 from gitopsd.kube.verdicts import say_last_words
 
+PODS_WITHIN = timedelta(seconds=5)
+"""A Job without pods is only asked about when it is older."""
+
 MAX_PODS = 3
 MAX_LINES = 200
 """Lines of a hook's log that are kept, of each container of its newest pods."""
@@ -43,14 +47,18 @@ class HookPods:
     async def judge(self, live: JsonObject, decision: HookDecision) -> HookDecision:
         """Fail a hook early whose pod definitely cannot begin, as of an image that is missing.
 
-        A Job waits for such a pod for ever. What may be seen of its pods only makes this telling.
+        A Job waits for such a pod for ever, and for one that it may not create as well, of which
+        only events tell. What may be seen of its pods only makes this telling.
         """
-        pods = await self._list(live)
+        pods, now = await self._list(live), self._context.services.clock.now()
+        events: Sequence[JsonObject] = ()
         if kind_of(live) == "Job" and not pods:
-            return decision
+            since = created_at(live)
+            if since is None or now - since < PODS_WITHIN:
+                return decision
+            events = await self._list_events(live)
         settings = HealthSettings(unschedulable_grace=self._context.spec.unschedulable_grace)
-        now = self._context.services.clock.now()
-        verdict = compute_rollout_failure(live, (), pods, (), now, settings)
+        verdict = compute_rollout_failure(live, (), pods, events, now, settings)
         if verdict.state is RolloutState.CLEAR:
             return decision
         said = verdict.message.partition(": ")[2]
@@ -102,6 +110,11 @@ class HookPods:
         )
         pods = () if isinstance(found, ApiRefusal) else found
         return sorted(pods, key=lambda pod: str(created_at(pod)), reverse=True)
+
+    async def _list_events(self, live: JsonObject) -> Sequence[JsonObject]:
+        """List the events of a hook's namespace; none when they may not be listed."""
+        found = await self._cluster.fetch_list("v1", "Event", namespace_of(live))
+        return () if isinstance(found, ApiRefusal) else found
 
     async def _log(self, pod: JsonObject, container: str) -> tuple[str, ...]:
         try:

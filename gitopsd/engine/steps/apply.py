@@ -128,8 +128,14 @@ class _Work:
     async def run(self, placed: tuple[Placed, ...], waves: Sequence[_Wave]) -> Outcome:
         """Send everything that is still to be sent."""
         await self._leave_clean(waves)
+        tried = False
         for number, wave in enumerate(waves):
             last = number + 1 == len(waves)
+            if not tried and not wave.is_foundation:
+                refused = await self._try_untried(waves[number:])
+                if refused:
+                    return Verdict(refused[0].reason, _say_all(refused))
+                tried = True
             for tier in wave.tiers:
                 stopped = await self._send_tier(tier, placed)
                 if stopped is not None:
@@ -143,6 +149,20 @@ class _Work:
                 if not isinstance(ended, Done):
                     return ended
         return Done()
+
+    async def _try_untried(self, waves: Sequence[_Wave]) -> list[Refused]:
+        """Dry-run what Validate could not, now that its namespaces and kinds are there.
+
+        So that what is denied ends the run before anything beside it is written. A Rollback, which
+        nobody validated, restores what it can.
+        """
+        if not self._writer.seen:
+            return []
+        items = [item for wave in waves for tier in wave.tiers for item in tier]
+        untried = [item for item in items if identity_of_placed(item) not in self.sent]
+        clock = self._context.services.clock
+        found = await run_all(untried, self._writer.try_untried, patience=clock)
+        return [one for one in found if one is not None]
 
     def _applied(self, wave: _Wave) -> AppliedPart:
         """Tell what was applied of a wave's objects."""
