@@ -124,7 +124,7 @@ STORY = SystemStory(
         Fit(("stages", 0, "namespaces"), ["monitoring"], "the monitors are there, see the README"),
         Fit(
             ("stages", 0, "health", "timeout"),
-            "20s",
+            "15s",
             "one scenario waits until it is over",
             hurries=True,
         ),

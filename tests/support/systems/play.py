@@ -122,14 +122,16 @@ class _Play:
         for stage in site.stages:
             site.copy.push(site.branch(stage))
             self._await_live(commit, stage)
-            snapshot = site.judge.snapshot(stage)
-            self._expect(rendered[stage], snapshot, stage)
             if self._scenario.outcome == _GOOD:
+                snapshot = site.judge.snapshot(stage)
                 self._verdict.objects_compared += len(snapshot.objects)
                 self._complain(*site.judge.dry_run(snapshot, snapshot))
+                self._expect(rendered[stage], snapshot, stage)
+            elif stage == self._scenario.caught:
+                self._expect(rendered[stage], site.judge.snapshot(stage), stage)
             digest = site.images.digest_of(self._witness.image, rendered[stage])
             self._expect_served(stage, digest)
-        site.files = files
+        site.files, site.rendered = files, rendered
 
     def _await_live(self, commit: str, stage: str) -> None:
         site = self._site
@@ -158,7 +160,7 @@ class _Play:
     def _go_wrong(self, files: Files) -> None:
         """Push a bad release, and see that it is caught and leaves nothing behind."""
         site, scenario = self._site, self._scenario
-        good, bad = site.render(site.files), site.render(files)
+        good, bad = site.rendered, site.render(files)
         caught = scenario.caught
         if scenario.outcome == "Restored":
             compared = Comparison.of(good[caught], bad[caught])
@@ -234,7 +236,7 @@ class _Play:
         site, caught = self._site, self._scenario.caught
         mark = site.judge.mark(caught)
         overlay = f"{site.stages[caught]['path']}/kustomization.yaml"
-        site.copy.write({**files, overlay: f"{files[overlay]}# the same objects once more\n"})
+        site.copy.write({**files, overlay: f"{files[overlay]}\n# the same objects once more\n"})
         commit = site.copy.commit(f"{self._scenario.name}, once more")
         for stage in site.stages:
             site.copy.push(site.branch(stage))

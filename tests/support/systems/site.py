@@ -67,6 +67,7 @@ class SystemSite:
         client: gitopsd's API.
         servers: The processes around it; gitopsd last.
         files: Content of the last good release.
+        rendered: What kustomize made of it, by stage.
         number: How many pushes had a version of their own.
         approved: Runs that were voted for.
         patience: How much longer than usual everything may take.
@@ -83,6 +84,7 @@ class SystemSite:
     client: Client
     servers: list[ServerProcess]
     files: Files
+    rendered: dict[str, list[dict[str, Any]]] = field(default_factory=dict)
     number: int = 0
     approved: set[str] = field(default_factory=set)
     patience: int = 1
