@@ -218,7 +218,7 @@ async def test_nothing_is_written_behind_a_failure() -> None:
         with pytest.raises(TemporaryError, match="no answer"):
             await run_apply(both.first.context)
         after = both.versions()
-        assert len(sent) < 20
+        assert len(set(sent)) < 20
 
         await both.world.clock.sleep(timedelta(minutes=1))
         assert both.versions() == after
