@@ -122,7 +122,11 @@ async def test_what_lost_our_labels_is_looked_at() -> None:
         seen = Observed(world)
         taken = theirs("settings-07")
         labels = {"gitopsd.io/stage": "none"}
-        metadata = {"name": "settings-07", "namespace": "shop-staging", "labels": labels}
+        metadata: JsonObject = {
+            "name": "settings-07",
+            "namespace": "shop-staging",
+            "labels": labels,
+        }
         seen.meddle({**taken, "metadata": metadata})
         await world.push("release b", *objects("b"))
         failed = await world.until_run(STAGING, RunKind.ROLLOUT, Phase.FAILED)

@@ -148,19 +148,23 @@ def test_a_groups_tests_share_a_worker_and_the_longest_start_first(tmp_path: Pat
     files = {f"tests/{name}.py": several.format(limit=limit) for name, limit in limits.items()}
     write_project(tmp_path, {"pytest.ini": "[pytest]", "conftest.py": _SHARED, **files})
 
-    ended = run_module(tmp_path, "pytest", "-v", "-n", "2", "tests")
+    shared = _workers_by_module(tmp_path, "2")
+    assert all(len(set(workers)) == 1 for workers in shared.values()), shared
+    assert shared["cluster/test_a.py"] == shared["cluster/test_b.py"]
+    assert shared["cluster/test_system_scenarios.py"] != shared["cluster/test_a.py"]
+    assert [*_workers_by_module(tmp_path, "1")][-2:] == ["house/test_c.py", "house/test_d.py"]
 
+
+def _workers_by_module(folder: Path, workers: str) -> dict[str, list[str]]:
+    """Which workers ran the tests of each module, modules in the order in which they began."""
+    ended = run_module(folder, "pytest", "-v", "-n", workers, "tests")
     ran = [line.split() for line in ended.stdout.splitlines() if " PASSED " in line]
     assert len(ran) == 20, ended.stdout
-    by_group: dict[str, list[str]] = {}
+    found: dict[str, list[str]] = {}
     for words in ran:
-        by_group.setdefault(words[-1].partition("::")[0].removeprefix("tests/"), []).append(
-            words[0]
-        )
-    assert all(len(set(workers)) == 1 for workers in by_group.values()), by_group
-    assert by_group["cluster/test_a.py"] == by_group["cluster/test_b.py"]
-    assert by_group["cluster/test_system_scenarios.py"] != by_group["cluster/test_a.py"]
-    assert [*by_group].index("house/test_c.py") < [*by_group].index("house/test_d.py")
+        module = words[-1].partition("::")[0].removeprefix("tests/")
+        found.setdefault(module, []).append(words[0])
+    return found
 
 
 def test_leaked_task_fails_its_test(tmp_path: Path) -> None:
