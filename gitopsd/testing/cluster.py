@@ -165,6 +165,8 @@ class MemoryCluster:
             pods = [*(one.pod for one in families), *self._objects.job_pods(namespace)]
             made = [one.replica_set for one in families] if kind == "ReplicaSet" else pods
             return tuple(obj for obj in made if wanted.items() <= labels_of(obj).items())
+        if kind == "Event":
+            return tuple(self._objects.job_events(namespace))
         found = (
             self._objects.reported(stored)
             for key, stored in self._objects

@@ -23,6 +23,7 @@ from gitopsd.testing.workloads import (
     Family,
     Workload,
     deployment_status,
+    job_event,
     job_pod,
     job_status,
     make_family,
@@ -190,7 +191,15 @@ class MemoryObjects:
         for key, stored in self:
             if key.kind == "Job" and namespace in ("", key.namespace):
                 behaviour, ended = self.behaviour(stored), self._is_ready(stored)
-                yield job_pod(stored.body, stored.changed_at, behaviour, ended=ended)
+                if not behaviour.pods_refused:
+                    yield job_pod(stored.body, stored.changed_at, behaviour, ended=ended)
+
+    def job_events(self, namespace: str) -> Iterator[JsonObject]:
+        """Make the event of each Job of a namespace whose pods may not be created."""
+        for key, stored in self:
+            behaviour = self.behaviour(stored)
+            if key.kind == "Job" and namespace in ("", key.namespace) and behaviour.pods_refused:
+                yield job_event(stored.body, self._clock.now(), behaviour)
 
     def _is_ready(self, stored: Stored) -> bool:
         after, since = self.behaviour(stored).ready_after, stored.changed_at

@@ -20,6 +20,7 @@ class Workload:
         restarts: Restarts they report.
         log: Lines of their log.
         exit_code: What a Job's container exits with.
+        pods_refused: Why a Job's pods may not be created, as its event says; empty when they may.
     """
 
     ready_after: timedelta | None = timedelta(0)
@@ -28,6 +29,7 @@ class Workload:
     restarts: int = 0
     log: tuple[str, ...] = ()
     exit_code: int = 0
+    pods_refused: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -144,6 +146,22 @@ def job_status(behaviour: Workload, *, ended: bool) -> JsonObject:
         "message": "Job has reached the specified backoff limit",
     }
     return {"failed": 1, "conditions": [failed]}
+
+
+def job_event(body: Mapping[str, Json], now: datetime, behaviour: Workload) -> JsonObject:
+    """Make the event of a Job whose pods may not be created, as of this moment."""
+    metadata = metadata_of(body)
+    return {
+        "apiVersion": "v1",
+        "kind": "Event",
+        "metadata": {"name": f"{metadata['name']}.1", "namespace": metadata.get("namespace")},
+        "involvedObject": {"kind": "Job", "name": metadata["name"], "uid": metadata["uid"]},
+        "reason": "FailedCreate",
+        "message": f"Error creating: {behaviour.pods_refused}",
+        "type": "Warning",
+        "firstTimestamp": metadata.get("creationTimestamp"),
+        "lastTimestamp": stamp(now),
+    }
 
 
 def job_pod(

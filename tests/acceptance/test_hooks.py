@@ -118,6 +118,21 @@ async def test_a_hook_whose_image_is_missing_fails_long_before_its_deadline() ->
         assert JOB not in world.cluster.live()
 
 
+async def test_a_hook_whose_pods_are_refused_fails_long_before_its_deadline() -> None:
+    """Its Job stays without a pod, and only its events say why: their words are the verdict."""
+    async with running_world() as world:
+        refused = 'pods "migrate-x" is forbidden: exceeded quota: small, limited: pods=0'
+        world.cluster.workloads[STUCK] = Workload(None, pods_refused=refused)
+        begun = world.clock.now()
+        await world.push("first", deployment(GOOD), job(STUCK, hook="PreSync"))
+        failed = await world.until_run(STAGING, RunKind.ROLLOUT, Phase.FAILED)
+
+        assert failed.failure is not None
+        assert "exceeded quota: small" in failed.failure.message
+        assert world.clock.now() - begun < timedelta(minutes=2)
+        assert JOB not in world.cluster.live()
+
+
 async def test_hooks_of_one_wave_run_side_by_side_and_waves_one_after_another() -> None:
     """The second wave begins when the whole first one has ended."""
     async with running_world() as world:
