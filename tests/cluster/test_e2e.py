@@ -29,12 +29,13 @@ class Owned:
 
     cluster: ControlPlane
     registry: RegistryServer
+    home: Path
 
     def e2e(self, *more: str) -> subprocess.CompletedProcess[str]:
         """Play ai-core there."""
         where = (f"--kubeconfig={self.cluster.admin_kubeconfig}", "--base=library/python:3")
         there = f"--registry={self.registry.url}/stand-ins"
-        return run_e2e(*where, there, "--system=ai-core", "--quick", *more)
+        return run_e2e(self.home, *where, there, "--system=ai-core", "--quick", *more)
 
     def names(self, kind: str) -> set[str]:
         """Names of all objects of a kind."""
@@ -42,12 +43,12 @@ class Owned:
         return set(said.stdout.split())
 
 
-def run_e2e(*arguments: str) -> subprocess.CompletedProcess[str]:
+def run_e2e(home: Path, *arguments: str) -> subprocess.CompletedProcess[str]:
     """Run what ``make e2e`` runs."""
     return subprocess.run(
         [sys.executable, "-m", "tests.support.systems.e2e", *arguments],
         cwd=ROOT,
-        env={"PATH": os.defpath, "HOME": "/nonexistent"},
+        env={"PATH": os.defpath, "HOME": str(home)},
         capture_output=True,
         text=True,
         check=False,
@@ -66,7 +67,7 @@ def owned(tmp_path: Path) -> Iterator[Owned]:
         registry.push(base, "stand-ins/library/python:3")
         node = start_node(cluster, registry.url, tmp_path, probe_scale=PROBE_SCALE)
         try:
-            yield Owned(cluster, registry)
+            yield Owned(cluster, registry, tmp_path)
         finally:
             node.stop()
 
@@ -95,9 +96,9 @@ def test_a_system_is_played_and_nothing_of_it_stays(owned: Owned) -> None:
     assert owned.names("crds") == set()
 
 
-def test_nothing_is_played_unless_a_cluster_is_named() -> None:
+def test_nothing_is_played_unless_a_cluster_is_named(tmp_path: Path) -> None:
     """It says what to give; a KUBECONFIG that merely lies in the environment is not taken."""
-    said = run_e2e()
+    said = run_e2e(tmp_path)
     assert (said.returncode, said.stdout) == (2, "")
     assert "make e2e KUBECONFIG=FILE REGISTRY=http" in said.stderr
 

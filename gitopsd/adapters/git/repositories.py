@@ -12,6 +12,7 @@ from typing import Any
 from gitopsd.adapters.git import mirrors, reading
 from gitopsd.adapters.git.addresses import Address, parse_address, select_repository
 from gitopsd.adapters.git.children import Children
+from gitopsd.adapters.git.configuration import ignore_configuration
 from gitopsd.adapters.git.credentials import Login, load_login
 from gitopsd.adapters.git.failures import (
     DAMAGED,
@@ -73,6 +74,7 @@ class GitRepositories:
         child_idle_seconds: float = CHILD_IDLE_SECONDS,
         quick: bool = True,
     ) -> None:
+        ignore_configuration()
         self.on_change: Callable[[], None] = lambda: None
         self._root = root
         self._repositories = repositories

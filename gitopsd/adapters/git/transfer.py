@@ -17,6 +17,8 @@ import pygit2
 from pygit2.enums import CredentialType, FetchPrune
 from pygit2.ffi import C
 
+from gitopsd.adapters.git.configuration import ignore_configuration
+
 HEADS = "refs/gitopsd/heads/"
 PINS = "refs/gitopsd/pins/"
 TAGS = "refs/tags/"
@@ -153,6 +155,7 @@ def list_tags(request: Mapping[str, Any]) -> dict[str, tuple[str, str]]:
 
 
 def _configure(request: Mapping[str, Any]) -> None:
+    ignore_configuration()
     settings = pygit2.settings
     settings.server_connect_timeout = CONNECT_TIMEOUT_MS
     settings.server_timeout = READ_TIMEOUT_MS
