@@ -196,7 +196,7 @@ class Replicas:
 
 
 def _parse(event: Mapping[str, Any], site: ServiceSite) -> Write | None:
-    about, user = event.get("objectRef", {}), str(event["user"]["username"])
+    about, user = event.get("objectRef", {}), str(event["user"].get("username", ""))
     ours = about.get("namespace") in (*site.namespaces.values(), "gitopsd")
     dry = "dryRun=" in event["requestURI"]
     if event["verb"] not in WRITES or dry or not ours or not user.endswith(site.suffix):

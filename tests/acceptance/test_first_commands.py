@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shutil
 from collections.abc import Iterator
 
 import pytest
@@ -24,13 +25,20 @@ def open_one(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Terminal]:
     terminal.environment["PYTHONPATH"] = str(clone)
     terminal.environment["PYTHONDONTWRITEBYTECODE"] = "1"
     yield terminal
-    assert list((folder / "home" / "tmp").iterdir()) == []
+    assert _left_by_it(terminal) == []
+
+
+def _left_by_it(terminal: Terminal) -> list[str]:
+    """What is in the temporary folder, but for pytest's own, of which it keeps the last three."""
+    names = [path.name for path in (terminal.directory / "tmp").iterdir()]
+    return [name for name in names if not name.startswith("pytest-of-")]
 
 
 @pytest.mark.timeout(400)
 def test_the_first_two_commands_end_on_the_summary(terminal: Terminal) -> None:
     """A clone and `make demo` play every scenario and leave nothing in the temporary folder."""
     terminal.stands = terminal.directory
+    shutil.rmtree(terminal.directory / "gitopsd", ignore_errors=True)
     said = terminal.type(DEMO)
 
     assert [line.split()[:2] for line in said.splitlines()[-5:]] == [
@@ -41,7 +49,7 @@ def test_the_first_two_commands_end_on_the_summary(terminal: Terminal) -> None:
         ["ok", "image-push"],
     ]
     assert sorted(path.name for path in terminal.directory.glob("[!.]*")) == ["gitopsd", "tmp"]
-    assert list((terminal.directory / "tmp").iterdir()) == []
+    assert _left_by_it(terminal) == []
 
 
 @pytest.mark.timeout(400)

@@ -354,7 +354,7 @@ class ClusterWorld:
             quiet = event["verb"] in ("get", "list", "watch")
             if not ours or quiet or ref.get("namespace") != self.namespace:
                 continue
-            user = event.get("impersonatedUser", event["user"])["username"]
+            user = event.get("impersonatedUser", event["user"]).get("username", "")
             found.append(
                 Write(
                     event["verb"],

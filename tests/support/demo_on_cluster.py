@@ -236,7 +236,7 @@ class DemoOnCluster:
         return [
             f"{event['verb']} {event['requestURI']}"
             for event in self.cluster.audit_events()
-            if event["user"]["username"] == PRODUCT
+            if event["user"].get("username") == PRODUCT
             and event["verb"] in ("create", "update", "patch", "delete", "deletecollection")
             and event.get("objectRef", {}).get("namespace") == NAMESPACES[stage]
             and "dryRun" not in event["requestURI"]

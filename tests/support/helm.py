@@ -148,7 +148,7 @@ class Installed:
         return [
             event
             for event in self.cluster.audit_events()
-            if event["user"]["username"] == name and event["stage"] == "ResponseComplete"
+            if event["user"].get("username") == name and event["stage"] == "ResponseComplete"
         ]
 
     def story(self) -> str:

@@ -139,7 +139,7 @@ class TenantsSite:
                 event["verb"],
                 _said(event.get("objectRef", {})),
                 event["responseStatus"]["code"],
-                event["user"]["username"],
+                event["user"].get("username", ""),
                 event.get("impersonatedUser", {}).get("username", ""),
             )
             for event in await asyncio.to_thread(self.site.cluster.audit_events, since)

@@ -7,6 +7,7 @@ import os
 import re
 import shutil
 import tempfile
+import threading
 from contextlib import suppress
 from pathlib import Path
 
@@ -44,18 +45,23 @@ class Scratch:
         self._parent = parent
         self._directory: Path | None = None
         self._lock = -1
+        self._first = threading.Lock()
 
     def make(self) -> Path:
         """Make an empty directory, readable by nobody else. Blocks; runs in a thread."""
-        if self._directory is None:
-            parent = self._parent or place_scratch()
-            _remove_dead(parent)
-            directory = Path(tempfile.mkdtemp(prefix=_PREFIX, dir=parent))
-            # Held for as long as this process lives: the sign that the directory is in use.
-            self._lock = os.open(directory / _LOCK, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
-            fcntl.flock(self._lock, fcntl.LOCK_EX)
-            self._directory = directory
+        with self._first:  # a render and the child started ahead of the next one begin together
+            if self._directory is None:
+                self._directory = self._make_own()
         return Path(tempfile.mkdtemp(dir=self._directory))
+
+    def _make_own(self) -> Path:
+        parent = self._parent or place_scratch()
+        _remove_dead(parent)
+        directory = Path(tempfile.mkdtemp(prefix=_PREFIX, dir=parent))
+        # Held for as long as this process lives: the sign that the directory is in use.
+        self._lock = os.open(directory / _LOCK, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+        fcntl.flock(self._lock, fcntl.LOCK_EX)
+        return directory
 
     def close(self) -> None:
         """Remove everything. Safe to repeat: there is nothing left."""

@@ -113,7 +113,9 @@ async def test_a_commit_that_fails_is_failed_or_rolled_back_everywhere() -> None
         before = await ask(http, first, "?stage=staging")
 
     assert states(production) == {"production": "Failed"}
-    assert production["production"]["reason"].startswith("it did not pass staging: check api")
+    assert production["production"]["reason"].startswith(
+        "it did not pass staging: Service shop-staging/api: check api"
+    )
     assert states(staging) == {"staging": "RolledBack"}
     assert "gitopsd quarantine lift" in staging["staging"]["waitingFor"]
     assert states(before) == {"staging": "Live"}

@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import asyncio
 import os
+import threading
 from collections.abc import AsyncIterator, Awaitable, Callable
+from concurrent.futures import ThreadPoolExecutor
 from datetime import timedelta
 from pathlib import Path
 
@@ -239,6 +241,23 @@ def test_directories_of_dead_processes_are_removed(tmp_path: Path) -> None:
     assert held.is_dir()
     living.close()
     ours.close()
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_renders_that_begin_together_share_one_directory(tmp_path: Path) -> None:
+    """However many are the first, there is one, and nothing of it stays."""
+    scratch, together = Scratch(tmp_path), threading.Barrier(8)
+
+    def make(_: int) -> Path:
+        together.wait()
+        return scratch.make()
+
+    with ThreadPoolExecutor(8) as threads:
+        made = list(threads.map(make, range(8)))
+
+    assert len({path.parent for path in made}) == 1
+    assert all(path.is_dir() for path in made)
+    scratch.close()
     assert list(tmp_path.iterdir()) == []
 
 

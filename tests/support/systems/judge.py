@@ -242,7 +242,7 @@ class Judge:
         return [
             f"{event['verb']} {event['requestURI'].partition('?')[0]}"
             for event in self._cluster.audit_events(since.events)
-            if event["user"]["username"] == PRODUCT
+            if event["user"].get("username") == PRODUCT
             and event["verb"] in _WRITING
             and event.get("objectRef", {}).get("namespace") in wanted
             and "dryRun" not in event["requestURI"]
