@@ -60,6 +60,8 @@ def test_the_command_for_all_tests_runs_them(terminal: Terminal) -> None:
         terminal.type(DEMO.splitlines()[0])
     terminal.stands = clone
     terminal.environment["ARGS"] = "tests/unit/webhooks -q"
+    said = terminal.type(TESTS)
+    del terminal.environment["ARGS"]
 
-    assert " passed" in terminal.type(TESTS)
+    assert " passed" in said
     assert (clone / "build" / "junit" / "tests.xml").exists()
