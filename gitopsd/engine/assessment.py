@@ -33,10 +33,9 @@ from gitopsd.kube.field_managers import (
 from gitopsd.kube.immutability import Recreation, decide_recreation, is_immutable_refusal
 from gitopsd.kube.names import FIELD_MANAGER, ApplyMode, parse_adopt
 from gitopsd.kube.objects import int_at, is_terminating, mapping_at, string_at
-from gitopsd.kube.reach import check_reach
+from gitopsd.kube.reach import BINDINGS, check_reach
 from gitopsd.kube.statuses import StatusKind, classify
 
-_BINDINGS = frozenset({"RoleBinding", "ClusterRoleBinding"})
 _FOUNDATIONS = frozenset({"Namespace", "Role", "ClusterRole"})
 """What has to be there before the server takes what names it; it may come with the same set."""
 
@@ -227,7 +226,7 @@ def _refused(
         and ObjectKey("", "Namespace", "", item.ref.key.namespace) in coming
     ):
         return Assessed(item, _later(item, "checked once its namespace is there"))
-    if kind is StatusKind.NOT_FOUND and item.ref.key.kind in _BINDINGS and _role_of(item) in coming:
+    if kind is StatusKind.NOT_FOUND and item.ref.key.kind in BINDINGS and _role_of(item) in coming:
         return Assessed(item, _later(item, "checked once its role is there"))
     if live is not None and kind is StatusKind.STALE_FIELDS and version_patch(live):
         note = "the API version of its managed fields is rewritten first"

@@ -219,9 +219,9 @@ class HookWave:
         good = look.decision.action is HookAction.SUCCEED
         words = await self._pods.read_words(look.live) if look.live is not None else []
         message = look.decision.message
-        if not good and look.live is not None:
-            message = await self._pods.say_failure(look.live, message, words)
         if not good:
+            if look.live is not None:
+                message = await self._pods.say_failure(look.live, message, words)
             message = message or "it failed"
         state = HookState.SUCCEEDED if good else HookState.FAILED
         uid = uid_of(look.live) if look.live is not None else ""

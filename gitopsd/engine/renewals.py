@@ -5,6 +5,7 @@ from __future__ import annotations
 from gitopsd.domain.runs import Run
 from gitopsd.engine.effects import stage_spec_of
 from gitopsd.engine.services import Services
+from gitopsd.engine.transactions import retry_conflicts
 from gitopsd.store_ports import Transaction
 
 
@@ -27,7 +28,7 @@ async def resume_renewed(services: Services) -> None:
             if _cluster_of(tx, run) in renewed:
                 tx.work.hasten(run.command or f"admit:{run.id}", tx.now)
 
-    await services.store.transact(work)
+    await retry_conflicts(services.store, work)
     await services.doorbell.ring()
 
 

@@ -21,7 +21,9 @@ if TYPE_CHECKING:
     from gitopsd.domain.verifications import Destination
 
 _RBAC = "rbac.authorization.k8s.io"
-_BINDINGS = frozenset({"RoleBinding", "ClusterRoleBinding"})
+BINDINGS = frozenset({"RoleBinding", "ClusterRoleBinding"})
+"""Kinds that give the rights of a role to somebody."""
+
 _AGGREGATES = f"{_RBAC}/aggregate-to-"
 _ACCOUNT_USER = "system:serviceaccount:"
 _ACCOUNT_GROUP = "system:serviceaccounts:"
@@ -50,7 +52,7 @@ def check_reach(
     key = ref.key
     if key.group != _RBAC:
         return None
-    if key.kind in _BINDINGS:
+    if key.kind in BINDINGS:
         return _check_subjects(obj, ref, destination)
     if key.kind == "ClusterRole":
         return _check_aggregation(obj, ref, destination, cluster_scoped)
