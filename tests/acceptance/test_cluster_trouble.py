@@ -67,7 +67,7 @@ PLACES = {
 asked there; ``?``: by chance."""
 
 ROLLBACK_PLACES = tuple(place for place in PLACES if place not in ("Validate", "Diff"))
-LASTING = ("accepts, never answers", "429 with Retry-After")
+LASTING = ("refuses connections", "accepts, never answers", "500", "429 with Retry-After")
 LASTING_PLACES = tuple(place for place in PLACES if "hook" not in place)
 
 
