@@ -94,8 +94,7 @@ class WarmUp:
         self._start = start
         self._scratch = scratch
         self._seconds = seconds
-        self._waiting: WarmChild | None = None
-        self._starting: asyncio.Task[None] | None = None
+        self._waiting: asyncio.Task[WarmChild | None] | None = None
         self._ending: set[asyncio.Task[None]] = set()
         self._timer: asyncio.TimerHandle | None = None
 
@@ -106,8 +105,8 @@ class WarmUp:
         self._set_timer(after_seconds, self._begin)
 
     def _begin(self) -> None:
-        if self._waiting is None and self._starting is None:
-            self._starting = asyncio.create_task(self._prepare())
+        if self._waiting is None:
+            self._waiting = asyncio.create_task(self._prepare())
         self._set_timer(self._seconds, self._give_up)
 
     def _set_timer(self, seconds: float, action: Callable[[], None]) -> None:
@@ -119,7 +118,7 @@ class WarmUp:
         else:
             action()
 
-    async def _prepare(self) -> None:
+    async def _prepare(self) -> WarmChild | None:
         place: Path | None = None
         try:
             place = await asyncio.to_thread(self._make_place)
@@ -128,8 +127,8 @@ class WarmUp:
             # Whoever renders next hears of it from a child of the ordinary kind.
             if place is not None:
                 await asyncio.to_thread(shutil.rmtree, place, ignore_errors=True)
-        else:
-            self._waiting = WarmChild(place, child)
+            return None
+        return WarmChild(place, child)
 
     def _make_place(self) -> Path:
         place = self._scratch.make()
@@ -143,10 +142,14 @@ class WarmUp:
 
     async def take(self) -> tuple[WarmChild, int] | None:
         """Take the waiting child with its open gate; None when there is none that waits."""
-        starting, self._starting = self._starting, None
-        if starting is not None:
-            await asyncio.shield(starting)
-        warm, self._waiting = self._waiting, None
+        waiting, self._waiting = self._waiting, None
+        if waiting is None:
+            return None
+        try:
+            warm = await asyncio.shield(waiting)
+        except asyncio.CancelledError:
+            self._end(waiting)
+            raise
         if warm is None:
             return None
         try:
@@ -178,20 +181,25 @@ class WarmUp:
 
     def _give_up(self) -> None:
         self._timer = None
-        warm, self._waiting = self._waiting, None
+        waiting, self._waiting = self._waiting, None
+        if waiting is not None:
+            self._end(waiting)
+
+    def _end(self, waiting: asyncio.Task[WarmChild | None]) -> None:
+        """End a child in the background, one that is still being started too."""
+        task = asyncio.create_task(self._discard_started(waiting))
+        self._ending.add(task)
+        task.add_done_callback(self._ending.discard)
+
+    async def _discard_started(self, waiting: asyncio.Task[WarmChild | None]) -> None:
+        warm = await waiting
         if warm is not None:
-            task = asyncio.create_task(self.discard(warm))
-            self._ending.add(task)
-            task.add_done_callback(self._ending.discard)
+            await self.discard(warm)
 
     async def close(self) -> None:
         """End what waits. Safe to repeat: nothing waits any more."""
         if self._timer is not None:
             self._timer.cancel()
-            self._timer = None
-        starting, self._starting = self._starting, None
-        if starting is not None:
-            await starting
         self._give_up()
         while self._ending:
             await asyncio.wait(self._ending)

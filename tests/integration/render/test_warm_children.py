@@ -9,8 +9,10 @@ from pathlib import Path
 
 import pytest
 
+from gitopsd.adapters.kustomize.exporting import Scratch
 from gitopsd.adapters.kustomize.renderer import KustomizeRenderer
-from gitopsd.adapters.kustomize.warming import WARM_NAME
+from gitopsd.adapters.kustomize.running import Child, start_kustomize
+from gitopsd.adapters.kustomize.warming import WARM_NAME, WarmUp
 from gitopsd.domain.manifests import RenderedSet
 from gitopsd.domain.sources import CommitSha
 from gitopsd.ports import Rejection, RenderRequest
@@ -29,15 +31,32 @@ class Warm:
         workshop: What it reads.
     """
 
-    def __init__(self, workshop: Workshop, seconds: float = 30) -> None:
-        self.renderer = KustomizeRenderer(
-            workshop.git, scratch=workshop.scratch, warm_seconds=seconds
-        )
+    def __init__(self, workshop: Workshop) -> None:
+        self.renderer = KustomizeRenderer(workshop.git, scratch=workshop.scratch, warm_seconds=30)
 
     async def render(self, commit: CommitSha, path: str = "overlay") -> RenderedSet | Rejection:
         """Start a child ahead, and render."""
         self.renderer.expect()
         return await self.renderer.run_render(RenderRequest(URL, commit, path, labels=LABELS))
+
+
+class Sleepers:
+    """Starts children that wait for ever, and counts those that are gone with their files."""
+
+    def __init__(self) -> None:
+        self._started: list[tuple[Path, Child]] = []
+
+    async def start(self, home: Path, directory: Path) -> Child:
+        """Start one; ``directory`` is what it would build."""
+        assert directory.is_relative_to(home)
+        child = await start_kustomize(("sleep", "60"), home)
+        self._started.append((home, child))
+        return child
+
+    @property
+    def gone(self) -> int:
+        """How many were started and left neither a process nor a file."""
+        return sum(not child.runs and not home.exists() for home, child in self._started)
 
 
 @pytest.fixture
@@ -110,20 +129,23 @@ async def test_component_is_rendered_the_ordinary_way(workshop: Workshop, warm: 
     assert warm.renderer.warm_renders == 0
 
 
-async def test_nobody_waits_for_long(workshop: Workshop) -> None:
-    """A child that is not needed ends by itself, and its files go with it."""
-    warm = Warm(workshop, seconds=0.4)
+@pytest.mark.parametrize("seconds", [0.2, 0.000_1], ids=["waiting", "still-starting"])
+async def test_nobody_waits_for_long(tmp_path: Path, seconds: float) -> None:
+    """A child that is not needed ends by itself with its files, and the next push gets another."""
+    sleepers = Sleepers()
+    warm_up = WarmUp(sleepers.start, Scratch(tmp_path), seconds)
 
-    warm.renderer.expect()
-
-    for count in (1, 0):
+    for number in range(2):
+        warm_up.expect()
         await asyncio.to_thread(
             wait_until,
-            lambda count=count: len(_places(workshop.scratch)) == count,  # type: ignore[misc] # mypy cannot infer a lambda's default
-            what=f"{count} waiting children",
-            within=timedelta(seconds=10),
+            lambda number=number: sleepers.gone == number + 1,  # type: ignore[misc] # mypy cannot infer a lambda's default
+            what=f"the end of child {number}",
+            within=timedelta(seconds=4),
         )
-    await warm.renderer.close()
+
+    await warm_up.close()
+    assert sleepers.gone == 2
 
 
 async def test_expecting_twice_starts_one_child(workshop: Workshop, warm: Warm) -> None:
@@ -162,7 +184,3 @@ async def test_closing_ends_what_waits(workshop: Workshop, warm: Warm) -> None:
     await warm.renderer.close()
 
     assert list(workshop.scratch.iterdir()) == []
-
-
-def _places(scratch: Path) -> list[Path]:
-    return [path for path in scratch.glob("*/*") if path.name != "lock"]
