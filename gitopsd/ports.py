@@ -13,7 +13,7 @@ from datetime import datetime, timedelta
 from typing import Protocol, TypeAlias
 
 from gitopsd.domain.channels import ChannelSpec
-from gitopsd.domain.config import Check
+from gitopsd.domain.checks import Check
 from gitopsd.domain.manifests import Digest, Json, JsonObject, RenderedSet
 from gitopsd.domain.reports import Report
 from gitopsd.domain.sources import Commit, CommitSha, RefName, RepoURL

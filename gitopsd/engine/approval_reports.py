@@ -7,7 +7,7 @@ from collections.abc import Mapping
 from dataclasses import replace
 from datetime import datetime
 
-from gitopsd.domain.config import ApprovalGate
+from gitopsd.domain.gate_specs import ApprovalGate
 from gitopsd.domain.gates import Closed, Decision, Open, Vote
 from gitopsd.domain.manifests import ChangeAction, Json
 from gitopsd.domain.reports import ApprovalReport, Outcome

@@ -8,7 +8,8 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 
-from gitopsd.domain.config import Check, StageSpec
+from gitopsd.domain.checks import Check
+from gitopsd.domain.config import StageSpec
 from gitopsd.domain.manifests import Json
 from gitopsd.domain.runs import LastLook
 from gitopsd.domain.work import EvidenceKind

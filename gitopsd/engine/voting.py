@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import secrets
 
-from gitopsd.domain.config import ApprovalGate
+from gitopsd.domain.gate_specs import ApprovalGate
 from gitopsd.domain.gates import Decision, Vote
 from gitopsd.domain.runs import Phase, Run, RunId, Step
 from gitopsd.engine.actors import ActionDone, ActionRefused, ActionResult, Actor

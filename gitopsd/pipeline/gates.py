@@ -7,13 +7,18 @@ the facts alone. A fact that is missing closes its gate. A closed gate names wha
 from __future__ import annotations
 
 from collections.abc import Iterable
-from datetime import timedelta
 
-from gitopsd.domain.config import ApprovalGate, GateSpec, SoakGate
-from gitopsd.domain.gates import Closed, Decision, GateAnswer, GateState, Open, Refused, Vote
+from gitopsd.domain.gate_specs import (
+    ApprovalGate,
+    GateSpec,
+    SoakGate,
+)
+from gitopsd.domain.gates import GateAnswer, GateState, Open, Refused
 from gitopsd.domain.runs import Run
 from gitopsd.domain.stages import Stage
 from gitopsd.pipeline.facts import GateFacts
+from gitopsd.pipeline.gate_kinds.approval import evaluate_approval
+from gitopsd.pipeline.gate_kinds.soak import evaluate_soak
 from gitopsd.pipeline.implicit_gates import IMPLICIT_GATES
 
 _OPENED_BY_VOTES = ("approval", "prune")
@@ -59,54 +64,9 @@ def first_refusal(states: Iterable[GateState]) -> str | None:
 
 
 def _evaluate(spec: GateSpec, facts: GateFacts) -> tuple[str, GateAnswer]:
-    if isinstance(spec, ApprovalGate):
-        return "approval", _approval(spec, facts)
-    return "soak", _soak(spec, facts)
-
-
-def _approval(spec: ApprovalGate, facts: GateFacts) -> GateAnswer:
-    run = facts.run
-    if run.plan is None:
-        return Closed("there is no plan to approve yet", "wait until it is diffed")
-    if run.plan_empty:
-        return Open("the plan changes nothing")
-    votes = [vote for vote in standing_votes(facts) if _may_vote(vote, spec)]
-    against = [vote for vote in votes if vote.decision is Decision.REJECT]
-    if against:
-        said = f": {against[0].reason}" if against[0].reason else ""
-        return Refused(f"rejected by {against[0].subject}{said}")
-    given = {vote.subject for vote in votes}
-    if len(given) >= spec.count:
-        return Open(f"approved by {', '.join(sorted(given))}")
-    until = None
-    if facts.gate_entered_at is not None:
-        until = facts.gate_entered_at + spec.deadline
-    reason = f"{len(given)} of {spec.count} approvals"
-    if until is not None:
-        reason = f"{reason}, expires {until:%Y-%m-%d %H:%M} UTC"
-    return Closed(reason, f"gitopsd approve {run.id} (by {' or '.join(spec.subjects)})")
-
-
-def standing_votes(facts: GateFacts) -> tuple[Vote, ...]:
-    """List the votes that count: for this run, bound to its present plan, not void."""
-    return tuple(
-        vote
-        for vote in facts.votes
-        if vote.run == facts.run.id and vote.plan == facts.run.plan and vote.void_at is None
-    )
-
-
-def _may_vote(vote: Vote, spec: ApprovalGate) -> bool:
-    names = {f"user:{vote.subject}", *(f"group:{group}" for group in vote.groups)}
-    return not names.isdisjoint(spec.subjects)
-
-
-def _soak(spec: SoakGate, facts: GateFacts) -> GateAnswer:
-    since = facts.verified_upstream_at.get(spec.stage)
-    if since is None:
-        return Closed(f"not verified in {spec.stage}", f"wait until it is verified in {spec.stage}")
-    until = since + spec.duration
-    if facts.now >= until:
-        return Open(f"verified in {spec.stage} since {since:%Y-%m-%d %H:%M} UTC")
-    rest = timedelta(seconds=-(-(until - facts.now) // timedelta(seconds=1)))
-    return Closed(f"verified in {spec.stage}, soaks for {rest} more", "wait", until)
+    """Answer one configured gate, with the name of its kind as in the application file."""
+    match spec:
+        case ApprovalGate():
+            return "approval", evaluate_approval(spec, facts)
+        case SoakGate():
+            return "soak", evaluate_soak(spec, facts)

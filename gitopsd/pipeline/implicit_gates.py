@@ -6,11 +6,12 @@ from collections.abc import Callable, Mapping
 from typing import TypeAlias
 
 from gitopsd.domain.config import RewindPolicy, StageMode
-from gitopsd.domain.gates import Closed, Decision, GateAnswer, Open, Refused, Vote
+from gitopsd.domain.gates import Closed, Decision, GateAnswer, Open, Refused
 from gitopsd.domain.releases import Offer, OfferKind
 from gitopsd.domain.runs import RunKind
 from gitopsd.domain.verifications import StallReason
 from gitopsd.pipeline.facts import GateFacts
+from gitopsd.pipeline.gate_kinds.votes import standing_votes
 from gitopsd.pipeline.quarantine import is_quarantined
 from gitopsd.pipeline.upstream_images import judge_images
 
@@ -121,7 +122,7 @@ def _prune(facts: GateFacts) -> GateAnswer:
     limits = facts.spec.prune_limits
     if facts.deletions <= limits.objects and facts.deletions <= limits.share * facts.owned:
         return Open()
-    votes = [vote for vote in facts.votes if _counts(vote, facts)]
+    votes = standing_votes(facts)
     against = [vote.subject for vote in votes if vote.decision is Decision.REJECT]
     if against:
         return Refused(f"rejected by {against[0]}")
@@ -129,10 +130,6 @@ def _prune(facts: GateFacts) -> GateAnswer:
         return Open(f"approved by {votes[0].subject}")
     reason = f"the plan deletes {facts.deletions} of {facts.owned} objects"
     return Closed(reason, f"gitopsd approve {facts.run.id}")
-
-
-def _counts(vote: Vote, facts: GateFacts) -> bool:
-    return vote.run == facts.run.id and vote.plan == facts.run.plan and vote.void_at is None
 
 
 def _budget(facts: GateFacts) -> GateAnswer:

@@ -6,7 +6,8 @@ from collections.abc import Iterable, Mapping
 from collections.abc import Set as AbstractSet
 from dataclasses import dataclass
 
-from gitopsd.domain.config import ApplicationSpec, SoakGate, StageSpec
+from gitopsd.domain.config import ApplicationSpec, StageSpec
+from gitopsd.domain.gate_specs import SoakGate
 from gitopsd.domain.releases import ReleaseId, StageName
 
 

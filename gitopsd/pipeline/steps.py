@@ -5,7 +5,8 @@ from __future__ import annotations
 from collections.abc import Mapping
 from datetime import timedelta
 
-from gitopsd.domain.config import ApprovalGate, StageSpec
+from gitopsd.domain.config import StageSpec
+from gitopsd.domain.gate_specs import ApprovalGate
 from gitopsd.domain.runs import Run, RunKind, Step
 
 STEP_ORDER: Mapping[RunKind, tuple[Step, ...]] = {

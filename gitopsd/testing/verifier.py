@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from datetime import timedelta
 
-from gitopsd.domain.config import Check, HttpCheck
+from gitopsd.domain.checks import Check, HttpCheck
 from gitopsd.domain.manifests import Json
 from gitopsd.ports import CheckAttempt, CheckTarget
 

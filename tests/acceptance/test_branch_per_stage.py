@@ -10,13 +10,8 @@ from datetime import timedelta
 
 import pytest
 
-from gitopsd.domain.config import (
-    ApplicationSpec,
-    Configuration,
-    SoakGate,
-    StageSpec,
-    UpstreamSpec,
-)
+from gitopsd.domain.config import ApplicationSpec, Configuration, StageSpec, UpstreamSpec
+from gitopsd.domain.gate_specs import SoakGate
 from gitopsd.domain.gates import Closed
 from gitopsd.domain.images import DigestPolicy, ImageSource, PinImages
 from gitopsd.domain.manifests import Digest, JsonObject

@@ -10,7 +10,7 @@ from datetime import timedelta
 
 import pytest
 
-from gitopsd.domain.config import ApprovalGate
+from gitopsd.domain.gate_specs import ApprovalGate
 from gitopsd.domain.releases import ReleaseId, StageKey
 from gitopsd.domain.runs import AbortReason, Phase, Run, RunKind, Step
 from gitopsd.domain.stages import Freeze

@@ -10,7 +10,8 @@ from datetime import timedelta
 
 import pytest
 
-from gitopsd.domain.config import ApprovalGate, Configuration, StageSpec
+from gitopsd.domain.config import Configuration, StageSpec
+from gitopsd.domain.gate_specs import ApprovalGate
 from gitopsd.domain.manifests import Json, JsonObject, ObjectRef
 from gitopsd.domain.releases import Line, OfferKind
 from gitopsd.domain.runs import AbortReason, Phase, RunKind, Step

@@ -14,7 +14,7 @@ from datetime import timedelta
 import pytest
 
 from gitopsd.adapters.verify.http import HttpVerifier
-from gitopsd.domain.config import HttpCheck
+from gitopsd.domain.checks import HttpCheck
 from gitopsd.domain.runs import Phase, Run, RunKind, Step
 from gitopsd.testing.cluster import MemoryClusters
 from gitopsd.testing.verifier import MemoryAnswer

@@ -10,7 +10,8 @@ from datetime import timedelta
 
 import pytest
 
-from gitopsd.domain.config import ApplicationSpec, HttpCheck, MonitorSpec
+from gitopsd.domain.checks import HttpCheck
+from gitopsd.domain.config import ApplicationSpec, MonitorSpec
 from gitopsd.domain.runs import Phase, RunKind
 from gitopsd.testing.verifier import MemoryAnswer
 from gitopsd.testing.workloads import Workload

@@ -12,7 +12,7 @@ from datetime import timedelta
 
 import pytest
 
-from gitopsd.domain.config import ApprovalGate
+from gitopsd.domain.gate_specs import ApprovalGate
 from gitopsd.domain.runs import Phase, Run, RunKind, Step
 from gitopsd.engine.actions import ActionDone
 from tests.support.engine_world import (

@@ -10,7 +10,8 @@ import pytest
 
 from gitopsd.adapters.cluster.clusters import ConfiguredClusters
 from gitopsd.adapters.verify.http import HttpVerifier
-from gitopsd.domain.config import ClusterSpec, HttpCheck
+from gitopsd.domain.checks import HttpCheck
+from gitopsd.domain.config import ClusterSpec
 from gitopsd.ports import CheckTarget
 from gitopsd.testing.clock import LoopClock
 from gitopsd.testing.telemetry import MemoryTelemetry

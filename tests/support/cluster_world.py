@@ -22,16 +22,9 @@ from gitopsd.adapters.verify.http import HttpVerifier
 from gitopsd.cluster_ports import (
     Cluster,
 )
-from gitopsd.domain.config import (
-    ApplicationSpec,
-    ApprovalGate,
-    Check,
-    ClusterSpec,
-    Configuration,
-    GitSource,
-    HttpCheck,
-    StageSpec,
-)
+from gitopsd.domain.checks import Check, HttpCheck
+from gitopsd.domain.config import ApplicationSpec, ClusterSpec, Configuration, GitSource, StageSpec
+from gitopsd.domain.gate_specs import ApprovalGate
 from gitopsd.domain.manifests import JsonObject
 from gitopsd.domain.releases import ApplicationName, StageKey, StageName
 from gitopsd.domain.runs import Phase, Run, RunKind, Step

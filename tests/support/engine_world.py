@@ -15,15 +15,9 @@ from datetime import timedelta
 from typing import TypeVar
 
 from gitopsd.domain.channels import ChannelSpec, ChannelType
-from gitopsd.domain.config import (
-    ApplicationSpec,
-    ApprovalGate,
-    ClusterSpec,
-    Configuration,
-    GitSource,
-    HttpCheck,
-    StageSpec,
-)
+from gitopsd.domain.checks import HttpCheck
+from gitopsd.domain.config import ApplicationSpec, ClusterSpec, Configuration, GitSource, StageSpec
+from gitopsd.domain.gate_specs import ApprovalGate
 from gitopsd.domain.manifests import JsonObject
 from gitopsd.domain.releases import ApplicationName, Release, StageKey, StageName
 from gitopsd.domain.runs import Phase, Run, RunId, RunKind, Step

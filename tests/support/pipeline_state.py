@@ -6,7 +6,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime, timedelta
 
-from gitopsd.domain.config import ApplicationSpec, ApprovalGate, StageSpec
+from gitopsd.domain.config import ApplicationSpec, StageSpec
+from gitopsd.domain.gate_specs import ApprovalGate
 from gitopsd.domain.gates import Vote
 from gitopsd.domain.manifests import Digest, JsonObject, RenderedSet
 from gitopsd.domain.releases import (

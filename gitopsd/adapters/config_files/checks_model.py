@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from abc import abstractmethod
 from datetime import timedelta
 from typing import Annotated, ClassVar, Literal, Self
 
@@ -10,7 +11,7 @@ from pydantic import AfterValidator, BeforeValidator, Field, WithJsonSchema, mod
 
 from gitopsd.adapters.config_files.fields import HttpUrl, Name, PositiveDuration, Section, refuse
 from gitopsd.adapters.json_path import parse_json_path
-from gitopsd.domain.config import Check, HttpCheck
+from gitopsd.domain.checks import Check, HttpCheck
 
 _LAST_PORT = 65_535
 _PORT_NAME = re.compile(r"(?=[a-z0-9-]{1,15}\Z)[a-z0-9-]*[a-z][a-z0-9-]*")  # RFC 6335 service names
@@ -73,10 +74,26 @@ HeaderValue = Annotated[str, AfterValidator(_check_header_value)]
 RequestPath = Annotated[str, AfterValidator(_check_request_path)]
 
 
-class HttpSection(Section):
-    """``http:`` of a check."""
+class CheckKindSection(Section):
+    """What every kind of check has in common."""
 
     name: str = Field(default="", description="What people call the check")
+    within: PositiveDuration = Field(
+        default=timedelta(seconds=60), description="How long the check may take to succeed"
+    )
+    timeout: PositiveDuration = Field(
+        default=timedelta(seconds=10), description="Bound of one whole attempt"
+    )
+    successes: Annotated[int, Field(ge=1, le=100)] = Field(default=1, description="In a row")
+
+    @abstractmethod
+    def to_domain(self) -> Check:
+        """Make the frozen value."""
+
+
+class HttpSection(CheckKindSection):
+    """``http:`` of a check."""
+
     service: Name | None = Field(
         default=None, description="Service asked through the API server's proxy"
     )
@@ -94,13 +111,6 @@ class HttpSection(Section):
         default={}, description="Paths into the JSON body -> expected values"
     )
     body_contains: str = Field(default="", description="Text that the body must hold")
-    within: PositiveDuration = Field(
-        default=timedelta(seconds=60), description="How long the check may take to succeed"
-    )
-    timeout: PositiveDuration = Field(
-        default=timedelta(seconds=10), description="Bound of one attempt, body included"
-    )
-    successes: Annotated[int, Field(ge=1, le=100)] = Field(default=1, description="In a row")
     max_latency: PositiveDuration | None = Field(
         default=None, description="Of one attempt, body included"
     )
@@ -159,12 +169,19 @@ class CheckSection(Section):
 
     @model_validator(mode="after")
     def _check_one(self) -> Self:
-        if self.http is None:
-            raise refuse("an entry of verify is one check", "Write `http:` and what it asks")
+        if len(self._given) != 1:
+            raise refuse(
+                "an entry of verify is one check",
+                "Write one kind, such as `http:`, and what it asks, and each check as its own "
+                "entry; `gitopsd schema Application` lists the kinds",
+            )
         return self
+
+    @property
+    def _given(self) -> list[CheckKindSection]:
+        fields = (getattr(self, name) for name in type(self).model_fields)
+        return [one for one in fields if one is not None]
 
     def to_domain(self) -> Check:
         """Make the frozen value."""
-        if self.http is None:  # pragma: no cover - `_check_one` saw to it; mypy cannot know
-            raise AssertionError
-        return self.http.to_domain()
+        return self._given[0].to_domain()

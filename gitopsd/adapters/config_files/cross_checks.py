@@ -8,7 +8,8 @@ from dataclasses import dataclass
 from gitopsd.adapters.config_files.documents import Parsed
 from gitopsd.adapters.config_files.problems import suggest
 from gitopsd.domain.channels import ChannelSpec
-from gitopsd.domain.config import ApplicationSpec, ClusterSpec, ProjectSpec, SoakGate, StageSpec
+from gitopsd.domain.config import ApplicationSpec, ClusterSpec, ProjectSpec, StageSpec
+from gitopsd.domain.gate_specs import SoakGate
 from gitopsd.domain.images import RegistrySpec
 from gitopsd.domain.releases import StageName
 from gitopsd.domain.sources import (

@@ -2,17 +2,30 @@
 
 from __future__ import annotations
 
+from abc import abstractmethod
 from datetime import timedelta
 from typing import Annotated, ClassVar, Self
 
 from pydantic import Field, model_validator
 
 from gitopsd.adapters.config_files.fields import Name, PositiveDuration, Section, Subject, refuse
-from gitopsd.domain.config import ApprovalGate, GateSpec, SoakGate
+from gitopsd.domain.gate_specs import (
+    ApprovalGate,
+    GateSpec,
+    SoakGate,
+)
 from gitopsd.domain.releases import StageName
 
 
-class ApprovalSection(Section):
+class GateKindSection(Section):
+    """What every kind of gate has in common."""
+
+    @abstractmethod
+    def to_domain(self) -> GateSpec:
+        """Make the frozen value."""
+
+
+class ApprovalSection(GateKindSection):
     """``approval:``: people agree to the plan."""
 
     subjects: Annotated[list[Subject], Field(min_length=1)] = Field(
@@ -25,12 +38,20 @@ class ApprovalSection(Section):
         default=timedelta(hours=24), description="How long the run waits before it expires"
     )
 
+    def to_domain(self) -> ApprovalGate:
+        """Make the frozen value."""
+        return ApprovalGate(subjects=tuple(self.subjects), count=self.count, deadline=self.deadline)
 
-class SoakSection(Section):
+
+class SoakSection(GateKindSection):
     """``soak:``: the release was verified upstream for a while."""
 
     stage: Name = Field(description="Upstream stage")
     duration: PositiveDuration = Field(alias="for", description="For how long")
+
+    def to_domain(self) -> SoakGate:
+        """Make the frozen value."""
+        return SoakGate(stage=StageName(self.stage), duration=self.duration)
 
 
 class GateSection(Section):
@@ -48,21 +69,19 @@ class GateSection(Section):
 
     @model_validator(mode="after")
     def _check_one(self) -> Self:
-        if (self.approval is None) == (self.soak is None):
+        if len(self._given) != 1:
             raise refuse(
                 "an entry of gates is one gate",
-                "Write one of `approval:` or `soak:`, and each gate as its own entry",
+                "Write one kind, such as `approval:`, and each gate as its own entry; "
+                "`gitopsd schema Application` lists the kinds",
             )
         return self
 
+    @property
+    def _given(self) -> list[GateKindSection]:
+        fields = (getattr(self, name) for name in type(self).model_fields)
+        return [one for one in fields if one is not None]
+
     def to_domain(self) -> GateSpec:
         """Make the frozen value."""
-        if self.approval is not None:
-            return ApprovalGate(
-                subjects=tuple(self.approval.subjects),
-                count=self.approval.count,
-                deadline=self.approval.deadline,
-            )
-        if self.soak is None:  # pragma: no cover - `_check_one` saw to it; mypy cannot know
-            raise AssertionError
-        return SoakGate(stage=StageName(self.soak.stage), duration=self.soak.duration)
+        return self._given[0].to_domain()

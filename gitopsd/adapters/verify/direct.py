@@ -18,7 +18,7 @@ from gitopsd.adapters.outgoing_addresses import (
 from gitopsd.cluster_ports import (
     HttpAnswer,
 )
-from gitopsd.domain.config import HttpCheck
+from gitopsd.domain.checks import HttpCheck
 from gitopsd.errors import PermanentError, TemporaryError
 from gitopsd.kube.redaction import redact_clause
 

@@ -11,7 +11,7 @@ from gitopsd.adapters.json_path import MISSING, find_value, parse_json_path
 from gitopsd.cluster_ports import (
     HttpAnswer,
 )
-from gitopsd.domain.config import HttpCheck
+from gitopsd.domain.checks import HttpCheck
 from gitopsd.domain.manifests import Json
 from gitopsd.kube.redaction import redact_text
 

@@ -15,7 +15,7 @@ from gitopsd.cluster_ports import (
     Clusters,
     HttpAnswer,
 )
-from gitopsd.domain.config import Check, HttpCheck
+from gitopsd.domain.checks import Check, HttpCheck
 from gitopsd.domain.manifests import Json, JsonObject
 from gitopsd.errors import GitopsdError, PermanentError
 from gitopsd.kube.redaction import redact_text

@@ -17,7 +17,7 @@ from gitopsd.cluster_ports import (
     HttpAnswer,
     ProxiedRequest,
 )
-from gitopsd.domain.config import HttpCheck
+from gitopsd.domain.checks import HttpCheck
 from gitopsd.domain.manifests import ObjectKey, ObjectRef
 from gitopsd.errors import GitopsdError, PermanentError, TemporaryError
 from gitopsd.kube.redaction import redact_clause

@@ -7,15 +7,9 @@ from datetime import timedelta
 
 import pytest
 
-from gitopsd.domain.config import (
-    ApplicationSpec,
-    ApprovalGate,
-    GitSource,
-    HttpCheck,
-    RollbackPolicy,
-    SoakGate,
-    StageSpec,
-)
+from gitopsd.domain.checks import HttpCheck
+from gitopsd.domain.config import ApplicationSpec, GitSource, RollbackPolicy, StageSpec
+from gitopsd.domain.gate_specs import ApprovalGate, SoakGate
 from gitopsd.domain.releases import ApplicationName, StageName
 from gitopsd.domain.sources import RefName, RepoURL
 from gitopsd.store_ports import Store, Transaction

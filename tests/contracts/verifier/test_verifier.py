@@ -13,7 +13,8 @@ import pytest
 
 from gitopsd.adapters.cluster.clusters import ConfiguredClusters
 from gitopsd.adapters.verify.http import HttpVerifier
-from gitopsd.domain.config import ClusterSpec, HttpCheck
+from gitopsd.domain.checks import HttpCheck
+from gitopsd.domain.config import ClusterSpec
 from gitopsd.domain.manifests import Json
 from gitopsd.ports import CheckTarget, Verifier
 from gitopsd.testing.clock import LoopClock

@@ -10,19 +10,18 @@ import pytest
 from gitopsd.adapters.config_files.documents import Parsed, parse_file
 from gitopsd.adapters.config_files.fields import format_duration, parse_duration
 from gitopsd.domain.channels import ChannelSpec, ChannelType, Subscription
+from gitopsd.domain.checks import HttpCheck
 from gitopsd.domain.config import (
     ApplicationSpec,
-    ApprovalGate,
     ClusterSpec,
-    HttpCheck,
     MonitorSpec,
     PruneLimits,
     RollbackPolicy,
-    SoakGate,
     StageMode,
     UpstreamMatch,
     UpstreamSpec,
 )
+from gitopsd.domain.gate_specs import ApprovalGate, SoakGate
 from gitopsd.domain.releases import StageName
 
 HEAD = "apiVersion: gitopsd.io/v1\nkind: {kind}\nmetadata: {{name: it}}\n"
@@ -253,7 +252,8 @@ def test_the_digest_is_of_the_content() -> None:
         ("prune: {share: a}", "prune.share", "it is 'a', expected a number",
          "Write a number without quotes"),
         ("verify: [{}]", "verify[0]", "an entry of verify is one check",
-         "Write `http:` and what it asks"),
+         ("Write one kind, such as `http:`, and what it asks, and each check as its own "
+         "entry; `gitopsd schema Application` lists the kinds")),
         ("verify: [{http: {}}]", "verify[0].http", "a check asks either a service or a url",
          "Write `service: NAME` with `port:`, or `url: https://...`"),
         ("verify: [{http: {service: a}}]", "verify[0].http", "`port` is missing",
@@ -300,7 +300,8 @@ def test_the_digest_is_of_the_content() -> None:
          "verify[0].http.followRedirects", "it is 'yes', expected true or false",
          "Write `true` or `false` without quotes"),
         ("gates: [{}]", "gates[0]", "an entry of gates is one gate",
-         "Write one of `approval:` or `soak:`, and each gate as its own entry"),
+         ("Write one kind, such as `approval:`, and each gate as its own entry; "
+         "`gitopsd schema Application` lists the kinds")),
         ("gates: [{approval: {from: [ops]}}]", "gates[0].approval.from[0]", "'ops' is no subject",
          "Write `group:NAME` or `user:SUBJECT`"),
         ("gates: [{approval: {}}]", "gates[0].approval.from", "it is missing",

@@ -11,7 +11,8 @@ from datetime import datetime, timedelta
 import pytest
 
 from gitopsd.domain.channels import ChannelSpec, ChannelType, Subscription
-from gitopsd.domain.config import ApprovalGate, GitSource
+from gitopsd.domain.config import GitSource
+from gitopsd.domain.gate_specs import ApprovalGate
 from gitopsd.domain.images import ImageSource, SemverPolicy
 from gitopsd.domain.releases import ApplicationName
 from gitopsd.domain.reports import (

@@ -15,7 +15,7 @@ import pytest
 from gitopsd.adapters.outgoing_addresses import CheckedResolver
 from gitopsd.adapters.verify.direct import is_same_host
 from gitopsd.adapters.verify.http import HttpVerifier
-from gitopsd.domain.config import HttpCheck
+from gitopsd.domain.checks import HttpCheck
 from gitopsd.domain.manifests import Json
 from gitopsd.ports import CheckAttempt, CheckTarget
 from gitopsd.testing.clock import LoopClock

@@ -7,7 +7,8 @@ from datetime import datetime, timedelta
 
 import pytest
 
-from gitopsd.domain.config import ApprovalGate, SoakGate, StageSpec
+from gitopsd.domain.config import StageSpec
+from gitopsd.domain.gate_specs import ApprovalGate, SoakGate
 from gitopsd.domain.gates import Closed, Decision, GateAnswer, GateState, Open, Refused, Vote
 from gitopsd.domain.manifests import Digest
 from gitopsd.domain.releases import Line, Offer, Release, StageName

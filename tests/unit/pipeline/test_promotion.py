@@ -7,14 +7,8 @@ from datetime import timedelta
 
 import pytest
 
-from gitopsd.domain.config import (
-    ApplicationSpec,
-    ApprovalGate,
-    GitSource,
-    SoakGate,
-    StageSpec,
-    UpstreamSpec,
-)
+from gitopsd.domain.config import ApplicationSpec, GitSource, StageSpec, UpstreamSpec
+from gitopsd.domain.gate_specs import ApprovalGate, SoakGate
 from gitopsd.domain.releases import ApplicationName, ReleaseId, StageName
 from gitopsd.domain.sources import RefName, RepoURL
 from gitopsd.pipeline.promotion import (

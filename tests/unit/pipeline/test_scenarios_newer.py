@@ -7,7 +7,7 @@ from datetime import timedelta
 
 import pytest
 
-from gitopsd.domain.config import ApprovalGate
+from gitopsd.domain.gate_specs import ApprovalGate
 from gitopsd.domain.manifests import Digest
 from gitopsd.domain.runs import Phase, RunKind, Step
 from tests.support.pipeline_state import PRODUCTION, STAGES, STAGING, Content

@@ -7,7 +7,9 @@ from datetime import timedelta
 
 import pytest
 
-from gitopsd.domain.config import ApprovalGate, HttpCheck, SoakGate, StageSpec
+from gitopsd.domain.checks import HttpCheck
+from gitopsd.domain.config import StageSpec
+from gitopsd.domain.gate_specs import ApprovalGate, SoakGate
 from gitopsd.domain.releases import StageName
 from gitopsd.domain.runs import RunKind, Step
 from gitopsd.pipeline.steps import (

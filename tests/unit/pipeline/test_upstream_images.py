@@ -8,7 +8,8 @@ from datetime import datetime, timedelta
 
 import pytest
 
-from gitopsd.domain.config import SoakGate, UpstreamSpec
+from gitopsd.domain.config import UpstreamSpec
+from gitopsd.domain.gate_specs import SoakGate
 from gitopsd.domain.gates import Closed, Open
 from gitopsd.domain.manifests import Digest
 from gitopsd.domain.releases import ReleaseId, StageKey

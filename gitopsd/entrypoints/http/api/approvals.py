@@ -7,7 +7,7 @@ from datetime import datetime
 
 from pydantic import Field
 
-from gitopsd.domain.config import ApprovalGate
+from gitopsd.domain.gate_specs import ApprovalGate
 from gitopsd.domain.gates import Decision, Vote
 from gitopsd.domain.runs import Phase, Run, RunId, Step
 from gitopsd.entrypoints.http.api.results import cut_page, expect

@@ -6,7 +6,8 @@ from datetime import datetime
 
 from pydantic import Field
 
-from gitopsd.domain.config import ApplicationSpec, ApprovalGate, StageSpec
+from gitopsd.domain.config import ApplicationSpec, StageSpec
+from gitopsd.domain.gate_specs import ApprovalGate
 from gitopsd.domain.manifests import Health
 from gitopsd.domain.releases import ReleaseId, StageName
 from gitopsd.domain.runs import RunId
