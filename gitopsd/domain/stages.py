@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from datetime import datetime
+from datetime import datetime, timedelta
 from enum import Enum
 
 from gitopsd.domain.manifests import Digest, Health
@@ -94,6 +94,28 @@ class Observation:
 
 
 @dataclass(frozen=True, slots=True)
+class Soak:
+    """For how long a stage was observed healthy with what it runs verified.
+
+    Attributes:
+        verification: What it runs; each verification soaks anew, of the same release too.
+        release: Its release.
+        rendered: Its bytes.
+        accumulated: Time between two looks that both saw it healthy, added up.
+        healthy_at: The last look, when it saw it healthy and time goes on counting from there;
+            None while nothing counts.
+        failed: What the last definite failure was, since which it counts anew; empty for none.
+    """
+
+    verification: VerificationId
+    release: ReleaseId
+    rendered: Digest
+    accumulated: timedelta = timedelta(0)
+    healthy_at: datetime | None = None
+    failed: str = ""
+
+
+@dataclass(frozen=True, slots=True)
 class Stage:
     """The stored state of one stage.
 
@@ -117,6 +139,7 @@ class Stage:
             cluster had when they were known already.
         superseded_waiting: Rollouts in a row that were superseded in WaitHealthy.
         observation: The last look at live objects.
+        soaks: How long it was seen healthy with what it runs and ran, newest first.
         retired_at: When it left the configuration; None while configured.
         version: Grows by one with every stored change.
     """
@@ -139,6 +162,7 @@ class Stage:
     kept_offer: int = 0
     superseded_waiting: int = 0
     observation: Observation | None = None
+    soaks: tuple[Soak, ...] = ()
     retired_at: datetime | None = None
     version: int = 0
 

@@ -24,6 +24,7 @@ from gitopsd.engine.gate_evidence import put_gates
 from gitopsd.engine.notifications import ask_for_approval
 from gitopsd.engine.showing import refresh_reports
 from gitopsd.engine.slots import schedule_reconsider
+from gitopsd.engine.soak_facts import ask_for_soak_looks
 from gitopsd.pipeline.events import (
     AbortRequested,
     AppliedChanged,
@@ -237,6 +238,7 @@ def _pass_gate(
     if put_gates(tx, run, states):
         refresh_reports(tx, run, config)
     ask_for_approval(tx, run, states, config)
+    ask_for_soak_looks(tx, facts)
     refusal = first_refusal(states)
     if refusal is not None:
         return advance(tx, run.id, GateRefused(tx.now, refusal), config).reconsider

@@ -72,7 +72,7 @@ def _take_stage(
         return True
     updated = replace(found, spec=application.revision, destination=wanted, retired_at=None)
     if found.destination != wanted:
-        updated = replace(updated, applied=None, verified=None, observation=None)
+        updated = replace(updated, applied=None, verified=None, observation=None, soaks=())
     if updated == found:
         return False
     tx.stages.save(updated)

@@ -37,6 +37,7 @@ from gitopsd.pipeline.commands import (
 from gitopsd.pipeline.promotion import waiting_for
 from gitopsd.pipeline.quarantine import compute_quarantined_images
 from gitopsd.pipeline.rollback import detect_loop
+from gitopsd.pipeline.soaking import begin_soak
 from gitopsd.store_ports import Transaction
 
 LOOP_WINDOW = timedelta(hours=1)
@@ -108,7 +109,8 @@ def _record_verified(tx: Transaction, run: Run) -> None:
     if applied is not None and not run.mutated:
         # Other bytes that change nothing: the stage runs them now, though nothing was written.
         applied = replace(applied, release=run.release, rendered=run.rendered)
-    tx.stages.save(replace(stage, verified=verification.id, applied=applied))
+    soaks = begin_soak(stage.soaks, verification, tx.now if run.mutated else None)
+    tx.stages.save(replace(stage, verified=verification.id, applied=applied, soaks=soaks))
     if spec.monitor is not None:
         add_monitor(tx, run.stage, spec.monitor.every)
     if run.kind is RunKind.ROLLOUT and spec.watch > timedelta(0) and run.mutated:

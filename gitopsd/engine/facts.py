@@ -15,6 +15,7 @@ from gitopsd.domain.stages import Freeze, Stage
 from gitopsd.domain.verifications import Destination, RestoreTarget, Verification
 from gitopsd.domain.work import EvidenceKind, Page
 from gitopsd.engine.effects import destination_of, fronts_on_cluster, readable_set
+from gitopsd.engine.soak_facts import load_soaks
 from gitopsd.kube.images import find_digests
 from gitopsd.kube.names import strictest_rollback
 from gitopsd.pipeline.facts import GateFacts, RestoreFacts, SelectionFacts
@@ -130,7 +131,9 @@ def load_gate_facts(
         quarantines=tuple(tx.quarantines.in_force(run.stage)),
         images=_images_in(tx, run),
     )
-    return facts if spec.upstream is None else _with_upstream(tx, facts, spec.upstream.stage)
+    if spec.upstream is not None:
+        facts = _with_upstream(tx, facts, spec.upstream.stage)
+    return replace(facts, soaks=load_soaks(tx, facts))
 
 
 def _with_upstream(tx: Transaction, facts: GateFacts, name: StageName) -> GateFacts:

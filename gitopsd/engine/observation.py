@@ -10,7 +10,12 @@ from gitopsd.domain.manifests import Health
 from gitopsd.domain.releases import StageKey
 from gitopsd.domain.runs import CommandId, Run, RunId, RunKind, Step
 from gitopsd.domain.stages import Observation, Stage, Stall
-from gitopsd.domain.verifications import Quarantine, RestoreTarget, StallReason
+from gitopsd.domain.verifications import (
+    Quarantine,
+    RestoreTarget,
+    StallReason,
+    VerificationId,
+)
 from gitopsd.domain.work import Page, WorkItem
 from gitopsd.engine.admission import admit, settle
 from gitopsd.engine.effects import (
@@ -24,12 +29,14 @@ from gitopsd.engine.facts import restore_facts
 from gitopsd.engine.looking import Sight, look_at
 from gitopsd.engine.notifications import notify
 from gitopsd.engine.services import Services
+from gitopsd.engine.soak_facts import is_soaked_for
 from gitopsd.engine.step_context import StepContext
 from gitopsd.engine.transactions import retry_conflicts
 from gitopsd.errors import GitopsdError
 from gitopsd.pipeline.commands import Trigger
 from gitopsd.pipeline.facts import WatchFacts
 from gitopsd.pipeline.rollback import decide_watch_failure
+from gitopsd.pipeline.soaking import LOOKS_APART, begin_soak, count_look, fail_soak
 from gitopsd.store_ports import Transaction
 
 CLUSTER_WINDOW = timedelta(minutes=10)
@@ -72,11 +79,15 @@ async def observe(services: Services, key: StageKey) -> Observation | None:
     try:
         sight = await look_at(context)
     except GitopsdError as error:
-        seen = Observation(Health.UNKNOWN, None, error.message, services.clock.now())
+        seen = _unseen(error, services.clock.now())
     else:
         seen = _observation(sight, services.clock.now())
-    await retry_conflicts(services.store, lambda tx: _store(tx, key, seen))
+    await _keep(services, context, seen)
     return seen
+
+
+def _unseen(error: GitopsdError, now: datetime) -> Observation:
+    return Observation(Health.UNKNOWN, None, error.message, now)
 
 
 def _observation(sight: Sight, now: datetime) -> Observation:
@@ -87,10 +98,32 @@ def _observation(sight: Sight, now: datetime) -> Observation:
     return Observation(health, synced, sight.message, now)
 
 
-def _store(tx: Transaction, key: StageKey, seen: Observation) -> None:
+async def _keep(services: Services, context: StepContext, seen: Observation) -> None:
+    """Store what was seen, and count it for those who wait for the stage to stay healthy."""
+    key, verified = context.stage.key, context.stage.verified
+    longest_gap = LOOKS_APART * services.pace.watch
+    await retry_conflicts(services.store, lambda tx: _store(tx, key, verified, seen, longest_gap))
+
+
+def _store(
+    tx: Transaction,
+    key: StageKey,
+    verified: VerificationId | None,
+    seen: Observation,
+    longest_gap: timedelta,
+) -> None:
     stage = tx.stages.get(key)
-    if stage is not None:
-        tx.stages.save(replace(stage, observation=seen))
+    if stage is None:
+        return
+    soaks = stage.soaks
+    if verified is not None and verified == stage.verified:
+        if all(one.verification != verified for one in soaks):
+            # It was verified before such counts were kept.
+            verification = tx.verifications.get(verified)
+            if verification is not None:
+                soaks = begin_soak(soaks, verification, None)
+        soaks = count_look(soaks, verified, seen, longest_gap)
+    tx.stages.save(replace(stage, observation=seen, soaks=soaks))
 
 
 async def watch_run(services: Services, item: WorkItem) -> timedelta | None:
@@ -109,10 +142,15 @@ async def watch_run(services: Services, item: WorkItem) -> timedelta | None:
         return None
     if context.stage.front is not None:
         return services.pace.watch
+    soaked_for = await services.store.read(lambda tx: is_soaked_for(tx, run.stage))
     try:
         sight = await look_at(context)
-    except GitopsdError:
+    except GitopsdError as error:
+        if soaked_for:
+            await _keep(services, context, _unseen(error, services.clock.now()))
         return services.pace.watch
+    if soaked_for:
+        await _keep(services, context, _observation(sight, services.clock.now()))
     if not sight.failed:
         return services.pace.watch
     configuration = services.configuration()
@@ -142,6 +180,9 @@ def fail_verified(tx: Transaction, run: Run, why: str, config: Configuration) ->
     facts = _watch_facts(tx, run)
     if facts is None:
         return
+    soaks = fail_soak(facts.stage.soaks, facts.stage.verified, why)
+    if soaks != facts.stage.soaks:
+        tx.stages.save(replace(facts.stage, soaks=soaks))
     decision = decide_watch_failure(facts)
     if decision.revoke is not None:
         tx.verifications.revoke(decision.revoke, tx.now)

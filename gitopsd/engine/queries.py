@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 from dataclasses import replace
-from datetime import timedelta
+from datetime import datetime, timedelta
 
 from gitopsd.domain.config import ApplicationSpec, StageSpec
 from gitopsd.domain.gates import Closed, GateState, Open, Refused
@@ -313,7 +313,10 @@ def _gate(stored: dict[str, Json]) -> GateState:
     reason = str(stored.get("reason", ""))
     match stored.get("state"):
         case "Closed":
-            answer: Open | Closed | Refused = Closed(reason, str(stored.get("opener", "")))
+            opener, until = str(stored.get("opener", "")), stored.get("until")
+            answer: Open | Closed | Refused = Closed(
+                reason, opener, datetime.fromisoformat(until) if isinstance(until, str) else None
+            )
         case "Refused":
             answer = Refused(reason)
         case _:

@@ -121,6 +121,7 @@ def _believe_cluster(
             verified=_verified_as(tx, stage, applied) if applied is not None else None,
             requested=None,
             observation=None,
+            soaks=(),
             kept_offer=newest,
         )
     )

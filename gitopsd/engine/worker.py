@@ -23,6 +23,7 @@ from gitopsd.engine.scope import Scope, scope
 from gitopsd.engine.sending import send_queued
 from gitopsd.engine.services import Services
 from gitopsd.engine.slots import parse_stage_key
+from gitopsd.engine.soaking import soak_look
 from gitopsd.engine.transactions import retry_conflicts
 from gitopsd.errors import GitopsdError, TemporaryError
 from gitopsd.store_ports import Transaction
@@ -176,6 +177,7 @@ class Worker:
             WorkKind.NOTIFY: self._notify,
             WorkKind.OBSERVE: self._observe,
             WorkKind.MONITOR: self._monitor,
+            WorkKind.SOAK: self._soak,
         }[kind]
 
     async def _execute_step(self, item: WorkItem) -> None:
@@ -212,6 +214,9 @@ class Worker:
 
     async def _monitor(self, item: WorkItem) -> None:
         await monitor_run(self._services, item)
+
+    async def _soak(self, item: WorkItem) -> None:
+        await self._finish_or_wait(item, await soak_look(self._services, item))
 
     async def _finish_or_wait(self, item: WorkItem, wait: timedelta | None) -> None:
         if wait is None:

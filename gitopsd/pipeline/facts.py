@@ -9,9 +9,9 @@ from datetime import datetime
 from gitopsd.domain.config import RewindPolicy, StageSpec
 from gitopsd.domain.gates import Vote
 from gitopsd.domain.manifests import Digest
-from gitopsd.domain.releases import Offer, Release, ReleaseId
+from gitopsd.domain.releases import Offer, Release, ReleaseId, StageName
 from gitopsd.domain.runs import Run
-from gitopsd.domain.stages import Freeze, Stage, StageRendering
+from gitopsd.domain.stages import Freeze, Soak, Stage, StageRendering
 from gitopsd.domain.verifications import Destination, Quarantine, RestoreTarget, Verification
 
 
@@ -53,6 +53,26 @@ class SelectionFacts:
 
 
 @dataclass(frozen=True, slots=True)
+class SoakFacts:
+    """How long another stage was seen healthy with what a run brings.
+
+    Attributes:
+        soak: The count of the run's release there, or of the images it brings; None when none is
+            kept.
+        current: Whether the stage still runs what is counted.
+        running: Release that it runs verified; None when it runs nothing verified.
+        last: What its last look found wrong; empty when it found nothing.
+        needs_nothing: Whether the run brings nothing that would have to soak there.
+    """
+
+    soak: Soak | None = None
+    current: bool = False
+    running: ReleaseId | None = None
+    last: str = ""
+    needs_nothing: bool = False
+
+
+@dataclass(frozen=True, slots=True)
 class GateFacts:
     """Everything `evaluate_gates` reads, for one run that stands at its Gate.
 
@@ -83,6 +103,7 @@ class GateFacts:
         upstream_images: Image digest in the sets verified in that other stage -> since when.
         upstream_quarantines: Its quarantines that are in force.
         running_images: Image digest of what the run's own stage runs verified -> since when.
+        soaks: Stage that a soak gate names -> how long it was seen healthy with the release.
     """
 
     now: datetime
@@ -109,6 +130,7 @@ class GateFacts:
     upstream_images: Mapping[Digest, datetime] = field(default_factory=dict)
     upstream_quarantines: tuple[Quarantine, ...] = ()
     running_images: Mapping[Digest, datetime] = field(default_factory=dict)
+    soaks: Mapping[StageName, SoakFacts] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, slots=True)

@@ -192,32 +192,6 @@ def test_there_is_no_approval_without_a_plan() -> None:
     )
 
 
-def test_a_soak_counts_from_the_verification_upstream() -> None:
-    """It opens by itself, at the moment it names."""
-    spec = replace(FACTS.spec, gates=(SoakGate(STAGING, 10 * MINUTE),))
-    since = NOON - 4 * MINUTE
-    given = replace(FACTS, spec=spec, verified_upstream_at={"staging": since})
-    until = NOON + 6 * MINUTE
-    assert answer(given, "soak") == Closed(
-        "verified in staging, soaks for 0:06:00 more", "wait", until
-    )
-    almost = replace(given, now=until - timedelta(milliseconds=1500))
-    assert answer(almost, "soak") == Closed(
-        "verified in staging, soaks for 0:00:02 more", "wait", until
-    )
-    opened = Open("verified in staging since 2030-06-01 11:56 UTC")
-    assert answer(replace(given, now=until), "soak") == opened
-
-
-def test_a_soak_without_a_verification_is_closed() -> None:
-    """Verified somewhere else does not count."""
-    spec = replace(FACTS.spec, gates=(SoakGate(STAGING, MINUTE),))
-    given = replace(FACTS, spec=spec, verified_upstream_at={"eu": NOON - HOUR})
-    assert answer(given, "soak") == Closed(
-        "not verified in staging", "wait until it is verified in staging"
-    )
-
-
 def test_a_plan_counts_for_the_applied_set_it_was_made_against() -> None:
     """Against an empty stage, or against these very bytes; anything else is planned anew."""
     applied = AppliedSet(RUN.release, BYTES, RUN.id, NOON)

@@ -9,7 +9,6 @@ from datetime import datetime, timedelta
 import pytest
 
 from gitopsd.domain.config import UpstreamSpec
-from gitopsd.domain.gate_specs import SoakGate
 from gitopsd.domain.gates import Closed, Open
 from gitopsd.domain.manifests import Digest
 from gitopsd.domain.releases import ReleaseId, StageKey
@@ -137,12 +136,3 @@ def test_images_soak_since_the_last_of_them_was_verified(
 ) -> None:
     """Each counts from its first verification, in either stage; all of them have to have one."""
     assert images_verified_since(facts) == since
-
-
-def test_soak_counts_from_the_images() -> None:
-    """The soak of such a stage reads when its images were verified."""
-    soaking = replace(BRANCH.spec, gates=(SoakGate(STAGING, 10 * MINUTE),))
-    facts = replace(BRANCH, spec=soaking, verified_upstream_at={STAGING: NOON - MINUTE})
-    assert answer(facts, "soak") == Closed(
-        "verified in staging, soaks for 0:09:00 more", "wait", NOON + 9 * MINUTE
-    )

@@ -1,0 +1,107 @@
+"""Looks at stages while a run of another stage waits for what they were seen to hold.
+
+Nothing is looked at for a soak that no run waits for: idle costs nothing.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+
+from gitopsd.domain.gate_specs import SoakGate
+from gitopsd.domain.releases import StageKey
+from gitopsd.domain.runs import Step
+from gitopsd.domain.stages import Soak
+from gitopsd.domain.work import WorkItem
+from gitopsd.engine.admission import settle
+from gitopsd.engine.observation import observe
+from gitopsd.engine.services import Services
+from gitopsd.engine.slots import parse_stage_key
+from gitopsd.engine.transactions import retry_conflicts
+from gitopsd.store_ports import Transaction
+
+CALM = 3
+"""What has soaked in full is still looked at, so many times less often: a failure counts."""
+
+
+@dataclass(frozen=True, slots=True)
+class _Scene:
+    """A stage, and who waits for it.
+
+    Attributes:
+        waiting: Stage whose run stands at its Gate -> how long it wants this one to be healthy.
+        looked_at: When this stage was last looked at.
+        soak: How long it was seen healthy with what it runs; None when it runs nothing verified.
+    """
+
+    waiting: Mapping[StageKey, timedelta]
+    looked_at: datetime | None
+    soak: Soak | None
+
+    @property
+    def failed(self) -> str:
+        """What the last definite failure was."""
+        return self.soak.failed if self.soak is not None else ""
+
+    @property
+    def unsatisfied(self) -> frozenset[StageKey]:
+        """Who waits for more time."""
+        reached = self.soak.accumulated if self.soak is not None else timedelta(0)
+        return frozenset(key for key, wanted in self.waiting.items() if reached < wanted)
+
+
+async def soak_look(services: Services, item: WorkItem) -> timedelta | None:
+    """Look once at a stage that another one's run waits for.
+
+    Returns when to look again; None when no run waits any more. Safe to repeat: it only looks, and
+    a look counts by the time at which it was made.
+    """
+    key = parse_stage_key(item.subject)
+    before = await services.store.read(lambda tx: _load(tx, key))
+    if not before.waiting:
+        return None
+    now, pace = services.clock.now(), services.pace.watch
+    if before.looked_at is None or now - before.looked_at >= pace / 2:
+        await observe(services, key)
+    configuration = services.configuration()
+
+    def follow(tx: Transaction) -> bool:
+        after = _load(tx, key)
+        if (after.failed, after.unsatisfied) != (before.failed, before.unsatisfied):
+            settle(tx, sorted(after.waiting), configuration)
+        return bool(after.unsatisfied)
+
+    more = await retry_conflicts(services.store, follow)
+    await services.doorbell.ring()
+    return pace if more else CALM * pace
+
+
+def _load(tx: Transaction, key: StageKey) -> _Scene:
+    stage = tx.stages.get(key)
+    if stage is None or stage.verified is None:
+        return _Scene({}, None, None)
+    soak = next((one for one in stage.soaks if one.verification == stage.verified), None)
+    looked_at = stage.observation.at if stage.observation is not None else None
+    return _Scene(_find_waiting(tx, key), looked_at, soak)
+
+
+def _find_waiting(tx: Transaction, key: StageKey) -> Mapping[StageKey, timedelta]:
+    application = tx.specs.current(key.application)
+    waiting: dict[StageKey, timedelta] = {}
+    for spec in application.stages if application is not None else ():
+        wanted = [
+            gate.duration
+            for gate in spec.gates
+            if isinstance(gate, SoakGate) and gate.stage == key.stage
+        ]
+        below = StageKey(key.application, spec.name)
+        if wanted and _stands_at_gate(tx, below):
+            waiting[below] = max(wanted)
+    return waiting
+
+
+def _stands_at_gate(tx: Transaction, key: StageKey) -> bool:
+    stage = tx.stages.get(key)
+    run = tx.runs.get(stage.next) if stage is not None and stage.next is not None else None
+    return run is not None and run.live and run.step is Step.GATE
