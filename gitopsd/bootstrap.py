@@ -26,7 +26,7 @@ from gitopsd.adapters.telemetry.logs import start_logging
 from gitopsd.adapters.telemetry.metrics import PrometheusTelemetry
 from gitopsd.adapters.telemetry.sentry import start_sentry, stop_sentry
 from gitopsd.adapters.telemetry.story import TellingStore
-from gitopsd.adapters.verify.http import HttpVerifier
+from gitopsd.adapters.verify.by_kind import VerifierByKind
 from gitopsd.domain.config import Configuration, HeldRemoval
 from gitopsd.domain.manifests import JsonObject
 from gitopsd.domain.sources import RepoURL
@@ -160,7 +160,7 @@ def _services(
     stack.push_async_callback(clusters.close)
     registry = HttpRegistry(lambda: configuration().registries, clock)
     stack.push_async_callback(registry.close)
-    verifier = HttpVerifier(clusters, clock, allow_loopback=settings.verify.allow_loopback)
+    verifier = VerifierByKind(clusters, clock, allow_loopback=settings.verify.allow_loopback)
     stack.push_async_callback(verifier.close)
     notifier = NotifierByType(
         clock, slack_url=settings.slack.base_url, github_url=settings.github.base_url

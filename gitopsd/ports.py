@@ -186,11 +186,19 @@ class CheckTarget:
         namespace: Namespace of the stage.
         service_account: Identity of the stage.
     """
+        run: Run that is verified.
+        attempt: Name of the attempt, unique in the run; the same one again after a crash.
+        templates: Objects of the rendered set that checks are made from.
+        labels: Labels that every object of the stage carries.
 
     cluster: str
     namespace: str
     service_account: str = ""
 
+    run: str = ""
+    attempt: str = ""
+    templates: tuple[JsonObject, ...] = ()
+    labels: Mapping[str, str] = field(default_factory=dict)
 
 @dataclass(frozen=True, slots=True)
 class CheckAttempt:
@@ -204,6 +212,8 @@ class CheckAttempt:
         latency: Duration of the whole attempt, body included.
         retry_after: How long the API server asked to be left alone; None when it did not.
     """
+        underway: Whether the attempt has not ended yet: it is to be asked for again, by its name.
+            ``passed`` is False then while it is seen to be under way.
 
     passed: bool | None
     message: str
@@ -211,11 +221,15 @@ class CheckAttempt:
     latency: timedelta = timedelta(0)
     retry_after: timedelta | None = None
 
+    underway: bool = False
 
 class Verifier(Protocol):
     """Makes checks against the application itself."""
 
     async def run_check(self, check: Check, target: CheckTarget) -> CheckAttempt:
+    async def tidy(self, check: Check, target: CheckTarget) -> None:
+        """Remove what an attempt left in the cluster, once its answer is stored. Never raises."""
+
         """Make one attempt; counting successes is the step's business. Never raises."""
 
 

@@ -53,5 +53,208 @@ class HttpCheck:
     max_body_bytes: int = 1_000_000
 
 
-Check: TypeAlias = HttpCheck
-"""A configured check; more kinds join here."""
+@dataclass(frozen=True, slots=True)
+class Endpoint:
+    """Where a connection is made to.
+
+    Attributes:
+        port: Port number.
+        host: Host name or address; empty when a service is named.
+        service: Service, found by its name in the cluster's own DNS.
+        namespace: Namespace of the service; the stage's when empty.
+    """
+
+    port: int
+    host: str = ""
+    service: str = ""
+    namespace: str = ""
+
+    def find_host(self, namespace: str) -> str:
+        """Tell the host name; ``namespace`` is the stage's."""
+        return self.host or f"{self.service}.{self.namespace or namespace}.svc"
+
+    def say(self) -> str:
+        """Say it in a word, for names of checks."""
+        host = f"[{self.host}]" if ":" in self.host else self.host
+        return f"{host or self.service}:{self.port}"
+
+
+@dataclass(frozen=True, slots=True)
+class TcpCheck:
+    """A connection is taken and, if asked for, something is answered.
+
+    Attributes:
+        name: What people call it.
+        endpoint: Where.
+        send: Text sent once connected; empty for none.
+        expect: Text that the answer must hold; empty when being connected is enough.
+        within: How long the check may take to succeed the required number of times.
+        timeout: Bound of one whole attempt.
+        successes: Successes in a row that are needed.
+    """
+
+    name: str
+    endpoint: Endpoint
+    send: str = ""
+    expect: str = ""
+    within: timedelta = timedelta(seconds=60)
+    timeout: timedelta = timedelta(seconds=10)
+    successes: int = 1
+
+
+@dataclass(frozen=True, slots=True)
+class TlsCheck:
+    """A server's certificate is trusted, names it, and lasts.
+
+    Attributes:
+        name: What people call it.
+        endpoint: Where.
+        server_name: Name that is asked for and must be in the certificate; the host's when empty.
+        ca_file: File with the authorities that are trusted; the system's when empty.
+        min_days_left: Days that the certificate must still be valid.
+        within: How long the check may take to succeed the required number of times.
+        timeout: Bound of one whole attempt.
+        successes: Successes in a row that are needed.
+    """
+
+    name: str
+    endpoint: Endpoint
+    server_name: str = ""
+    ca_file: str = ""
+    min_days_left: int = 14
+    within: timedelta = timedelta(seconds=60)
+    timeout: timedelta = timedelta(seconds=10)
+    successes: int = 1
+
+
+@dataclass(frozen=True, slots=True)
+class GrpcCheck:
+    """The standard gRPC health service says SERVING.
+
+    Attributes:
+        name: What people call it.
+        endpoint: Where.
+        health_of: Name of the gRPC service that is asked about; empty for the whole server.
+        tls: Whether the connection is encrypted.
+        server_name: Name that must be in the certificate; the host's when empty.
+        ca_file: File with the authorities that are trusted; the system's when empty.
+        within: How long the check may take to succeed the required number of times.
+        timeout: Bound of one whole attempt.
+        successes: Successes in a row that are needed.
+    """
+
+    name: str
+    endpoint: Endpoint
+    health_of: str = ""
+    tls: bool = False
+    server_name: str = ""
+    ca_file: str = ""
+    within: timedelta = timedelta(seconds=60)
+    timeout: timedelta = timedelta(seconds=10)
+    successes: int = 1
+
+
+@dataclass(frozen=True, slots=True)
+class DnsCheck:
+    """A name has records, and the expected ones.
+
+    Attributes:
+        name: What people call it.
+        host: Name that is looked up.
+        record: Type of record, e.g. ``A``, ``AAAA``, ``CNAME``, ``SRV``.
+        expect: Values that must all be among the records; empty when any record is enough.
+        nameservers: Addresses of name servers, with ``:PORT`` if need be; the system's when empty.
+        within: How long the check may take to succeed the required number of times.
+        timeout: Bound of one whole attempt.
+        successes: Successes in a row that are needed.
+    """
+
+    name: str
+    host: str
+    record: str = "A"
+    expect: tuple[str, ...] = ()
+    nameservers: tuple[str, ...] = ()
+    within: timedelta = timedelta(seconds=60)
+    timeout: timedelta = timedelta(seconds=10)
+    successes: int = 1
+
+
+@dataclass(frozen=True, slots=True)
+class JobCheck:
+    """A Kubernetes Job of the rendered set runs to its end without one pod that failed.
+
+    Attributes:
+        name: What people call it.
+        template: Name of the Job in the overlay that is annotated ``gitopsd.io/hook: Verify``.
+        within: For how long a Job that failed is tried again; not at all when zero.
+        timeout: Bound of one Job.
+        successes: Jobs in a row that must pass.
+    """
+
+    name: str
+    template: str
+    within: timedelta = timedelta(0)
+    timeout: timedelta = timedelta(minutes=5)
+    successes: int = 1
+
+
+@dataclass(frozen=True, slots=True)
+class CommandCheck:
+    """A command in a running pod ends as expected.
+
+    Attributes:
+        name: What people call it.
+        command: Program and arguments; no shell is involved.
+        workload: ``Kind/name`` of the workload whose pod it runs in; empty when labels are given.
+        selector: Labels of the pod, when no workload is named.
+        container: Container; the pod's first when empty.
+        exit_code: Exit status that is expected.
+        stdout_contains: Text that its output must hold; empty for none.
+        within: How long the check may take to succeed the required number of times.
+        timeout: Bound of one whole attempt.
+        successes: Successes in a row that are needed.
+    """
+
+    name: str
+    command: tuple[str, ...]
+    workload: str = ""
+    selector: Mapping[str, str] = field(default_factory=dict)
+    container: str = ""
+    exit_code: int = 0
+    stdout_contains: str = ""
+    within: timedelta = timedelta(seconds=60)
+    timeout: timedelta = timedelta(seconds=10)
+    successes: int = 1
+
+
+Check: TypeAlias = HttpCheck | TcpCheck | TlsCheck | GrpcCheck | DnsCheck | JobCheck | CommandCheck
+"""A configured check. The first one is what a stored check without a kind is."""
+
+
+def find_object(check: Check, namespace: str) -> str:
+    """Name the object of the cluster that a check asks, as ``Kind namespace/name``; empty if none.
+
+    Args:
+        check: The check.
+        namespace: The stage's, where objects are that name none.
+    """
+    match check:
+        case HttpCheck() if check.service:
+            return f"Service {check.namespace or namespace}/{check.service}"
+        case TcpCheck() | TlsCheck() | GrpcCheck() if check.endpoint.service:
+            place = check.endpoint
+            return f"Service {place.namespace or namespace}/{place.service}"
+        case JobCheck():
+            return f"Job {namespace}/{check.template}"
+        case CommandCheck() if check.workload:
+            kind, _, name = check.workload.partition("/")
+            return f"{kind} {namespace}/{name}"
+        case _:
+            return ""
+
+
+def compute_longest(check: Check) -> timedelta:
+    """Compute how long a check may take in Verify: a Job's own time is not part of ``within``."""
+    if isinstance(check, JobCheck):
+        return check.within + check.timeout * check.successes
+    return check.within

@@ -1,23 +1,17 @@
-"""Makes checks in rounds, counts their successes in a row, and judges when time is up."""
+"""Counts the successes of checks in a row, and judges when time is up."""
 
 from __future__ import annotations
 
-import asyncio
 import json
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 
-from gitopsd.domain.checks import Check
+from gitopsd.domain.checks import Check, find_object
 from gitopsd.domain.config import StageSpec
 from gitopsd.domain.manifests import Json
 from gitopsd.domain.runs import LastLook
-from gitopsd.domain.work import EvidenceKind
-from gitopsd.engine.step_context import StepContext
-from gitopsd.ports import CheckAttempt, CheckTarget
-
-ATTEMPTS_KEPT = 10
-"""Attempts of each check whose evidence stays with the run."""
+from gitopsd.ports import CheckAttempt
 
 
 @dataclass(frozen=True, slots=True)
@@ -30,6 +24,9 @@ class CheckState:
         seen: Whether any attempt reached the application.
         passed: Last attempt: True, False, or None when nothing could be seen.
         message: What the last attempt said.
+        first: Which attempt failed first; 0 while none has.
+        first_message: What it said.
+        underway: Whether an attempt has begun and not ended, as a Job's.
     """
 
     streak: int = 0
@@ -37,6 +34,39 @@ class CheckState:
     seen: bool = False
     passed: bool | None = None
     message: str = "not tried yet"
+    first: int = 0
+    first_message: str = ""
+    underway: bool = False
+
+    def after(self, attempt: CheckAttempt) -> CheckState:
+        """Count one attempt; one that is under way is not counted before it ends."""
+        if attempt.underway:
+            return replace(self, message=attempt.message, passed=attempt.passed, underway=True)
+        number = self.attempts + 1
+        failed_first = attempt.passed is False and not self.first
+        streak = self.streak if attempt.passed is None else 0
+        return CheckState(
+            streak=self.streak + 1 if attempt.passed else streak,
+            attempts=number,
+            seen=self.seen or attempt.passed is not None,
+            passed=attempt.passed,
+            message=attempt.message,
+            first=number if failed_first else self.first,
+            first_message=attempt.message if failed_first else self.first_message,
+        )
+
+    def spell(self) -> dict[str, Json]:
+        """Write it down."""
+        return {
+            "streak": self.streak,
+            "attempts": self.attempts,
+            "seen": self.seen,
+            "passed": self.passed,
+            "message": self.message[:200],
+            "first": self.first,
+            "first_message": self.first_message[:200],
+            "underway": self.underway,
+        }
 
 
 @dataclass(frozen=True, slots=True)
@@ -71,16 +101,7 @@ class CheckProgress:
 
     def spell(self) -> str:
         """Write the progress as a cursor."""
-        states = {
-            name: {
-                "streak": state.streak,
-                "attempts": state.attempts,
-                "seen": state.seen,
-                "passed": state.passed,
-                "message": state.message[:200],
-            }
-            for name, state in self.states.items()
-        }
+        states = {name: state.spell() for name, state in self.states.items()}
         blind = self.blind.isoformat() if self.blind is not None else None
         return json.dumps(
             {
@@ -94,6 +115,11 @@ class CheckProgress:
     def all_passed(self, checks: tuple[Check, ...]) -> bool:
         """Whether every check has its successes in a row."""
         return all(self.states[check.name].streak >= check.successes for check in checks)
+
+    def pending(self, checks: tuple[Check, ...]) -> list[tuple[Check, CheckState]]:
+        """Select the checks that still need successes, each with how it stands."""
+        found = [(check, self.states[check.name]) for check in checks]
+        return [(check, state) for check, state in found if state.streak < check.successes]
 
     def after_round(self, began_at: datetime, ended_at: datetime) -> CheckProgress:
         """Note whether a round saw anything; time without sight is not the application's."""
@@ -119,18 +145,9 @@ class CheckProgress:
 
     def after(self, check: Check, attempt: CheckAttempt) -> CheckProgress:
         """Count one attempt."""
-        state = self.states[check.name]
-        streak = state.streak + 1 if attempt.passed else 0
-        if attempt.passed is None:
-            streak = state.streak
-        updated = CheckState(
-            streak=streak,
-            attempts=state.attempts + 1,
-            seen=state.seen or attempt.passed is not None,
-            passed=attempt.passed,
-            message=attempt.message,
+        return replace(
+            self, states={**self.states, check.name: self.states[check.name].after(attempt)}
         )
-        return replace(self, states={**self.states, check.name: updated})
 
 
 def name_check(check: Check, namespace: str) -> str:
@@ -140,8 +157,8 @@ def name_check(check: Check, namespace: str) -> str:
         check: The check.
         namespace: The stage's, where services are that name none.
     """
-    place = f"Service {check.namespace or namespace}/{check.service}: " if check.service else ""
-    return f"{place}check {check.name}"
+    asked = find_object(check, namespace)
+    return f"{asked}: check {check.name}" if asked else f"check {check.name}"
 
 
 def judge_checks(progress: CheckProgress, spec: StageSpec, now: datetime) -> str | None:
@@ -153,57 +170,17 @@ def judge_checks(progress: CheckProgress, spec: StageSpec, now: datetime) -> str
     for check in spec.verify:
         state = progress.states[check.name]
         over = now - progress.began >= check.within and state.attempts > 0
-        if over and state.streak < check.successes and state.passed is False:
+        if state.underway or not over:
+            continue
+        if state.streak < check.successes and state.passed is False:
             tries = f"{state.attempts} attempt{'s' if state.attempts != 1 else ''}"
-            return f"{name_check(check, spec.namespace)} failed after {tries}: {state.message}"
+            named = name_check(check, spec.namespace)
+            return f"{named} failed after {tries}: {state.message}{_say_first(state)}"
     return None
 
 
-async def run_round(
-    context: StepContext, progress: CheckProgress
-) -> tuple[CheckProgress, timedelta | None]:
-    """Make one attempt of every check that still needs successes, all at once.
-
-    Returns:
-        How the checks stand now, and how long the API server asked to be left alone, if it did.
-    """
-    began_at = context.services.clock.now()
-    pending = [
-        check
-        for check in context.spec.verify
-        if progress.states[check.name].streak < check.successes
-    ]
-    attempts = await attempt_checks(context, tuple(pending))
-    for check, attempt in zip(pending, attempts, strict=True):
-        progress = progress.after(check, attempt)
-        await _keep(context, check, attempt, progress.states[check.name].attempts)
-    asked = asked_patience(attempts)
-    return progress.after_round(began_at, context.services.clock.now()), asked
-
-
-def asked_patience(attempts: Iterable[CheckAttempt]) -> timedelta | None:
-    """Tell the longest time that an API server asked to be left alone."""
-    asked = [one.retry_after for one in attempts if one.retry_after is not None]
-    return max(asked, default=None)
-
-
-async def attempt_checks(
-    context: StepContext, checks: tuple[Check, ...]
-) -> tuple[CheckAttempt, ...]:
-    """Make one attempt of each check, all at once."""
-    target = CheckTarget(context.spec.cluster, context.spec.namespace, context.spec.service_account)
-    verifier = context.services.verifier
-    return tuple(await asyncio.gather(*(verifier.run_check(check, target) for check in checks)))
-
-
-async def _keep(context: StepContext, check: Check, attempt: CheckAttempt, number: int) -> None:
-    content: dict[str, Json] = {
-        "check": check.name,
-        "attempt": number,
-        "passed": attempt.passed,
-        "message": attempt.message,
-        "seconds": round(attempt.latency / timedelta(seconds=1), 3),
-        "evidence": attempt.evidence,
-    }
-    slot = number % ATTEMPTS_KEPT
-    await context.keep(EvidenceKind.CHECK, content, key=f"{check.name}#{slot}")
+def _say_first(state: CheckState) -> str:
+    """Say how the first failure differed from the last one; empty when it did not."""
+    if not state.first or state.first_message == state.message:
+        return ""
+    return f" (the first failure, attempt {state.first}, was: {state.first_message})"

@@ -7,7 +7,8 @@ from datetime import timedelta
 from gitopsd.domain.config import MonitorSpec
 from gitopsd.domain.runs import RunId
 from gitopsd.domain.work import WorkItem
-from gitopsd.engine.checking import attempt_checks, name_check
+from gitopsd.engine.attempting import Planned, attempt_checks
+from gitopsd.engine.checking import name_check
 from gitopsd.engine.effects import add_monitor
 from gitopsd.engine.looking import look_at
 from gitopsd.engine.observation import fail_verified, load_applied
@@ -75,7 +76,9 @@ async def _look_once(context: StepContext, monitor: MonitorSpec) -> str | None:
     """Say what fails now; empty when nothing does, None when that could not be seen."""
     try:
         sight = await look_at(context)
-        attempts = await attempt_checks(context, monitor.verify)
+        attempts = await attempt_checks(
+            context, [Planned(check) for check in monitor.verify], keep=False
+        )
     except GitopsdError:
         return None
     if sight.failed:

@@ -69,12 +69,17 @@ _NO = frozenset({"false", "disabled"})
 
 
 class HookPhase(Enum):
-    """When a hook runs: before Apply, within it, in Verify, or when a run ends Failed."""
+    """When a hook runs: before Apply, within it, in Verify, or when a run ends Failed.
+
+    Attributes:
+        VERIFY: Whenever a check of the stage asks for it: the object is a template.
+    """
 
     PRE_SYNC = "PreSync"
     SYNC = "Sync"
     POST_SYNC = "PostSync"
     SYNC_FAIL = "SyncFail"
+    VERIFY = "Verify"
     SKIP = "Skip"
 
 

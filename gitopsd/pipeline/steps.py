@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from datetime import timedelta
 
+from gitopsd.domain.checks import JobCheck, compute_longest
 from gitopsd.domain.config import StageSpec
 from gitopsd.domain.gate_specs import ApprovalGate
 from gitopsd.domain.runs import Run, RunKind, Step
@@ -46,6 +47,9 @@ DEFAULT_TIMEOUTS: Mapping[Step, timedelta] = {
 SLACK = timedelta(minutes=5)
 """Added to what checks and Certify are configured to take, for the looks themselves."""
 
+CERTIFY_REPEATS = 2
+"""How often Certify repeats every check at least, whatever its time: once within it, once after."""
+
 LONGEST_BACKOFF = timedelta(seconds=30)
 """Ceiling of the delay between two attempts of one step."""
 
@@ -75,13 +79,15 @@ def timeouts_for(spec: StageSpec, kind: RunKind) -> tuple[tuple[Step, timedelta]
     Returns:
         One pair for each step of the kind, in order.
     """
-    checks = sum((check.within for check in spec.verify), timedelta(0))
+    checks = sum(map(compute_longest, spec.verify), timedelta(0))
+    jobs = (check.timeout for check in spec.verify if isinstance(check, JobCheck))
+    repeats = sum(jobs, timedelta(0)) * CERTIFY_REPEATS
     rollback = kind is RunKind.ROLLBACK
     configured = {
         Step.GATE: _gate_timeout(spec),
         Step.WAIT_HEALTHY: spec.rollback_deadline if rollback else spec.health_timeout,
         Step.VERIFY: max(DEFAULT_TIMEOUTS[Step.VERIFY], checks + SLACK),
-        Step.CERTIFY: spec.certify_of(rollback=rollback) + SLACK,
+        Step.CERTIFY: spec.certify_of(rollback=rollback) + repeats + SLACK,
     }
     limits = {**DEFAULT_TIMEOUTS, **configured}
     return tuple((step, limits[step]) for step in STEP_ORDER[kind])

@@ -34,9 +34,11 @@ class MemoryVerifier:
 
     Attributes:
         asked: Check name and target of each attempt, in order.
+        tidied: Check name and attempt whose remains were taken away, in order.
     """
 
     def __init__(self) -> None:
+        self.tidied: list[tuple[str, str]] = []
         self.asked: list[tuple[str, CheckTarget]] = []
         self._answers: dict[tuple[str, str], list[MemoryAnswer]] = {}
         self._attempts: dict[str, list[CheckAttempt]] = {}
@@ -55,10 +57,16 @@ class MemoryVerifier:
         scripted = self._attempts.get(check.name)
         if scripted:
             return scripted.pop(0) if len(scripted) > 1 else scripted[0]
+        if not isinstance(check, HttpCheck):
+            return CheckAttempt(passed=True, message=f"{check.name}: passed")
         answers = self._answers.get((check.service or check.url, check.path))
         if not answers:
             return CheckAttempt(passed=True, message=f"{check.name}: answered")
         return _judge(check, answers.pop(0) if len(answers) > 1 else answers[0])
+
+    async def tidy(self, check: Check, target: CheckTarget) -> None:
+        """Note what was taken away."""
+        self.tidied.append((check.name, target.attempt))
 
 
 def _judge(check: HttpCheck, answer: MemoryAnswer) -> CheckAttempt:

@@ -13,7 +13,7 @@ from functools import partial
 
 import pytest
 
-from gitopsd.adapters.verify.http import HttpVerifier
+from gitopsd.adapters.verify.by_kind import VerifierByKind
 from gitopsd.cluster_ports import (
     HttpAnswer,
 )
@@ -88,7 +88,7 @@ def checked_world() -> World:
     stages = (replace(staging, certify=CERTIFY, rollback_certify=CERTIFY), production)
     world = make_world(replace(spec, stages=stages))
     clusters = MemoryClusters({"one": world.cluster})
-    verifier = HttpVerifier(clusters, world.clock)
+    verifier = VerifierByKind(clusters, world.clock)
     world.services = replace(world.services, clusters=clusters, verifier=verifier)
     world.cluster.proxied["api", "/health"] = HttpAnswer(200, {}, b"{}", from_proxy=False)
     return world

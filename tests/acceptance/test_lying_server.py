@@ -13,7 +13,7 @@ from datetime import timedelta
 
 import pytest
 
-from gitopsd.adapters.verify.http import HttpVerifier
+from gitopsd.adapters.verify.by_kind import VerifierByKind
 from gitopsd.domain.checks import HttpCheck
 from gitopsd.domain.runs import Phase, Run, RunKind, Step
 from gitopsd.testing.cluster import MemoryClusters
@@ -99,7 +99,7 @@ async def verified_world(successes: int) -> AsyncIterator[Verified]:
         staging = replace(spec.stages[0], verify=(check,))
         world = make_world(replace(spec, stages=(staging, spec.stages[1])))
         clusters = MemoryClusters({"one": world.cluster})
-        verifier = HttpVerifier(clusters, world.clock, allow_loopback=True)
+        verifier = VerifierByKind(clusters, world.clock, allow_loopback=True)
         pace = replace(world.services.pace, look=timedelta(milliseconds=50))
         world.services = replace(world.services, verifier=verifier, pace=pace)
         try:

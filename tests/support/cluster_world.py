@@ -18,7 +18,7 @@ from typing import TYPE_CHECKING, Any
 
 from gitopsd.adapters.clock import SystemClock
 from gitopsd.adapters.cluster.clusters import ConfiguredClusters
-from gitopsd.adapters.verify.http import HttpVerifier
+from gitopsd.adapters.verify.by_kind import VerifierByKind
 from gitopsd.cluster_ports import (
     Cluster,
 )
@@ -461,7 +461,7 @@ def make_cluster_world(site: Site, change: Callable[[StageSpec], StageSpec]) -> 
         repositories=repositories,
         renderer=renderer,
         registry=MemoryRegistry(),
-        verifier=HttpVerifier(clusters),
+        verifier=VerifierByKind(clusters),
         notifier=notifier,
         doorbell=MemoryDoorbell(clock),
         clock=clock,

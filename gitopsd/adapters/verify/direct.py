@@ -2,25 +2,19 @@
 
 from __future__ import annotations
 
-import errno
-import socket
 from collections.abc import Mapping
 from dataclasses import replace
 from urllib.parse import urljoin, urlsplit
 
 import aiohttp
 
-from gitopsd.adapters.outgoing_addresses import (
-    CheckedResolver,
-    RefusedAddressError,
-    check_literal_address,
-)
+from gitopsd.adapters.outgoing_addresses import CheckedResolver, check_literal_address
+from gitopsd.adapters.verify.dialing import say, translate_connection, translate_lookup
 from gitopsd.cluster_ports import (
     HttpAnswer,
 )
 from gitopsd.domain.checks import HttpCheck
 from gitopsd.errors import PermanentError, TemporaryError
-from gitopsd.kube.redaction import redact_clause
 
 USER_AGENT = "gitopsd-verify"
 MAX_REDIRECTS = 5
@@ -28,16 +22,6 @@ MAX_REDIRECTS = 5
 _REDIRECTS = (301, 302, 303, 307, 308)
 _CHUNK = 65_536
 _USUAL_PORTS = {"http": 80, "https": 443}
-# Trouble of this machine or its network says nothing about the application.
-_OWN_TROUBLE = (
-    errno.EMFILE,
-    errno.ENFILE,
-    errno.ENOBUFS,
-    errno.ENOMEM,
-    errno.ENETUNREACH,
-    errno.ENETDOWN,
-    errno.EADDRNOTAVAIL,
-)
 
 
 class DirectClient:
@@ -95,7 +79,7 @@ class DirectClient:
         except _ConnectionBrokenError as error:
             raise _translate(error.cause) from error.cause
         except (aiohttp.ClientError, OSError, ValueError) as error:
-            raise PermanentError(_say(error)) from error
+            raise PermanentError(say(error)) from error
 
     def _open(self) -> aiohttp.ClientSession:
         if self._session is None:
@@ -171,22 +155,10 @@ async def _read(response: aiohttp.ClientResponse, bound: int) -> tuple[bytes, bo
 
 def _translate(error: aiohttp.ClientError) -> PermanentError | TemporaryError:
     if isinstance(error, aiohttp.ClientConnectorDNSError):
-        return _translate_lookup(error.os_error)
-    if isinstance(error, OSError) and error.errno in _OWN_TROUBLE:
-        return TemporaryError(_say(error))
-    return PermanentError(_say(error))
-
-
-def _translate_lookup(error: OSError) -> PermanentError | TemporaryError:
-    if isinstance(error, RefusedAddressError):
-        return PermanentError(str(error), reason="RefusedAddress")
-    if isinstance(error, socket.gaierror) and error.errno == socket.EAI_NONAME:
-        return PermanentError("the name does not resolve")
-    return TemporaryError(f"the name cannot be looked up: {_say(error)}")
-
-
-def _say(error: BaseException) -> str:
-    return redact_clause(str(error) or type(error).__name__)
+        return translate_lookup(error.os_error)
+    if isinstance(error, OSError):
+        return translate_connection(error)
+    return PermanentError(say(error))
 
 
 def _lower(headers: Mapping[str, str]) -> dict[str, str]:

@@ -1,4 +1,4 @@
-"""The verifier: one attempt of one HTTP check, with evidence."""
+"""HTTP checks: one attempt, with evidence."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from gitopsd.cluster_ports import (
     Clusters,
     HttpAnswer,
 )
-from gitopsd.domain.checks import Check, HttpCheck
+from gitopsd.domain.checks import HttpCheck
 from gitopsd.domain.manifests import Json, JsonObject
 from gitopsd.errors import GitopsdError, PermanentError
 from gitopsd.kube.redaction import redact_text
@@ -27,7 +27,7 @@ from gitopsd.ports import (
 
 
 class HttpVerifier:
-    """Makes HTTP checks; implements ``ports.Verifier``.
+    """Makes HTTP checks.
 
     Args:
         clusters: The configured clusters, for checks of services.
@@ -50,7 +50,7 @@ class HttpVerifier:
         self._clock = clock or SystemClock()
         self._proxied = ProxiedClient(clusters, self._clock)
 
-    async def run_check(self, check: Check, target: CheckTarget) -> CheckAttempt:
+    async def run_check(self, check: HttpCheck, target: CheckTarget) -> CheckAttempt:
         """Make one attempt. Never raises.
 
         Safe to repeat: asks, as far as the application's own method is safe to repeat.

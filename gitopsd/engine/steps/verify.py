@@ -2,13 +2,19 @@
 
 from __future__ import annotations
 
+from datetime import timedelta
+
 from gitopsd.domain.runs import LastLook
-from gitopsd.engine.checking import CheckProgress, judge_checks, run_round
+from gitopsd.engine.attempting import Planned, asked_patience, attempt_checks
+from gitopsd.engine.checking import CheckProgress, judge_checks
 from gitopsd.engine.hooks import run_hooks
 from gitopsd.engine.outcomes import Done, Outcome, Verdict, Waiting
 from gitopsd.engine.step_context import StepContext
 from gitopsd.kube.names import HookPhase
 from gitopsd.pipeline.steps import compute_backoff
+
+JOB_LOOK = timedelta(seconds=2)
+"""Time between two looks at Jobs that are under way while nothing else is waited for."""
 
 
 async def run_verify(context: StepContext) -> Outcome:
@@ -16,11 +22,13 @@ async def run_verify(context: StepContext) -> Outcome:
 
     While nothing can be seen it looks more and more rarely, and no check's time runs.
 
-    Safe to repeat: a hook is created once in a run; checks only read, and what succeeded already
-    is kept in the cursor.
+    Safe to repeat: a hook is created once in a run, a check's Job once in an attempt; other checks
+    only look, and what succeeded already is kept in the cursor.
 
     Raises:
-        TemporaryError: Only about a hook; a check's attempt that saw nothing is an unknown look.
+        LostError: A Job's template cannot be read any more.
+        TemporaryError: Only about a hook, or the right to begin a Job; an attempt that saw nothing
+            is an unknown look.
         PermanentError: ``HookOutcomeUnknown``, when a hook is gone without a result.
         LeaseLostError: The right to write ended; no more hooks were created.
     """
@@ -39,9 +47,34 @@ async def run_verify(context: StepContext) -> Outcome:
             return Done()
         if now - context.began_at > pace.slice:
             return Waiting(pace.look, progress.look(), progress.spell(), progress.summary())
-        progress, asked = await run_round(context, progress)
+        progress, asked = await _run_round(context, progress)
         if progress.unseen:
             rest = compute_backoff(progress.unseen, asked)
             return Waiting(rest, LastLook.UNKNOWN, progress.spell(), progress.summary())
         if progress.look() is not LastLook.HEALTHY:
-            await context.services.clock.sleep(pace.look)
+            await context.services.clock.sleep(_pause(progress, pace.look))
+
+
+async def _run_round(
+    context: StepContext, progress: CheckProgress
+) -> tuple[CheckProgress, timedelta | None]:
+    """Make one attempt of every check that still needs successes, all at once.
+
+    Returns:
+        How the checks stand now, and how long the API server asked to be left alone, if it did.
+    """
+    began_at = context.services.clock.now()
+    pending = progress.pending(context.spec.verify)
+    planned = [
+        Planned(check, state.attempts + 1, state.underway, bool(state.first))
+        for check, state in pending
+    ]
+    attempts = await attempt_checks(context, planned)
+    for (check, _), attempt in zip(pending, attempts, strict=True):
+        progress = progress.after(check, attempt)
+    return progress.after_round(began_at, context.services.clock.now()), asked_patience(attempts)
+
+
+def _pause(progress: CheckProgress, shortest: timedelta) -> timedelta:
+    waiting = [state for state in progress.states.values() if not state.passed]
+    return JOB_LOOK if all(state.underway for state in waiting) else shortest

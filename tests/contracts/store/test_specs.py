@@ -7,7 +7,16 @@ from datetime import timedelta
 
 import pytest
 
-from gitopsd.domain.checks import HttpCheck
+from gitopsd.domain.checks import (
+    CommandCheck,
+    DnsCheck,
+    Endpoint,
+    GrpcCheck,
+    HttpCheck,
+    JobCheck,
+    TcpCheck,
+    TlsCheck,
+)
 from gitopsd.domain.config import ApplicationSpec, GitSource, RollbackPolicy, StageSpec
 from gitopsd.domain.gate_specs import ApprovalGate, SoakGate
 from gitopsd.domain.releases import ApplicationName, StageName
@@ -30,6 +39,14 @@ def _spec(name: str = "shop", *, cluster: str = "east", digest: str = "") -> App
                 json_path={"status": "healthy", "count": 3, "ratio": 0.5, "none": None},
                 within=timedelta(milliseconds=1500),
             ),
+            TcpCheck("tcp", Endpoint(25, "mail.example"), send="QUIT", expect="220"),
+            TlsCheck("tls", Endpoint(443, service="web"), ca_file="/ca", min_days_left=3),
+            GrpcCheck(
+                "grpc", Endpoint(443, service="web", namespace="edge"), "shop.Cart", tls=True
+            ),
+            DnsCheck("dns", "shop.example", "AAAA", ("2001:db8::1",), ("192.0.2.53",)),
+            JobCheck("job", "smoke", timeout=timedelta(minutes=3)),
+            CommandCheck("command", ("true",), selector={"app": "web"}, exit_code=3),
         ),
         gates=(
             ApprovalGate(("group:release-managers",), count=2),

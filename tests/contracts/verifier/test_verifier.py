@@ -12,7 +12,7 @@ from typing import Protocol
 import pytest
 
 from gitopsd.adapters.cluster.clusters import ConfiguredClusters
-from gitopsd.adapters.verify.http import HttpVerifier
+from gitopsd.adapters.verify.by_kind import VerifierByKind
 from gitopsd.domain.checks import HttpCheck
 from gitopsd.domain.config import ClusterSpec
 from gitopsd.domain.manifests import Json
@@ -69,7 +69,7 @@ class MemorySite:
 class DirectSite:
     """A real server that is asked by URL."""
 
-    verifier: HttpVerifier
+    verifier: VerifierByKind
     server: LyingServer
     check: HttpCheck
 
@@ -86,7 +86,7 @@ class DirectSite:
 class ProxiedSite:
     """A service behind an API server."""
 
-    verifier: HttpVerifier
+    verifier: VerifierByKind
     server: LyingServer
     check: HttpCheck
 
@@ -103,7 +103,7 @@ class ProxiedSite:
 async def _open_direct() -> AsyncIterator[Site]:
     async with run_lying_server() as server:
         clusters = ConfiguredClusters(dict, MemoryTelemetry())
-        verifier = HttpVerifier(clusters, LoopClock(), allow_loopback=True)
+        verifier = VerifierByKind(clusters, LoopClock(), allow_loopback=True)
         yield DirectSite(
             verifier,
             server,
@@ -118,7 +118,7 @@ async def _open_proxied() -> AsyncIterator[Site]:
         serve_as_api_server(server)
         specs = {"staging": ClusterSpec("staging", server=server.url)}
         clusters = ConfiguredClusters(lambda: specs, MemoryTelemetry())
-        verifier = HttpVerifier(clusters, LoopClock())
+        verifier = VerifierByKind(clusters, LoopClock())
         yield ProxiedSite(verifier, server, SERVICE)
         await verifier.close()
         await clusters.close()

@@ -7,7 +7,7 @@ from datetime import timedelta
 
 import pytest
 
-from gitopsd.domain.checks import HttpCheck
+from gitopsd.domain.checks import HttpCheck, JobCheck
 from gitopsd.domain.config import StageSpec
 from gitopsd.domain.gate_specs import ApprovalGate, SoakGate
 from gitopsd.domain.releases import StageName
@@ -76,6 +76,14 @@ def test_limits_follow_the_application_file() -> None:
     assert dict(timeouts_for(longer, RunKind.ROLLBACK))[Step.CERTIFY] == 9 * MINUTE
     assert dict(timeouts_for(longer, RunKind.ROLLOUT))[Step.CERTIFY] == 7 * MINUTE
     assert dict(timeouts_for(spec, RunKind.SYNC))[Step.WAIT_HEALTHY] == 8 * MINUTE
+
+
+def test_jobs_add_their_own_time() -> None:
+    """Once for each success in Verify, and twice in Certify."""
+    job = JobCheck("smoke", "smoke", timeout=10 * MINUTE, successes=2)
+    limits = dict(timeouts_for(replace(SPEC, verify=(job,)), RunKind.ROLLOUT))
+    assert limits[Step.VERIFY] == 25 * MINUTE
+    assert limits[Step.CERTIFY] == 25 * MINUTE
 
 
 def test_a_gate_expires_with_the_first_approval_deadline() -> None:

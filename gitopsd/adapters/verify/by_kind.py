@@ -1,0 +1,86 @@
+"""The verifier: gives each check to what makes its kind."""
+
+from __future__ import annotations
+
+from gitopsd.adapters.clock import SystemClock
+from gitopsd.adapters.outgoing_addresses import CheckedResolver
+from gitopsd.adapters.verify.attempts import make_attempt
+from gitopsd.adapters.verify.dialing import Dialer
+from gitopsd.adapters.verify.dns_records import DnsLooker
+from gitopsd.adapters.verify.grpc_health import GrpcLooker
+from gitopsd.adapters.verify.http import HttpVerifier
+from gitopsd.adapters.verify.tcp import TcpLooker
+from gitopsd.adapters.verify.tls import TlsLooker
+from gitopsd.cluster_ports import Clusters
+from gitopsd.domain.checks import (
+    Check,
+    CommandCheck,
+    DnsCheck,
+    GrpcCheck,
+    HttpCheck,
+    JobCheck,
+    TcpCheck,
+    TlsCheck,
+)
+from gitopsd.ports import CheckAttempt, CheckTarget, Clock
+
+
+class VerifierByKind:
+    """Makes checks of every kind; implements ``ports.Verifier``.
+
+    Args:
+        clusters: The configured clusters, for checks that go through an API server.
+        clock: Measures latency; real time unless given.
+        allow_loopback: Whether checks may connect to this machine.
+        resolver: Resolves names; the system's, with refused addresses left out, unless given.
+    """
+
+    def __init__(
+        self,
+        clusters: Clusters,
+        clock: Clock | None = None,
+        *,
+        allow_loopback: bool = False,
+        resolver: CheckedResolver | None = None,
+    ) -> None:
+        self._clock = clock or SystemClock()
+        checked = resolver or CheckedResolver(allow_loopback=allow_loopback)
+        dialer = Dialer(checked, allow_loopback=allow_loopback)
+        self._http = HttpVerifier(
+            clusters, self._clock, allow_loopback=allow_loopback, resolver=checked
+        )
+        self._tcp = TcpLooker(dialer)
+        self._tls = TlsLooker(dialer, self._clock)
+        self._grpc = GrpcLooker(dialer)
+        self._dns = DnsLooker(allow_loopback=allow_loopback)
+
+    async def run_check(self, check: Check, target: CheckTarget) -> CheckAttempt:
+        """Make one attempt. Never raises.
+
+        Safe to repeat: asks only; what a Job or a command does twice is its author's business,
+        and a Job is found again by the attempt's name.
+
+        Args:
+            check: What is asked and expected.
+            target: Where.
+        """
+        match check:
+            case HttpCheck():
+                return await self._http.run_check(check, target)
+            case TcpCheck():
+                return await make_attempt(check, target, self._tcp.look, self._clock)
+            case TlsCheck():
+                return await make_attempt(check, target, self._tls.look, self._clock)
+            case GrpcCheck():
+                return await make_attempt(check, target, self._grpc.look, self._clock)
+            case DnsCheck():
+                return await make_attempt(check, target, self._dns.look, self._clock)
+            case JobCheck() | CommandCheck():
+                return CheckAttempt(passed=None, message="this kind of check is not made yet")
+
+    async def tidy(self, check: Check, target: CheckTarget) -> None:
+        """Remove what an attempt left in the cluster, once its answer is stored. Never raises."""
+
+    async def close(self) -> None:
+        """Close connections."""
+        await self._http.close()

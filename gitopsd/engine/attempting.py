@@ -1,0 +1,161 @@
+"""Makes attempts of checks and keeps their evidence: the first failure's, and the last ones'."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator, Iterable, Sequence
+from contextlib import asynccontextmanager
+from dataclasses import dataclass
+from datetime import timedelta
+
+from gitopsd.domain.checks import Check, JobCheck
+from gitopsd.domain.manifests import Json, JsonObject
+from gitopsd.domain.work import EvidenceKind
+from gitopsd.engine.step_context import StepContext
+from gitopsd.engine.writing import write_permit
+from gitopsd.kube.hooks import find_hooks
+from gitopsd.kube.names import HookPhase
+from gitopsd.ports import CheckAttempt, CheckTarget
+
+ATTEMPTS_KEPT = 10
+"""Attempts of each check whose evidence stays with the run, beside that of the first failure."""
+
+
+@dataclass(frozen=True, slots=True)
+class Planned:
+    """An attempt that is to be made, or gone on with.
+
+    Attributes:
+        check: The check.
+        number: Which attempt of the check it is in this step, from 1.
+        underway: Whether this execution of the step has begun it already.
+        failed: Whether an earlier attempt of the check in this step has failed.
+    """
+
+    check: Check
+    number: int = 1
+    underway: bool = False
+    failed: bool = False
+
+
+async def attempt_checks(
+    context: StepContext, planned: Sequence[Planned], *, keep: bool = True
+) -> tuple[CheckAttempt, ...]:
+    """Make one attempt of each check, all at once, or look again at those that are under way.
+
+    Safe to repeat: checks only look, but for Jobs. A Job is found again by its attempt's name,
+    and its answer is stored before it goes, so that none runs twice for one attempt.
+
+    Args:
+        context: The step.
+        planned: What is to be done.
+        keep: Whether evidence is kept with the run.
+
+    Raises:
+        LostError: A Job's template cannot be read any more.
+        TemporaryError: A Job is to begin, and nothing may be written now.
+        LeaseLostError: The right to write ended before a Job began.
+    """
+    jobs = [one for one in planned if isinstance(one.check, JobCheck)]
+    templates = await _load_templates(context) if jobs else ()
+    async with _permit(context, needed=any(not one.underway for one in jobs)):
+        return tuple(
+            await asyncio.gather(*(_attempt(context, one, templates, keep=keep) for one in planned))
+        )
+
+
+@asynccontextmanager
+async def _permit(context: StepContext, *, needed: bool) -> AsyncIterator[None]:
+    """Take the right to write while Jobs begin."""
+    if not needed:
+        yield
+        return
+    async with write_permit(context) as permit:
+        permit.check()
+        yield
+
+
+async def _load_templates(context: StepContext) -> tuple[JsonObject, ...]:
+    rendered = await context.load_rendered()
+    return find_hooks(rendered.objects, HookPhase.VERIFY)
+
+
+async def _attempt(
+    context: StepContext, one: Planned, templates: tuple[JsonObject, ...], *, keep: bool
+) -> CheckAttempt:
+    verifier, spec = context.services.verifier, context.spec
+    target = CheckTarget(
+        spec.cluster,
+        spec.namespace,
+        spec.service_account,
+        run=context.run.id,
+        attempt=f"{context.step.value.lower()}-{one.number}",
+        templates=templates,
+        labels=context.labels,
+    )
+    is_job = isinstance(one.check, JobCheck)
+    answer = await _recall(context, one, target) if is_job and keep else None
+    if answer is None:
+        answer = await verifier.run_check(one.check, target)
+        if keep:
+            await _keep(context, one, target, answer)
+    if is_job and not answer.underway:
+        await verifier.tidy(one.check, target)
+    return answer
+
+
+async def _recall(context: StepContext, one: Planned, target: CheckTarget) -> CheckAttempt | None:
+    """Read how an attempt ended that was made before a crash; None when it did not end."""
+    for key in (_slot(one), _first_key(one.check)):
+        found = await context.load_evidence(EvidenceKind.CHECK, key)
+        if found is None or found.get("name") != target.attempt or found.get("underway"):
+            continue
+        passed = found.get("passed")
+        if isinstance(passed, bool):
+            message, seconds = str(found.get("message", "")), found.get("seconds")
+            took = timedelta(seconds=seconds if isinstance(seconds, int | float) else 0)
+            return CheckAttempt(passed, message, found.get("evidence"), took)
+    return None
+
+
+async def _keep(
+    context: StepContext, one: Planned, target: CheckTarget, answer: CheckAttempt
+) -> None:
+    """Keep an attempt's evidence; the first failure's is never overwritten by later attempts."""
+    content: dict[str, Json] = {
+        "check": one.check.name,
+        "attempt": one.number,
+        "name": target.attempt,
+        "passed": answer.passed,
+        "message": answer.message,
+        "seconds": round(answer.latency / timedelta(seconds=1), 3),
+        "evidence": answer.evidence,
+    }
+    key = _slot(one)
+    if answer.underway:
+        content["underway"] = True
+    elif answer.passed is False and not (one.failed or await _is_first_kept(context, one.check)):
+        content["firstFailure"] = True
+        key = _first_key(one.check)
+    await context.keep(EvidenceKind.CHECK, content, key=key)
+
+
+async def _is_first_kept(context: StepContext, check: Check) -> bool:
+    """Whether a first failure is stored already: after a crash the count may begin anew."""
+    pieces = await context.services.store.read(lambda tx: tx.runs.evidence(context.run.id))
+    wanted = (context.step, EvidenceKind.CHECK, _first_key(check))
+    return any((piece.step, piece.kind, piece.key) == wanted for piece in pieces)
+
+
+def _slot(one: Planned) -> str:
+    return f"{one.check.name}#{one.number % ATTEMPTS_KEPT}"
+
+
+def _first_key(check: Check) -> str:
+    return f"{check.name}#first-failure"
+
+
+def asked_patience(attempts: Iterable[CheckAttempt]) -> timedelta | None:
+    """Tell the longest time that an API server asked to be left alone."""
+    asked = [one.retry_after for one in attempts if one.retry_after is not None]
+    return max(asked, default=None)
