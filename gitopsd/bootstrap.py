@@ -15,6 +15,7 @@ from gitopsd import __version__
 from gitopsd.adapters.clock import SystemClock
 from gitopsd.adapters.cluster.clusters import ConfiguredClusters
 from gitopsd.adapters.config_files.live import ConfigurationFiles
+from gitopsd.adapters.gates.by_kind import GateProberByKind
 from gitopsd.adapters.git.repositories import GitRepositories
 from gitopsd.adapters.kustomize.discovery import locate_program
 from gitopsd.adapters.kustomize.renderer import KustomizeRenderer
@@ -162,6 +163,8 @@ def _services(
     stack.push_async_callback(registry.close)
     verifier = VerifierByKind(clusters, clock, allow_loopback=settings.verify.allow_loopback)
     stack.push_async_callback(verifier.close)
+    prober = GateProberByKind(clock, allow_loopback=settings.verify.allow_loopback)
+    stack.push_async_callback(prober.close)
     notifier = NotifierByType(
         clock, slack_url=settings.slack.base_url, github_url=settings.github.base_url
     )
@@ -176,6 +179,7 @@ def _services(
         renderer=renderer,
         registry=registry,
         verifier=verifier,
+        prober=prober,
         notifier=notifier,
         doorbell=doorbell,
         clock=clock,

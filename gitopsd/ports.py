@@ -12,6 +12,7 @@ from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from typing import Protocol, TypeAlias
 
+from gitopsd.domain.asked_gates import GateQuestion, ProbeAnswer
 from gitopsd.domain.channels import ChannelSpec
 from gitopsd.domain.checks import Check
 from gitopsd.domain.manifests import Digest, Json, JsonObject, RenderedSet
@@ -185,20 +186,20 @@ class CheckTarget:
         cluster: Name of the stage's cluster.
         namespace: Namespace of the stage.
         service_account: Identity of the stage.
-    """
         run: Run that is verified.
         attempt: Name of the attempt, unique in the run; the same one again after a crash.
         templates: Objects of the rendered set that checks are made from.
         labels: Labels that every object of the stage carries.
+    """
 
     cluster: str
     namespace: str
     service_account: str = ""
-
     run: str = ""
     attempt: str = ""
     templates: tuple[JsonObject, ...] = ()
     labels: Mapping[str, str] = field(default_factory=dict)
+
 
 @dataclass(frozen=True, slots=True)
 class CheckAttempt:
@@ -211,26 +212,38 @@ class CheckAttempt:
         evidence: What was sent and what came back, redacted.
         latency: Duration of the whole attempt, body included.
         retry_after: How long the API server asked to be left alone; None when it did not.
-    """
         underway: Whether the attempt has not ended yet: it is to be asked for again, by its name.
             ``passed`` is False then while it is seen to be under way.
+    """
 
     passed: bool | None
     message: str
     evidence: Json = None
     latency: timedelta = timedelta(0)
     retry_after: timedelta | None = None
-
     underway: bool = False
+
 
 class Verifier(Protocol):
     """Makes checks against the application itself."""
 
-    async def run_check(self, check: Check, target: CheckTarget) -> CheckAttempt:
     async def tidy(self, check: Check, target: CheckTarget) -> None:
         """Remove what an attempt left in the cluster, once its answer is stored. Never raises."""
 
+    async def run_check(self, check: Check, target: CheckTarget) -> CheckAttempt:
         """Make one attempt; counting successes is the step's business. Never raises."""
+
+
+class GateProber(Protocol):
+    """Asks outside what a gate wants to know."""
+
+    async def ask(self, question: GateQuestion) -> ProbeAnswer:
+        """Ask once, within the gate's own time. Never raises: what could not be found out is an
+        answer too, with the reason. Safe to repeat: it only asks.
+        """
+
+    async def close(self) -> None:
+        """Close connections."""
 
 
 Remember: TypeAlias = Callable[[JsonObject], Awaitable[None]]

@@ -11,6 +11,7 @@ from collections.abc import Callable, Collection, Mapping, Sequence
 from datetime import datetime, timedelta
 from typing import Protocol, TypeVar
 
+from gitopsd.domain.asked_gates import GateObservation
 from gitopsd.domain.releases import (
     ApplicationName,
     ReleaseId,
@@ -116,7 +117,7 @@ class Runs(Protocol):
         """
 
     def drop(self, runs: Collection[RunId]) -> None:
-        """Delete runs with their events, evidence, hooks and live states. Safe to repeat."""
+        """Delete runs with all that is kept with them. Safe to repeat."""
 
     def live(self) -> Sequence[Run]:
         """Read all runs that are Pending or Running."""
@@ -163,6 +164,15 @@ class Runs(Protocol):
 
     def put_live_state(self, state: LiveState) -> None:
         """Keep what a Rollback found in the cluster; what is kept already stays."""
+
+    def put_observation(self, observation: GateObservation) -> None:
+        """Keep the newest answer to a gate's question; replaces the one before."""
+
+    def observations(self, run: RunId) -> Sequence[GateObservation]:
+        """Read the newest answers to the questions of a run's gates, by question."""
+
+    def forget_observations(self, run: RunId) -> None:
+        """Drop the answers to the questions of a run's gates. Safe to repeat."""
 
 
 class Work(Protocol):

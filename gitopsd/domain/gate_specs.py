@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from datetime import timedelta
 from typing import TypeAlias
 
+from gitopsd.domain.asked_gates import ChecksGate, ExternalGate, PrometheusGate
 from gitopsd.domain.releases import StageName
 
 
@@ -39,6 +40,9 @@ class SoakGate:
 
 GateSpec: TypeAlias = (
     ApprovalGate  # one line a kind, in the order of the documentation
+    | ChecksGate
+    | ExternalGate
+    | PrometheusGate
     | SoakGate
 )
 """A configured gate."""

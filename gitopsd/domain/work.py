@@ -21,6 +21,7 @@ class WorkKind(Enum):
     NOTIFY = "Notify"
     OBSERVE = "Observe"
     MONITOR = "Monitor"
+    PROBE = "Probe"
     SOAK = "Soak"
 
 

@@ -19,6 +19,7 @@ from gitopsd.engine.actors import ActionDone, ActionRefused, ActionResult, Actor
 from gitopsd.engine.admission import apply_event, settle
 from gitopsd.engine.facts import restore_facts
 from gitopsd.engine.image_hints import want_images_of
+from gitopsd.engine.probing import ask_again
 from gitopsd.engine.resuming import resume_stage
 from gitopsd.engine.services import Services
 from gitopsd.engine.syncing import make_run_id, put_front, start_sync
@@ -92,6 +93,8 @@ class Actions:
             found = tx.runs.get(run)
             if found is None:
                 return ActionRefused(404, f"there is no run {run}")
+            if found.live and ask_again(tx, found):
+                return ActionDone(f"the gates of {run} that ask outside are asked again now", run)
             if found.live:
                 return ActionRefused(409, f"{run} is still {found.phase.value}")
             return self._ask_for(tx, actor, found.stage, found.release)

@@ -18,6 +18,7 @@ from gitopsd.domain.runs import AbortReason, CommandId, Phase, Run, RunId, RunKi
 from gitopsd.domain.stages import Stage
 from gitopsd.domain.verifications import RestoreTarget
 from gitopsd.engine.advance import Advanced, advance
+from gitopsd.engine.asking import see_to_asking
 from gitopsd.engine.effects import watch_for_loop
 from gitopsd.engine.facts import load_gate_facts, load_restore_facts, load_selection_facts
 from gitopsd.engine.gate_evidence import put_gates
@@ -234,6 +235,7 @@ def _pass_gate(
         return ()
     if not is_plan_current(run, facts.stage):
         return advance(tx, run.id, AppliedChanged(tx.now), config).reconsider
+    see_to_asking(tx, run, spec, facts.observations)
     states = evaluate_gates(facts)
     if put_gates(tx, run, states):
         refresh_reports(tx, run, config)

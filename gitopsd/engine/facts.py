@@ -14,10 +14,12 @@ from gitopsd.domain.runs import Run, RunId
 from gitopsd.domain.stages import Freeze, Stage
 from gitopsd.domain.verifications import Destination, RestoreTarget, Verification
 from gitopsd.domain.work import EvidenceKind, Page
+from gitopsd.engine.asking import load_observations
 from gitopsd.engine.effects import destination_of, fronts_on_cluster, readable_set
 from gitopsd.engine.soak_facts import load_soaks
 from gitopsd.kube.images import find_digests
 from gitopsd.kube.names import strictest_rollback
+from gitopsd.pipeline.asking import select_asked
 from gitopsd.pipeline.facts import GateFacts, RestoreFacts, SelectionFacts
 from gitopsd.pipeline.upstream_images import images_verified_since
 from gitopsd.store_ports import Transaction
@@ -130,6 +132,7 @@ def load_gate_facts(
         rewind=application.source.rewind,
         quarantines=tuple(tx.quarantines.in_force(run.stage)),
         images=_images_in(tx, run),
+        observations=load_observations(tx, run) if select_asked(spec.gates) else {},
     )
     if spec.upstream is not None:
         facts = _with_upstream(tx, facts, spec.upstream.stage)

@@ -17,6 +17,7 @@ from gitopsd.engine.pauses import Pause
 from gitopsd.ports import (
     Clock,
     Doorbell,
+    GateProber,
     Notifier,
     Renderer,
     SourceRepository,
@@ -75,6 +76,7 @@ class Services:
         renderer: kustomize.
         registry: Registries of images.
         verifier: HTTP checks.
+        prober: What gates ask outside.
         notifier: Channels.
         doorbell: Hints that there is work.
         clock: This process's time.
@@ -100,6 +102,7 @@ class Services:
     renderer: Renderer
     registry: Registry
     verifier: Verifier
+    prober: GateProber
     notifier: Notifier
     doorbell: Doorbell
     clock: Clock

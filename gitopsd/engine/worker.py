@@ -19,6 +19,7 @@ from gitopsd.engine.intake import process_deliveries, process_delivery
 from gitopsd.engine.looks import run_look
 from gitopsd.engine.monitoring import monitor_run
 from gitopsd.engine.observation import watch_run
+from gitopsd.engine.probing import probe_gates
 from gitopsd.engine.scope import Scope, scope
 from gitopsd.engine.sending import send_queued
 from gitopsd.engine.services import Services
@@ -178,6 +179,7 @@ class Worker:
             WorkKind.OBSERVE: self._observe,
             WorkKind.MONITOR: self._monitor,
             WorkKind.SOAK: self._soak,
+            WorkKind.PROBE: self._probe,
         }[kind]
 
     async def _execute_step(self, item: WorkItem) -> None:
@@ -214,6 +216,9 @@ class Worker:
 
     async def _monitor(self, item: WorkItem) -> None:
         await monitor_run(self._services, item)
+
+    async def _probe(self, item: WorkItem) -> None:
+        await probe_gates(self._services, item)
 
     async def _soak(self, item: WorkItem) -> None:
         await self._finish_or_wait(item, await soak_look(self._services, item))

@@ -6,6 +6,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from datetime import datetime
 
+from gitopsd.domain.asked_gates import GateObservation
 from gitopsd.domain.config import RewindPolicy, StageSpec
 from gitopsd.domain.gates import Vote
 from gitopsd.domain.manifests import Digest
@@ -104,6 +105,7 @@ class GateFacts:
         upstream_quarantines: Its quarantines that are in force.
         running_images: Image digest of what the run's own stage runs verified -> since when.
         soaks: Stage that a soak gate names -> how long it was seen healthy with the release.
+        observations: Question of a gate that asks outside -> the newest answer for the run.
     """
 
     now: datetime
@@ -131,6 +133,7 @@ class GateFacts:
     upstream_quarantines: tuple[Quarantine, ...] = ()
     running_images: Mapping[Digest, datetime] = field(default_factory=dict)
     soaks: Mapping[StageName, SoakFacts] = field(default_factory=dict)
+    observations: Mapping[str, GateObservation] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, slots=True)

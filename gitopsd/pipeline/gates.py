@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 
+from gitopsd.domain.asked_gates import ChecksGate, ExternalGate, PrometheusGate
 from gitopsd.domain.gate_specs import (
     ApprovalGate,
     GateSpec,
@@ -18,6 +19,9 @@ from gitopsd.domain.runs import Run
 from gitopsd.domain.stages import Stage
 from gitopsd.pipeline.facts import GateFacts
 from gitopsd.pipeline.gate_kinds.approval import evaluate_approval
+from gitopsd.pipeline.gate_kinds.checks import evaluate_checks
+from gitopsd.pipeline.gate_kinds.external import evaluate_external
+from gitopsd.pipeline.gate_kinds.prometheus import evaluate_prometheus
 from gitopsd.pipeline.gate_kinds.soak import evaluate_soak
 from gitopsd.pipeline.implicit_gates import IMPLICIT_GATES
 
@@ -68,5 +72,11 @@ def _evaluate(spec: GateSpec, facts: GateFacts) -> tuple[str, GateAnswer]:
     match spec:
         case ApprovalGate():
             return "approval", evaluate_approval(spec, facts)
+        case ChecksGate():
+            return "checks", evaluate_checks(spec, facts)
+        case ExternalGate():
+            return "external", evaluate_external(spec, facts)
+        case PrometheusGate():
+            return "prometheus", evaluate_prometheus(spec, facts)
         case SoakGate():
             return "soak", evaluate_soak(spec, facts)

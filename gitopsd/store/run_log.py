@@ -1,4 +1,4 @@
-"""Events, evidence and hooks of runs in SQL."""
+"""Events, evidence, hooks and observations of runs in SQL."""
 
 from __future__ import annotations
 
@@ -9,10 +9,13 @@ from dataclasses import replace
 
 import sqlalchemy as sa
 
+from gitopsd.domain.asked_gates import GateObservation
 from gitopsd.domain.runs import RunId, Step
 from gitopsd.domain.work import Evidence, EvidenceKind, HookRun, HookState, LiveState, RunEvent
+from gitopsd.store.codec import codec_of
 from gitopsd.store.session import Row, Session, per_dialect, upsert
 from gitopsd.store.tables import evidence as evidences
+from gitopsd.store.tables import gate_observations as observations
 from gitopsd.store.tables import hook_runs as hooks
 from gitopsd.store.tables import live_states as states
 from gitopsd.store.tables import run_events as events
@@ -46,7 +49,8 @@ _EVIDENCE = (
 )
 _THESE: sa.BindParameter[str] = sa.bindparam("these", expanding=True)
 _DROP = tuple(
-    sa.delete(one).where(one.c.run.in_(_THESE)) for one in (events, evidences, hooks, states)
+    sa.delete(one).where(one.c.run.in_(_THESE))
+    for one in (events, evidences, hooks, states, observations)
 )
 _FAST = 1
 _STATE = sa.select(states).where(states.c.run == sa.bindparam("of"))
@@ -55,6 +59,15 @@ _SAVE_HOOK = upsert(hooks, "run", "name")
 _HOOK = sa.select(hooks).where(
     hooks.c.run == sa.bindparam("of"), hooks.c.name == sa.bindparam("of_name")
 )
+
+_OBSERVATION = codec_of(GateObservation)
+_SAVE_OBSERVATION = upsert(observations, "run", "question")
+_OBSERVATIONS = (
+    sa.select(observations.c.doc)
+    .where(observations.c.run == sa.bindparam("of"))
+    .order_by(observations.c.question)
+)
+_FORGET = sa.delete(observations).where(observations.c.run == sa.bindparam("of"))
 
 
 class SqlRunLog:
@@ -137,6 +150,23 @@ class SqlRunLog:
         kept = {"objects": state.objects, "unread": state.unread}
         body = zlib.compress(json.dumps(kept, separators=(",", ":")).encode(), _FAST)
         self._session.run(_KEEP_STATE, run=state.run, at=state.at, body=body)
+
+    def put_observation(self, observation: GateObservation) -> None:
+        """Keep the newest answer to a gate's question."""
+        self._session.run(
+            _SAVE_OBSERVATION,
+            run=observation.run,
+            question=observation.question,
+            doc=_OBSERVATION.encode(observation),
+        )
+
+    def observations(self, run: RunId) -> Sequence[GateObservation]:
+        """Read the newest answers to the questions of a run's gates."""
+        return [_OBSERVATION.decode(row.doc) for row in self._session.rows(_OBSERVATIONS, of=run)]
+
+    def forget_observations(self, run: RunId) -> None:
+        """Drop the answers to the questions of a run's gates."""
+        self._session.run(_FORGET, of=run)
 
 
 def _event(row: Row) -> RunEvent:

@@ -8,6 +8,7 @@ from datetime import datetime
 
 import sqlalchemy as sa
 
+from gitopsd.domain.asked_gates import GateObservation
 from gitopsd.domain.releases import ApplicationName, ReleaseId, StageKey
 from gitopsd.domain.runs import Phase, Run, RunId, RunKind
 from gitopsd.domain.sources import CommitSha
@@ -100,7 +101,7 @@ class SqlRuns:
             )
 
     def drop(self, runs: Collection[RunId]) -> None:
-        """Delete runs with their events, evidence, hooks and live states. Safe to repeat."""
+        """Delete runs with all that is kept with them. Safe to repeat."""
         if runs:
             self._log.drop(runs)
             self._session.run(_DROP, these=list(runs))
@@ -173,6 +174,18 @@ class SqlRuns:
     def put_live_state(self, state: LiveState) -> None:
         """Keep what a Rollback found in the cluster; what is kept already stays."""
         self._log.put_live_state(state)
+
+    def put_observation(self, observation: GateObservation) -> None:
+        """Keep the newest answer to a gate's question; replaces the one before."""
+        self._log.put_observation(observation)
+
+    def observations(self, run: RunId) -> Sequence[GateObservation]:
+        """Read the newest answers to the questions of a run's gates, by question."""
+        return self._log.observations(run)
+
+    def forget_observations(self, run: RunId) -> None:
+        """Drop the answers to the questions of a run's gates. Safe to repeat."""
+        self._log.forget_observations(run)
 
 
 def _number(session: Session, statement: sa.Select[int], **values: object) -> int:

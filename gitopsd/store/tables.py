@@ -262,6 +262,13 @@ live_states = _table(
     sa.Column("body", sa.LargeBinary, nullable=False),
 )
 
+gate_observations = _table(
+    "gate_observations",
+    _text("run", key=True),
+    _text("question", key=True),
+    _json("doc"),
+)
+
 work = _table(
     "work",
     _text("key", key=True),

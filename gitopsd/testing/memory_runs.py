@@ -7,6 +7,7 @@ from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import replace
 from datetime import datetime, timedelta
 
+from gitopsd.domain.asked_gates import GateObservation
 from gitopsd.domain.releases import ApplicationName, Release, ReleaseId, StageKey
 from gitopsd.domain.runs import Phase, Run, RunId, RunKind
 from gitopsd.domain.sources import CommitSha
@@ -31,6 +32,7 @@ class MemoryRuns:
         self._number = Counter(journal)
         self._hooks: Table[tuple[RunId, str], HookRun] = Table(journal)
         self._states: Table[RunId, LiveState] = Table(journal)
+        self._observations: Table[tuple[RunId, str], GateObservation] = Table(journal)
         self._release_of = release_of
 
     def add(self, run: Run) -> None:
@@ -61,12 +63,13 @@ class MemoryRuns:
         self._mark(run)
 
     def drop(self, runs: Collection[RunId]) -> None:
-        """Delete runs with their events, evidence, hooks and live states."""
+        """Delete runs with all that is kept with them."""
         for run in runs:
             self._rows.remove(run)
             self._live.remove(run)
             self._events.remove(run)
             self._states.remove(run)
+            self.forget_observations(run)
         for key, evidence in self._evidence.items():
             if evidence.run in runs:
                 self._evidence.remove(key)
@@ -161,6 +164,21 @@ class MemoryRuns:
         """Keep what a Rollback found in the cluster; what is kept already stays."""
         if self._states.get(state.run) is None:
             self._states.put(state.run, state)
+
+    def put_observation(self, observation: GateObservation) -> None:
+        """Keep the newest answer to a gate's question; replaces the one before."""
+        self._observations.put((observation.run, observation.question), observation)
+
+    def observations(self, run: RunId) -> Sequence[GateObservation]:
+        """Read the newest answers to the questions of a run's gates, by question."""
+        found = (row for row in self._observations if row.run == run)
+        return sorted(found, key=lambda row: row.question)
+
+    def forget_observations(self, run: RunId) -> None:
+        """Drop the answers to the questions of a run's gates."""
+        for key, row in self._observations.items():
+            if row.run == run:
+                self._observations.remove(key)
 
     def _mark(self, run: Run) -> None:
         if run.live:

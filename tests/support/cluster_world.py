@@ -39,6 +39,7 @@ from gitopsd.engine.services import Pace, Services
 from gitopsd.kube.inventory import inventory_name
 from gitopsd.store_ports import Transaction
 from gitopsd.testing.doorbell import MemoryDoorbell
+from gitopsd.testing.gate_prober import MemoryGateProber
 from gitopsd.testing.memory_store import MemoryStore
 from gitopsd.testing.notifier import MemoryNotifier
 from gitopsd.testing.registry import MemoryRegistry
@@ -462,6 +463,7 @@ def make_cluster_world(site: Site, change: Callable[[StageSpec], StageSpec]) -> 
         renderer=renderer,
         registry=MemoryRegistry(),
         verifier=VerifierByKind(clusters),
+        prober=MemoryGateProber(),
         notifier=notifier,
         doorbell=MemoryDoorbell(clock),
         clock=clock,

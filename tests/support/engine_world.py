@@ -41,6 +41,7 @@ from gitopsd.store_ports import Store, Transaction
 from gitopsd.testing.clock import LoopClock
 from gitopsd.testing.cluster import MemoryCluster, MemoryClusters
 from gitopsd.testing.doorbell import MemoryDoorbell
+from gitopsd.testing.gate_prober import MemoryGateProber
 from gitopsd.testing.memory_store import MemoryStore
 from gitopsd.testing.notifier import MemoryNotifier
 from gitopsd.testing.registry import MemoryRegistry
@@ -178,6 +179,7 @@ class World:
     changed: asyncio.Queue[ConfigurationChange]
     memory: MemoryStore
     secrets: dict[str, bytes | None]
+    prober: MemoryGateProber
     head: CommitSha | None = None
     commits: list[CommitSha] = field(default_factory=list)
 
@@ -347,6 +349,7 @@ def make_world(*specs: ApplicationSpec) -> World:
     registry = MemoryRegistry(clock)
     verifier = MemoryVerifier()
     verifier.serve("api", MemoryAnswer(), path="/health")
+    prober = MemoryGateProber()
     notifier = MemoryNotifier()
     telemetry = MemoryTelemetry()
     memory = MemoryStore(clock)
@@ -374,6 +377,7 @@ def make_world(*specs: ApplicationSpec) -> World:
         renderer=renderer,
         registry=registry,
         verifier=verifier,
+        prober=prober,
         notifier=notifier,
         doorbell=MemoryDoorbell(clock),
         clock=clock,
@@ -397,6 +401,7 @@ def make_world(*specs: ApplicationSpec) -> World:
         asyncio.Queue(),
         memory,
         secrets,
+        prober,
     )
 
 

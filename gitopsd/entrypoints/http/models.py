@@ -2,10 +2,14 @@
 
 from __future__ import annotations
 
-from pydantic import BaseModel, ConfigDict, Field
+from collections.abc import Mapping
+
+from pydantic import BaseModel, ConfigDict, Field, JsonValue
 from pydantic.alias_generators import to_camel
 
+from gitopsd.domain.manifests import Json
 from gitopsd.domain.work import Page
+from gitopsd.kube.redaction import redact_text
 
 MOST_ROWS = 200
 """Rows of one page at most."""
@@ -44,3 +48,14 @@ class Done(Model):
     message: str = Field(description="What was done, in one sentence.")
     run: str | None = Field(None, description="The run it concerns or created.")
     id: str | None = Field(None, description="What it made besides a run.")
+
+
+def to_json(value: Json) -> JsonValue:
+    """Copy a stored value for an answer, every text redacted once more."""
+    if isinstance(value, str):
+        return redact_text(value)
+    if isinstance(value, Mapping):
+        return {str(key): to_json(one) for key, one in value.items()}
+    if isinstance(value, list | tuple):
+        return [to_json(one) for one in value]
+    return value if isinstance(value, bool | int | float) else None

@@ -5,7 +5,8 @@ from __future__ import annotations
 import pytest
 
 from gitopsd.domain.manifests import Json, JsonObject
-from gitopsd.entrypoints.http.api.runs import to_json, write_diff
+from gitopsd.entrypoints.http.api.runs import write_diff
+from gitopsd.entrypoints.http.models import to_json
 
 
 @pytest.mark.parametrize("plan", [None, {}, {"objects": "no list"}, {"objects": []}])

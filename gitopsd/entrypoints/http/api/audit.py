@@ -8,8 +8,7 @@ from pydantic import Field, JsonValue
 
 from gitopsd.domain.work import AuditEntry
 from gitopsd.entrypoints.http.api.results import cut_page, expect
-from gitopsd.entrypoints.http.api.runs import to_json
-from gitopsd.entrypoints.http.models import Model, PageQuery
+from gitopsd.entrypoints.http.models import Model, PageQuery, to_json
 from gitopsd.entrypoints.http.permissions import Access
 from gitopsd.entrypoints.http.routes import Answer, Call, Route
 from gitopsd.kube.redaction import redact_text

@@ -12,9 +12,8 @@ from pydantic import Field
 from gitopsd.domain.manifests import Json
 from gitopsd.domain.work import Notification
 from gitopsd.entrypoints.http.api.results import expect
-from gitopsd.entrypoints.http.api.runs import to_json
 from gitopsd.entrypoints.http.authentication import authenticate
-from gitopsd.entrypoints.http.models import Model
+from gitopsd.entrypoints.http.models import Model, to_json
 from gitopsd.entrypoints.http.permissions import Access, Principal
 from gitopsd.entrypoints.http.problems import ProblemError
 from gitopsd.entrypoints.http.routes import Answer, Call, Route

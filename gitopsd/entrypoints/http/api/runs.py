@@ -9,6 +9,7 @@ from datetime import datetime
 from aiohttp import web
 from pydantic import Field, JsonValue
 
+from gitopsd.domain.asked_gates import GateObservation
 from gitopsd.domain.gates import GateState, Vote
 from gitopsd.domain.manifests import Json
 from gitopsd.domain.releases import Release
@@ -17,11 +18,12 @@ from gitopsd.domain.work import Evidence, EvidenceKind, RunEvent
 from gitopsd.engine.explanation import Explanation, compute_steps, explain_run
 from gitopsd.engine.gate_evidence import describe_gate
 from gitopsd.engine.queries import load_gates
+from gitopsd.entrypoints.http.api.answer_views import AnswerView, view_answer
 from gitopsd.entrypoints.http.api.release_views import ReleaseView, view_release
 from gitopsd.entrypoints.http.api.results import not_found
 from gitopsd.entrypoints.http.api.run_views import RunView, view_run
 from gitopsd.entrypoints.http.api.vote_views import VoteView, view_vote
-from gitopsd.entrypoints.http.models import Model
+from gitopsd.entrypoints.http.models import Model, to_json
 from gitopsd.entrypoints.http.permissions import Access
 from gitopsd.entrypoints.http.routes import Answer, Call, Route
 from gitopsd.kube.redaction import redact_text
@@ -90,6 +92,7 @@ class RunDetail(RunView):
     steps: list[StepView]
     events: list[EventView]
     gates: list[GateView]
+    answers: list[AnswerView] = Field(description="What gates that ask outside were answered.")
     votes: list[VoteView]
     change_set: JsonValue = Field(description="What it would do or did, object by object.")
     diff: str = Field(description="The change set as text, without secrets.")
@@ -123,6 +126,7 @@ class _Stored:
     events: tuple[RunEvent, ...]
     evidence: tuple[Evidence, ...]
     gates: tuple[GateState, ...]
+    observations: tuple[GateObservation, ...]
     votes: tuple[Vote, ...]
 
 
@@ -183,6 +187,7 @@ def _load(tx: Transaction, run: Run) -> _Stored:
         events=tuple(tx.runs.events(run.id)),
         evidence=tuple(tx.runs.evidence(run.id)),
         gates=load_gates(tx, run),
+        observations=tuple(tx.runs.observations(run.id)),
         votes=tuple(tx.votes.of_run(run.id)),
     )
 
@@ -203,6 +208,7 @@ def _detail(stored: _Stored) -> RunDetail:
         steps=_steps(run, stored.events),
         events=[_event(event) for event in stored.events],
         gates=[GateView.model_validate(describe_gate(gate)) for gate in stored.gates],
+        answers=[view_answer(one) for one in stored.observations],
         votes=[view_vote(vote) for vote in stored.votes],
         change_set=to_json(plan),
         diff=write_diff(plan),
@@ -274,17 +280,6 @@ def write_diff(plan: Mapping[str, Json] | None) -> str:
         lines.append(f"{change.get('action')} {change.get('object')}{note}")
         lines += [f"  {line}" for line in str(change.get("diff") or "").splitlines()]
     return redact_text("\n".join(lines))
-
-
-def to_json(value: Json) -> JsonValue:
-    """Copy a stored value for an answer, every text redacted once more."""
-    if isinstance(value, str):
-        return redact_text(value)
-    if isinstance(value, Mapping):
-        return {str(key): to_json(one) for key, one in value.items()}
-    if isinstance(value, list | tuple):
-        return [to_json(one) for one in value]
-    return value if isinstance(value, bool | int | float) else None
 
 
 def _story(run: Run, told: Explanation) -> ExplanationView:

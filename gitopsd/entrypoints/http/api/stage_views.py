@@ -7,7 +7,6 @@ from datetime import datetime
 from pydantic import Field
 
 from gitopsd.domain.config import ApplicationSpec, StageSpec
-from gitopsd.domain.gate_specs import ApprovalGate
 from gitopsd.domain.manifests import Health
 from gitopsd.domain.releases import ReleaseId, StageName
 from gitopsd.domain.runs import RunId
@@ -121,7 +120,7 @@ def order_stages(stages: list[StageView], application: ApplicationSpec | None) -
 def _gate_names(spec: StageSpec | None) -> list[str]:
     if spec is None:
         return []
-    return ["approval" if isinstance(gate, ApprovalGate) else "soak" for gate in spec.gates]
+    return [type(gate).__name__.removesuffix("Gate").lower() for gate in spec.gates]
 
 
 def _applied(tx: Transaction, stage: Stage) -> AppliedView | None:
