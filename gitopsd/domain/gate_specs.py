@@ -8,6 +8,7 @@ from typing import TypeAlias
 
 from gitopsd.domain.asked_gates import ChecksGate, ExternalGate, PrometheusGate
 from gitopsd.domain.releases import StageName
+from gitopsd.domain.windows import WindowGate
 
 
 @dataclass(frozen=True, slots=True)
@@ -44,5 +45,6 @@ GateSpec: TypeAlias = (
     | ExternalGate
     | PrometheusGate
     | SoakGate
+    | WindowGate
 )
 """A configured gate."""

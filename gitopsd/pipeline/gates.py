@@ -17,12 +17,14 @@ from gitopsd.domain.gate_specs import (
 from gitopsd.domain.gates import GateAnswer, GateState, Open, Refused
 from gitopsd.domain.runs import Run
 from gitopsd.domain.stages import Stage
+from gitopsd.domain.windows import WindowGate
 from gitopsd.pipeline.facts import GateFacts
 from gitopsd.pipeline.gate_kinds.approval import evaluate_approval
 from gitopsd.pipeline.gate_kinds.checks import evaluate_checks
 from gitopsd.pipeline.gate_kinds.external import evaluate_external
 from gitopsd.pipeline.gate_kinds.prometheus import evaluate_prometheus
 from gitopsd.pipeline.gate_kinds.soak import evaluate_soak
+from gitopsd.pipeline.gate_kinds.window import evaluate_window
 from gitopsd.pipeline.implicit_gates import IMPLICIT_GATES
 
 _OPENED_BY_VOTES = ("approval", "prune")
@@ -80,3 +82,5 @@ def _evaluate(spec: GateSpec, facts: GateFacts) -> tuple[str, GateAnswer]:
             return "prometheus", evaluate_prometheus(spec, facts)
         case SoakGate():
             return "soak", evaluate_soak(spec, facts)
+        case WindowGate():
+            return "window", evaluate_window(spec, facts)

@@ -9,6 +9,7 @@ from typing import Annotated, ClassVar, Self
 from pydantic import Field, model_validator
 
 from gitopsd.adapters.config_files.fields import Name, PositiveDuration, Section, Subject, refuse
+from gitopsd.adapters.config_files.gate_window_model import WindowSection
 from gitopsd.domain.gate_specs import (
     ApprovalGate,
     GateSpec,
@@ -58,7 +59,6 @@ class GateSection(Section):
     """One entry of ``gates:``."""
 
     NOT_YET: ClassVar[dict[str, str]] = {
-        "window": "Use an approval, or `gitopsd freeze`, meanwhile",
         "checks": "Use an approval meanwhile",
         "prometheus": "Use a soak and HTTP checks meanwhile",
         "external": "Use an approval by a service's own token meanwhile",
@@ -66,6 +66,7 @@ class GateSection(Section):
 
     approval: ApprovalSection | None = None
     soak: SoakSection | None = None
+    window: WindowSection | None = None
 
     @model_validator(mode="after")
     def _check_one(self) -> Self:

@@ -1,0 +1,86 @@
+"""A release goes on when its window opens.
+
+Real: the engine. In memory: everything outside, in virtual time that begins on a Monday at 09:00.
+"""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from datetime import UTC, datetime, timedelta
+
+import pytest
+
+from gitopsd.domain.config import ApplicationSpec
+from gitopsd.domain.gates import Closed, GateAnswer
+from gitopsd.domain.runs import Phase, Run, RunKind, Step
+from gitopsd.domain.windows import CronWindow, Overrun, WeeklyWindow, WindowGate
+from gitopsd.engine.queries import load_gates
+from tests.support.engine_world import (
+    PRODUCTION,
+    World,
+    deployment,
+    running_world,
+    shop_spec,
+)
+
+pytestmark = pytest.mark.looptime
+
+ONE = "registry.example/api:1"
+MORNING = WeeklyWindow("Mon 10:20-11:00", (0,), 10 * 60 + 20, 11 * 60)
+GATE = WindowGate((MORNING,), timezone="Europe/Madrid")
+OPENS = datetime(2026, 1, 5, 9, 20, tzinfo=UTC)
+SECOND = timedelta(seconds=1)
+
+
+def windowed(gate: WindowGate = GATE) -> ApplicationSpec:
+    """The shop, whose production is let in for a while."""
+    certify = timedelta(minutes=3)
+    return shop_spec(lambda stage: replace(stage, gates=(gate,), certify=certify))
+
+
+async def at_gate(world: World) -> tuple[Run, GateAnswer]:
+    """Production's run, and what its window says."""
+    await world.push("one", deployment(ONE))
+    run = await world.until_run(PRODUCTION, RunKind.ROLLOUT, Phase.RUNNING, step=Step.GATE)
+    await world.clock.sleep(timedelta(seconds=2))
+    states = await world.store.read(lambda tx: load_gates(tx, run))
+    return run, next(state.answer for state in states if state.name == "window")
+
+
+async def left_gate(world: World, run: Run) -> datetime:
+    """When a run was let in."""
+    events = await world.store.read(lambda tx: tx.runs.events(run.id))
+    return next(
+        event.at for event in events if event.step is Step.GATE and event.name == "StepSucceeded"
+    )
+
+
+async def test_a_release_waits_for_its_window_and_goes_on_when_it_opens() -> None:
+    """It says beforehand when that is, and by whose clock; then it takes a second, not a sweep."""
+    async with running_world(windowed()) as world:
+        run, said = await at_gate(world)
+        when = "Mon 2026-01-05 10:20 Europe/Madrid"
+        assert said == Closed(
+            f"outside of its hours; opens {when}",
+            f"wait until {when}, or: gitopsd skip {run.id} window --reason WHY",
+            OPENS,
+        )
+        await world.clock.sleep(OPENS - SECOND - world.clock.now())
+        assert (await world.run(run.id)).step is Step.GATE
+        done = await world.until_run(PRODUCTION, RunKind.ROLLOUT, Phase.SUCCEEDED)
+        assert done.id == run.id
+        assert OPENS <= await left_gate(world, done) <= OPENS + 2 * SECOND
+
+
+async def test_what_has_begun_to_write_finishes_after_the_window_closed() -> None:
+    """The rule where none is written: a window of a minute lets a longer run through."""
+    minute = CronWindow("10 9 * * *", timedelta(minutes=1))
+    gate = WindowGate((minute,))
+    assert gate.overrun is Overrun.FINISH
+    async with running_world(windowed(gate)) as world:
+        run, said = await at_gate(world)
+        assert isinstance(said, Closed)
+        done = await world.until_run(PRODUCTION, RunKind.ROLLOUT, Phase.SUCCEEDED)
+        assert done.id == run.id
+        assert done.ended_at is not None
+        assert done.ended_at >= datetime(2026, 1, 5, 9, 11, tzinfo=UTC)
