@@ -107,6 +107,46 @@ class HttpAnswer:
 
 
 @dataclass(frozen=True, slots=True)
+class PodCommand:
+    """A command to run in a container.
+
+    Attributes:
+        namespace: Namespace of the pod.
+        pod: The pod.
+        container: The container.
+        command: Program and arguments; no shell is involved.
+        timeout: Bound of the whole attempt.
+        max_output_bytes: Longest output that is kept, of each of its two streams.
+    """
+
+    namespace: str
+    pod: str
+    container: str
+    command: tuple[str, ...]
+    timeout: timedelta
+    max_output_bytes: int = 65_536
+
+
+@dataclass(frozen=True, slots=True)
+class CommandOutput:
+    """What came of a command in a container.
+
+    Attributes:
+        exit_code: How it ended; None when it was not started, or not seen to end.
+        stdout: What it wrote, at most the bound.
+        stderr: What it wrote about trouble, at most the bound.
+        message: Why there is no exit code, in the cluster's words; empty when there is one.
+        timed_out: Whether it was still running when the time was over.
+    """
+
+    exit_code: int | None
+    stdout: bytes = b""
+    stderr: bytes = b""
+    message: str = ""
+    timed_out: bool = False
+
+
+@dataclass(frozen=True, slots=True)
 class WatchSignal:
     """Something changed in a watched collection.
 
@@ -171,6 +211,9 @@ class Cluster(Protocol):
 
     async def send(self, request: ProxiedRequest) -> HttpAnswer | ApiRefusal:
         """Send an HTTP request to a service through the API server's proxy; follows no redirect."""
+
+    async def run_command(self, command: PodCommand) -> CommandOutput | ApiRefusal:
+        """Run a command in a container that runs, without a terminal and without input."""
 
     def watch(self, api_version: str, kind: str, namespace: str) -> AsyncIterator[WatchSignal]:
         """Watch a collection; reconnects with back-off for as long as it is iterated."""

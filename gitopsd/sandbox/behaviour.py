@@ -13,6 +13,7 @@ process, which costs no child. The label holds a JSON object; every key may be l
      "ports": [8080],                     where it listens; none: it serves nothing
      "onTerm": {"code": 0, "afterSeconds": 0, "ignore": false},  what SIGTERM does
      "exec": {"cat /tmp/ready": 0},       exit codes of commands run inside it
+     "execOutput": {"cat /tmp/ready": {"stdout": "yes", "stderr": ""}},   what they write
      "routes": [{"path": "/health", "statuses": [200], "json": {"status": "healthy"},
                  "text": "", "headers": {}, "delaySeconds": 0, "whenEnv": {}}]}
 
@@ -105,6 +106,7 @@ class Behaviour:
     ports: tuple[int, ...] = ()
     on_term: OnTerm = OnTerm()
     exec: Mapping[str, int] = field(default_factory=dict)
+    exec_output: Mapping[str, tuple[str, str]] = field(default_factory=dict)
     routes: tuple[Route, ...] = ()
 
     def exit_for(self, env: Mapping[str, str]) -> Exit | None:
@@ -155,6 +157,13 @@ def parse_behaviour(label: str) -> Behaviour:
             ignore=flag_at(document, "onTerm", "ignore"),
         ),
         exec={name: int(number_at(document, "exec", name)) for name in object_at(document, "exec")},
+        exec_output={
+            name: (
+                text_at(document, "execOutput", name, "stdout"),
+                text_at(document, "execOutput", name, "stderr"),
+            )
+            for name in object_at(document, "execOutput")
+        },
         routes=tuple(_parse_route(item) for item in objects_at(document, "routes")),
     )
 

@@ -43,10 +43,24 @@ class Outcome:
 
 @dataclass(frozen=True, slots=True)
 class CommandResult:
-    """What a command run inside a container came to."""
+    """What a command run inside a container came to.
+
+    Attributes:
+        exit_code: How it ended.
+        stdout: What it wrote.
+        stderr: What it wrote about trouble.
+        problem: Why it could not be started; empty when it was.
+    """
 
     exit_code: int
-    output: str
+    stdout: str = ""
+    stderr: str = ""
+    problem: str = ""
+
+    @property
+    def output(self) -> str:
+        """All that it wrote, or why it wrote nothing."""
+        return (self.stdout + self.stderr).strip() or self.problem
 
 
 @dataclass(frozen=True, slots=True)

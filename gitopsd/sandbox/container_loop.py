@@ -24,10 +24,11 @@ from gitopsd.sandbox.status import ContainerRecord, Running, Terminated, Waiting
 from gitopsd.sandbox.volumes import mounts_of
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
     from datetime import datetime
 
     from gitopsd.domain.manifests import JsonObject
-    from gitopsd.sandbox.container import Container
+    from gitopsd.sandbox.container import CommandResult, Container
     from gitopsd.sandbox.image_reference import ImageReference
     from gitopsd.sandbox.images import Obtained, RunnableImage
     from gitopsd.sandbox.node_context import NodeContext
@@ -85,6 +86,16 @@ class ContainerLoop:
         """End the current instance now, whatever grace it was given."""
         if self._run is not None:
             self._run.hurry()
+
+    async def run_command(self, words: Sequence[str], *, limit: timedelta) -> CommandResult | None:
+        """Run a command inside the current instance; None when none runs.
+
+        Raises:
+            TimeoutError: It did not end in time.
+        """
+        if self._run is None or not isinstance(self.record.state, Running):
+            return None
+        return await self._run.run_command(words, limit=limit)
 
     def running(self) -> None:
         """The instance runs."""

@@ -11,8 +11,10 @@ from gitopsd.sandbox.fields import field_at, number_at, object_at, objects_at, t
 from gitopsd.sandbox.probes import ProbeTarget, parse_schedule, run_handler, run_probe
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+
     from gitopsd.domain.manifests import Json, JsonObject
-    from gitopsd.sandbox.container import Container, Outcome
+    from gitopsd.sandbox.container import CommandResult, Container, Outcome
     from gitopsd.sandbox.node_context import NodeContext
     from gitopsd.sandbox.pod_scene import ContainerNotes, PodScene
 
@@ -81,6 +83,14 @@ class ContainerRun:
     def hurry(self) -> None:
         """End it now, whatever grace it was given."""
         self._container.kill()
+
+    async def run_command(self, words: Sequence[str], *, limit: timedelta) -> CommandResult:
+        """Run a command inside it.
+
+        Raises:
+            TimeoutError: It did not end in time.
+        """
+        return await self._container.run_command(words, limit=limit)
 
     async def _follow(self) -> None:
         await self._container.settle()

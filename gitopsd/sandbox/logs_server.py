@@ -1,4 +1,4 @@
-"""Serves container logs as a kubelet does: an API server fetches them here for ``kubectl logs``."""
+"""Serves logs and runs commands as a kubelet does: an API server asks here on behalf of others."""
 
 from __future__ import annotations
 
@@ -10,6 +10,7 @@ from aiohttp import web
 
 from gitopsd.errors import PermanentError
 from gitopsd.sandbox.certificates import make_serving_context
+from gitopsd.sandbox.exec_server import serve_command
 from gitopsd.sandbox.status import Terminated, Waiting, read_stamp
 
 if TYPE_CHECKING:
@@ -135,6 +136,7 @@ class LogsServer:
         """Listen on a free port."""
         application = web.Application()
         application.router.add_get("/containerLogs/{namespace}/{pod}/{container}", self._answer)
+        application.router.add_get("/exec/{namespace}/{pod}/{container}", self._run_command)
         runner = web.AppRunner(
             application,
             access_log=None,
@@ -159,12 +161,18 @@ class LogsServer:
         if self._runner is not None:
             await self._runner.cleanup()
 
-    async def _answer(self, request: web.Request) -> web.StreamResponse:
+    def _find_asked(self, request: web.Request) -> ContainerLoop | None:
         where = request.match_info
-        loop = self._find(where["namespace"], where["pod"], where["container"])
+        return self._find(where["namespace"], where["pod"], where["container"])
+
+    async def _run_command(self, request: web.Request) -> web.StreamResponse:
+        loop = self._find_asked(request)
+        return _absent(request) if loop is None else await serve_command(request, loop)
+
+    async def _answer(self, request: web.Request) -> web.StreamResponse:
+        where, loop = request.match_info, self._find_asked(request)
         if loop is None:
-            said = f'pod "{where["pod"]}" or its container "{where["container"]}" is not here\n'
-            return web.Response(status=404, text=said)
+            return _absent(request)
         query = parse_query(request.query, now=self._clock.now())
         try:
             log = select_log(loop, where["pod"], previous=query.previous)
@@ -179,6 +187,12 @@ class LogsServer:
             await response.write(say_line(line, query))
         await response.write_eof()
         return response
+
+
+def _absent(request: web.Request) -> web.Response:
+    where = request.match_info
+    said = f'pod "{where["pod"]}" or its container "{where["container"]}" is not here\n'
+    return web.Response(status=404, text=said)
 
 
 def _say_waiting(state: Waiting) -> str:

@@ -145,20 +145,29 @@ class ProcessContainer:
             TimeoutError: It did not end in time.
         """
         try:
-            process = await self._spawn(words, asyncio.subprocess.PIPE)
+            process = await self._spawn(
+                words, asyncio.subprocess.PIPE, errors=asyncio.subprocess.PIPE
+            )
         except StartFailed as error:
-            return CommandResult(SIGNAL_BASE - 1, error.message)
+            return CommandResult(SIGNAL_BASE - 1, problem=error.message)
         try:
             async with asyncio.timeout(limit.total_seconds()):
-                output, _ = await process.communicate()
+                output, errors = await process.communicate()
         finally:
             if process.returncode is None:
                 with contextlib.suppress(ProcessLookupError):
                     os.killpg(process.pid, signal.SIGKILL)
                 await process.wait()
-        return CommandResult(process.returncode or 0, output.decode(errors="replace").strip())
+        code = process.returncode or 0
+        return CommandResult(
+            code if code >= 0 else SIGNAL_BASE - code,
+            output.decode(errors="replace"),
+            errors.decode(errors="replace"),
+        )
 
-    async def _spawn(self, words: Sequence[str], output: int) -> asyncio.subprocess.Process:
+    async def _spawn(
+        self, words: Sequence[str], output: int, *, errors: int = asyncio.subprocess.STDOUT
+    ) -> asyncio.subprocess.Process:
         if not words:
             raise StartFailed("no command specified")
         program = self._program(words[0])
@@ -172,7 +181,7 @@ class ProcessContainer:
                 env=self._environment(),
                 stdin=asyncio.subprocess.DEVNULL,
                 stdout=output,
-                stderr=asyncio.subprocess.STDOUT,
+                stderr=errors,
                 start_new_session=True,
                 limit=LINE_LIMIT_BYTES,
             )

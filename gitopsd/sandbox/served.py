@@ -107,8 +107,10 @@ class ServedContainer:
         command = " ".join(words)
         code = self._behaviour.exec.get(command)
         if code is None:
-            return CommandResult(NO_SUCH_COMMAND, f"{command}: not found in this image")
-        return CommandResult(code, "")
+            said = f'exec: "{next(iter(words), "")}": executable file not found in $PATH'
+            return CommandResult(NO_SUCH_COMMAND, problem=said)
+        stdout, stderr = self._behaviour.exec_output.get(command, ("", ""))
+        return CommandResult(code, expand(stdout, self._env), expand(stderr, self._env))
 
     async def _listen_later(self, delay: timedelta) -> None:
         await self._clock.sleep(delay)

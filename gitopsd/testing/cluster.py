@@ -13,8 +13,10 @@ from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, Sequenc
 from gitopsd.cluster_ports import (
     ApiRefusal,
     AppliedObject,
+    CommandOutput,
     HttpAnswer,
     KindInfo,
+    PodCommand,
     ProxiedRequest,
     WatchSignal,
 )
@@ -85,6 +87,7 @@ class MemoryCluster:
         refuse: Decides which requests the server refuses, like RBAC or admission; None for none.
         namespaces: Namespaces that exist beside those that were applied; None for all.
         proxied: Answers of services, by (service, path).
+        commands: What comes of commands in pods, by their words; others end well and say nothing.
     """
 
     def __init__(self, clock: Clock, objects: MemoryObjects | None = None) -> None:
@@ -95,6 +98,7 @@ class MemoryCluster:
         self.refuse: Refuse | None = None
         self.namespaces: frozenset[str] | None = None
         self.proxied: dict[tuple[str, str], HttpAnswer] = {}
+        self.commands: dict[tuple[str, ...], CommandOutput] = {}
         self._objects = objects or MemoryObjects(clock)
 
     @property
@@ -279,6 +283,13 @@ class MemoryCluster:
         await self._note("send", None)
         unavailable = HttpAnswer(503, {}, b'{"kind":"Status"}', from_proxy=True)
         return self.proxied.get((request.service, request.path), unavailable)
+
+    async def run_command(self, command: PodCommand) -> CommandOutput | ApiRefusal:
+        """See `gitopsd.ports.Cluster.run_command`."""
+        ref = ObjectRef(ObjectKey("", "Pod", command.namespace, command.pod), "v1")
+        await self._note("exec", ref)
+        refused = self._refused("exec", ref, {"command": list(command.command)})
+        return refused or self.commands.get(command.command, CommandOutput(0))
 
     async def watch(
         self, api_version: str, kind: str, namespace: str

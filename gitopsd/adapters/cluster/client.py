@@ -9,6 +9,7 @@ from typing import Any
 from urllib.parse import quote
 
 from gitopsd.adapters.cluster.discovery import Discovery
+from gitopsd.adapters.cluster.executing import run_in_container
 from gitopsd.adapters.cluster.requests import (
     APPLY_TYPE,
     JSON_PATCH_TYPE,
@@ -21,8 +22,10 @@ from gitopsd.adapters.cluster.watching import WatchPace, watch_collection
 from gitopsd.cluster_ports import (
     ApiRefusal,
     AppliedObject,
+    CommandOutput,
     HttpAnswer,
     KindInfo,
+    PodCommand,
     ProxiedRequest,
     WatchSignal,
 )
@@ -236,6 +239,10 @@ class KubernetesCluster:
             truncated=len(content) > request.max_body_bytes,
             from_proxy=own,
         )
+
+    async def run_command(self, command: PodCommand) -> CommandOutput | ApiRefusal:
+        """See `gitopsd.ports.Cluster.run_command`. Safe to repeat as far as the command is."""
+        return await run_in_container(self._server, self._identity, command)
 
     async def watch(
         self, api_version: str, kind: str, namespace: str

@@ -10,9 +10,12 @@ from urllib.parse import urlencode
 from gitopsd.sandbox.api.keys import Key, Kind
 from gitopsd.sandbox.fields import field_at, number_at, objects_at, text_at, texts_at
 from gitopsd.sandbox.objects.status_errors import StatusError, bad_request
+from gitopsd.sandbox.status import TERMINAL_PHASES
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
+
+    from multidict import MultiMapping
 
     from gitopsd.domain.manifests import JsonObject
     from gitopsd.sandbox.api.storage import ObjectStore
@@ -25,6 +28,8 @@ OF_SERVICE = "kubernetes.io/service-name"
 UNAVAILABLE = 503
 _SCHEMES = frozenset({"http", "https", ""})
 _LOG_FLAGS = ("follow", "previous", "timestamps")
+_YES = frozenset({"true", "1"})
+_EXEC_FLAGS = {"stdin": "input", "stdout": "output", "stderr": "error", "tty": "tty"}
 _LOG_NUMBERS = ("sinceSeconds", "tailLines", "limitBytes")
 _PARTS = 3
 
@@ -122,6 +127,44 @@ def find_log(
     """
     pod = _pod(store, namespace, name)
     container = _container(pod, name, query.get("container", ""))
+    node = _find_node(store, pod)
+    if node is None:
+        return None
+    wanted = {flag: "true" for flag in _LOG_FLAGS if query.get(flag) in {"true", "1"}}
+    wanted |= {field: query[field] for field in _LOG_NUMBERS if query.get(field, "").isdigit()}
+    if query.get("sinceTime"):
+        wanted["sinceTime"] = query["sinceTime"]
+    return node, f"/containerLogs/{namespace}/{name}/{container}?{urlencode(wanted)}"
+
+
+def find_exec(
+    store: ObjectStore, namespace: str, name: str, query: MultiMapping[str]
+) -> tuple[Backend, str]:
+    """The node that can run a command in a container, and the path there.
+
+    Raises:
+        StatusError: There is no such pod, container or node, or the pod does not run.
+    """
+    pod = _pod(store, namespace, name)
+    container = _container(pod, name, query.get("container", ""))
+    if text_at(pod, "status", "phase") in TERMINAL_PHASES:
+        phase = text_at(pod, "status", "phase")
+        said = f"cannot exec into a container in a completed pod; current phase is {phase}"
+        raise bad_request(said)
+    node = _find_node(store, pod)
+    if node is None:
+        raise bad_request(f"pod {name} does not have a host assigned")
+    wanted = [
+        (node_word, "1") for word, node_word in _EXEC_FLAGS.items() if query.get(word) in _YES
+    ]
+    if not wanted:
+        raise bad_request("you must specify at least 1 of stdin, stdout, stderr")
+    wanted += [("command", word) for word in query.getall("command", [])]
+    return node, f"/exec/{namespace}/{name}/{container}?{urlencode(wanted)}"
+
+
+def _find_node(store: ObjectStore, pod: JsonObject) -> Backend | None:
+    """The endpoint of a pod's node; None while it has no node."""
     node_name = text_at(pod, "spec", "nodeName")
     if not node_name:
         return None
@@ -133,12 +176,7 @@ def find_log(
     port = int(number_at(node, "status", "daemonEndpoints", "kubeletEndpoint", "Port"))
     if not address or not port:
         raise StatusError(500, "InternalError", f'nodes "{node_name}" not found')
-    wanted = {flag: "true" for flag in _LOG_FLAGS if query.get(flag) in {"true", "1"}}
-    wanted |= {field: query[field] for field in _LOG_NUMBERS if query.get(field, "").isdigit()}
-    if query.get("sinceTime"):
-        wanted["sinceTime"] = query["sinceTime"]
-    path = f"/containerLogs/{namespace}/{name}/{container}"
-    return Backend("https", address, port), f"{path}?{urlencode(wanted)}"
+    return Backend("https", address, port)
 
 
 def _pod(store: ObjectStore, namespace: str, name: str) -> JsonObject:

@@ -34,7 +34,6 @@ Events: TypeAlias = "AsyncGenerator[JsonObject, None]"
 NEVER_DONE = frozenset(
     {
         ("pods", "attach"),
-        ("pods", "exec"),
         ("pods", "portforward"),
         ("pods", "ephemeralcontainers"),
         ("pods", "resize"),

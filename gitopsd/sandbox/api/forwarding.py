@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Callable
+from contextlib import suppress
 from http import HTTPStatus
 from typing import TYPE_CHECKING, Self
 
@@ -22,6 +24,7 @@ if TYPE_CHECKING:
 
     from gitopsd.sandbox.api.backends import Backend
 
+EXEC_PROTOCOLS = ("v4.channel.k8s.io",)
 Began = Callable[[int], None]
 # These speak to the API server; a pod must not see who asked, nor with which credential.
 _OURS = ("authorization", "impersonate-", "host")
@@ -108,6 +111,34 @@ class Forwarder:
             why += say_dial(error, backend.address, backend.port)
             raise StatusError(500, "InternalError", why) from error
 
+    async def join_sockets(
+        self, request: web.BaseRequest, backend: Backend, path: str, began: Began
+    ) -> web.StreamResponse:
+        """Pass the messages of a WebSocket on, both ways, for as long as both sides stay.
+
+        Raises:
+            StatusError: No WebSocket is wanted, or the node does not want one.
+        """
+        client = web.WebSocketResponse(protocols=EXEC_PROTOCOLS)
+        wish = client.can_prepare(request)
+        if not wish.ok:
+            raise bad_request("Upgrade request required")
+        if wish.protocol is None:
+            said = f"unable to upgrade: unable to negotiate protocol: {EXEC_PROTOCOLS[0]} is spoken"
+            raise StatusError(HTTPStatus.FORBIDDEN, "Forbidden", said)
+        try:
+            node = await self._client.ws_connect(f"{backend.url}{path}", protocols=EXEC_PROTOCOLS)
+        except aiohttp.WSServerHandshakeError as error:
+            raise bad_request(f"the node refuses: {error.message}") from error
+        except (aiohttp.ClientError, ConnectionError) as error:
+            why = say_dial(error, backend.address, backend.port)
+            raise StatusError(500, "InternalError", f"error dialing backend: {why}") from error
+        async with node:
+            await client.prepare(request)
+            began(client.status)
+            await _join(client, node)
+        return client
+
     @property
     def _client(self) -> aiohttp.ClientSession:
         if self._session is None:
@@ -128,6 +159,32 @@ class Forwarder:
             for start in range(0, len(chunk), CHUNK_BYTES):
                 await response.write(chunk[start : start + CHUNK_BYTES])
         await response.write_eof()
+
+
+async def _join(client: web.WebSocketResponse, node: aiohttp.ClientWebSocketResponse) -> None:
+    """Copy messages until one side closes, then close the other."""
+    ways = [
+        asyncio.ensure_future(_pass_on(node, client)),
+        asyncio.ensure_future(_pass_on(client, node)),
+    ]
+    try:
+        await asyncio.wait(ways, return_when=asyncio.FIRST_COMPLETED)
+    finally:
+        for way in ways:
+            way.cancel()
+        await asyncio.gather(*ways, return_exceptions=True)
+        with suppress(ConnectionError):
+            await node.close()
+            await client.close()
+
+
+async def _pass_on(
+    source: web.WebSocketResponse | aiohttp.ClientWebSocketResponse,
+    target: web.WebSocketResponse | aiohttp.ClientWebSocketResponse,
+) -> None:
+    async for message in source:
+        if message.type is aiohttp.WSMsgType.BINARY:
+            await target.send_bytes(message.data)
 
 
 def _passed_on(headers: Mapping[str, str]) -> CIMultiDict[str]:

@@ -1,4 +1,4 @@
-"""Requests that somebody else answers: logs by nodes, ``proxy`` paths by pods and services."""
+"""Requests that somebody else answers: nodes, pods and services, on ``proxy`` paths and others."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 
 from aiohttp import web
 
-from gitopsd.sandbox.api.backends import find_log, find_pod, find_service
+from gitopsd.sandbox.api.backends import find_exec, find_log, find_pod, find_service
 
 if TYPE_CHECKING:
     from gitopsd.sandbox.api.forwarding import Began, Forwarder
@@ -41,6 +41,9 @@ class Proxies:
                 if found is None:
                     return web.Response(status=204)
                 return await self._forwarder.fetch_log(request, *found, began)
+            case ("", "pods", "exec"):
+                where = find_exec(self._store, asked.namespace, asked.name, request.query)
+                return await self._forwarder.join_sockets(request, *where, began)
             case ("", "pods", "proxy"):
                 backend = find_pod(self._store, asked.namespace, asked.name)
             case ("", "services", "proxy"):

@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import logging
 from contextlib import aclosing
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import partial
 from typing import TYPE_CHECKING
 
@@ -45,6 +45,7 @@ LOG = logging.getLogger(__name__)
 # A real API server's limit of a request's body.
 LARGEST_BODY_BYTES = 3 * 1024 * 1024
 SHUTDOWN_SECONDS = 0.2
+UPGRADED = frozenset({("pods", "exec")})
 TOO_LARGE = 413
 TOO_MANY = 429
 
@@ -151,6 +152,9 @@ class ApiServer:
         exchange.acting = self._gate.impersonate(exchange.user, request.headers)
         user = exchange.acting or exchange.user
         self._gate.authorize(user, asked)
+        if (asked.resource, asked.subresource) in UPGRADED:
+            # A WebSocket begins with a GET; to run something takes the right to create, too.
+            self._gate.authorize(user, replace(asked, verb="create"))
         if not asked.resource:
             return self._answer_plain(request, asked)
         return await self._answer(exchange, user)
