@@ -188,6 +188,7 @@ class CheckTarget:
         service_account: Identity of the stage.
         run: Run that is verified.
         attempt: Name of the attempt, unique in the run; the same one again after a crash.
+        begun: Whether this process knows that the attempt has begun.
         templates: Objects of the rendered set that checks are made from.
         labels: Labels that every object of the stage carries.
     """
@@ -197,6 +198,7 @@ class CheckTarget:
     service_account: str = ""
     run: str = ""
     attempt: str = ""
+    begun: bool = False
     templates: tuple[JsonObject, ...] = ()
     labels: Mapping[str, str] = field(default_factory=dict)
 
@@ -213,7 +215,7 @@ class CheckAttempt:
         latency: Duration of the whole attempt, body included.
         retry_after: How long the API server asked to be left alone; None when it did not.
         underway: Whether the attempt has not ended yet: it is to be asked for again, by its name.
-            ``passed`` is False then while it is seen to be under way.
+            ``passed`` is False then while it is seen to be so, and None while that cannot be seen.
     """
 
     passed: bool | None

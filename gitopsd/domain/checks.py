@@ -54,6 +54,25 @@ class HttpCheck:
 
 
 @dataclass(frozen=True, slots=True)
+class HttpListCheck:
+    """Several HTTP requests that must all be answered as expected in one attempt.
+
+    Attributes:
+        name: What people call it.
+        requests: What is asked; each one's ``name`` tells it from the others.
+        within: How long the check may take to succeed the required number of times.
+        timeout: Bound of one whole attempt: the requests are made at the same time.
+        successes: Successes in a row that are needed.
+    """
+
+    name: str
+    requests: tuple[HttpCheck, ...]
+    within: timedelta = timedelta(seconds=60)
+    timeout: timedelta = timedelta(seconds=10)
+    successes: int = 1
+
+
+@dataclass(frozen=True, slots=True)
 class Endpoint:
     """Where a connection is made to.
 
@@ -227,7 +246,9 @@ class CommandCheck:
     successes: int = 1
 
 
-Check: TypeAlias = HttpCheck | TcpCheck | TlsCheck | GrpcCheck | DnsCheck | JobCheck | CommandCheck
+Check: TypeAlias = (
+    HttpCheck | HttpListCheck | TcpCheck | TlsCheck | GrpcCheck | DnsCheck | JobCheck | CommandCheck
+)
 """A configured check. The first one is what a stored check without a kind is."""
 
 
@@ -241,6 +262,8 @@ def find_object(check: Check, namespace: str) -> str:
     match check:
         case HttpCheck() if check.service:
             return f"Service {check.namespace or namespace}/{check.service}"
+        case HttpListCheck():
+            return find_object(check.requests[0], namespace)
         case TcpCheck() | TlsCheck() | GrpcCheck() if check.endpoint.service:
             place = check.endpoint
             return f"Service {place.namespace or namespace}/{place.service}"

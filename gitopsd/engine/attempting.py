@@ -9,12 +9,14 @@ from dataclasses import dataclass
 from datetime import timedelta
 
 from gitopsd.domain.checks import Check, JobCheck
-from gitopsd.domain.manifests import Json, JsonObject
+from gitopsd.domain.config import StageSpec
+from gitopsd.domain.manifests import Json, JsonObject, RenderedSet
 from gitopsd.domain.work import EvidenceKind
 from gitopsd.engine.step_context import StepContext
 from gitopsd.engine.writing import write_permit
 from gitopsd.kube.hooks import find_hooks
 from gitopsd.kube.names import HookPhase
+from gitopsd.kube.verification_jobs import find_template
 from gitopsd.ports import CheckAttempt, CheckTarget
 
 ATTEMPTS_KEPT = 10
@@ -80,6 +82,18 @@ async def _load_templates(context: StepContext) -> tuple[JsonObject, ...]:
     return find_hooks(rendered.objects, HookPhase.VERIFY)
 
 
+def find_missing_template(spec: StageSpec, rendered: RenderedSet) -> str:
+    """Say which check's Job is not in a rendered set; empty when all are."""
+    templates = find_hooks(rendered.objects, HookPhase.VERIFY)
+    for check in spec.verify:
+        if isinstance(check, JobCheck) and find_template(templates, check.template) is None:
+            return (
+                f"check {check.name} needs a Job {check.template} in the overlay that is annotated "
+                "`gitopsd.io/hook: Verify`, and there is none"
+            )
+    return ""
+
+
 async def _attempt(
     context: StepContext, one: Planned, templates: tuple[JsonObject, ...], *, keep: bool
 ) -> CheckAttempt:
@@ -90,6 +104,7 @@ async def _attempt(
         spec.service_account,
         run=context.run.id,
         attempt=f"{context.step.value.lower()}-{one.number}",
+        begun=one.underway,
         templates=templates,
         labels=context.labels,
     )
@@ -131,13 +146,16 @@ async def _keep(
         "seconds": round(answer.latency / timedelta(seconds=1), 3),
         "evidence": answer.evidence,
     }
-    key = _slot(one)
     if answer.underway:
-        content["underway"] = True
-    elif answer.passed is False and not (one.failed or await _is_first_kept(context, one.check)):
-        content["firstFailure"] = True
-        key = _first_key(one.check)
-    await context.keep(EvidenceKind.CHECK, content, key=key)
+        await context.keep(EvidenceKind.CHECK, {**content, "underway": True}, key=_slot(one))
+        return
+    first = answer.passed is False and not one.failed
+    first = first and not await _is_first_kept(context, one.check)
+    if first:
+        kept: dict[str, Json] = {**content, "firstFailure": True}
+        await context.keep(EvidenceKind.CHECK, kept, key=_first_key(one.check))
+    if not first or isinstance(one.check, JobCheck):  # which replaces what it said under way
+        await context.keep(EvidenceKind.CHECK, content, key=_slot(one))
 
 
 async def _is_first_kept(context: StepContext, check: Check) -> bool:

@@ -26,7 +26,7 @@ class CheckState:
         message: What the last attempt said.
         first: Which attempt failed first; 0 while none has.
         first_message: What it said.
-        underway: Whether an attempt has begun and not ended, as a Job's.
+        underway: Whether an attempt was seen to have begun and has not ended, as a Job's.
     """
 
     streak: int = 0
@@ -41,7 +41,8 @@ class CheckState:
     def after(self, attempt: CheckAttempt) -> CheckState:
         """Count one attempt; one that is under way is not counted before it ends."""
         if attempt.underway:
-            return replace(self, message=attempt.message, passed=attempt.passed, underway=True)
+            seen = self.underway or attempt.passed is False
+            return replace(self, message=attempt.message, passed=attempt.passed, underway=seen)
         number = self.attempts + 1
         failed_first = attempt.passed is False and not self.first
         streak = self.streak if attempt.passed is None else 0

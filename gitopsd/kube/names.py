@@ -36,6 +36,7 @@ RENDERED_ANNOTATION = "gitopsd.io/rendered"
 DESTINATION_ANNOTATION = "gitopsd.io/destination"
 PAUSED_ANNOTATION = "gitopsd.io/paused"
 RUN_ANNOTATION = "gitopsd.io/run"
+VERIFICATION_ANNOTATION = "gitopsd.io/verification"
 
 ADOPT_ANNOTATION = "gitopsd.io/adopt"
 RECREATE_ANNOTATION = "gitopsd.io/recreate"

@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from datetime import timedelta
 
-from gitopsd.domain.checks import Check, HttpCheck
+from gitopsd.domain.checks import Check, HttpCheck, HttpListCheck
 from gitopsd.domain.manifests import Json
 from gitopsd.ports import CheckAttempt, CheckTarget
 
@@ -57,8 +57,14 @@ class MemoryVerifier:
         scripted = self._attempts.get(check.name)
         if scripted:
             return scripted.pop(0) if len(scripted) > 1 else scripted[0]
+        if isinstance(check, HttpListCheck):
+            attempts = [self._answer(one) for one in check.requests]
+            return min(attempts, key=lambda one: (one.passed is not False, one.passed is not None))
         if not isinstance(check, HttpCheck):
             return CheckAttempt(passed=True, message=f"{check.name}: passed")
+        return self._answer(check)
+
+    def _answer(self, check: HttpCheck) -> CheckAttempt:
         answers = self._answers.get((check.service or check.url, check.path))
         if not answers:
             return CheckAttempt(passed=True, message=f"{check.name}: answered")

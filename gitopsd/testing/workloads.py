@@ -86,6 +86,8 @@ def _replica_set(body: Mapping[str, Json]) -> JsonObject:
     template = spec.get("template", {}) if isinstance(spec, Mapping) else {}
     metadata = metadata_of(body)
     generation = str(metadata["generation"])
+    labels = metadata_of(template).get("labels") if isinstance(template, Mapping) else None
+    labels = labels if isinstance(labels, Mapping) else {}
     return {
         "apiVersion": "apps/v1",
         "kind": "ReplicaSet",
@@ -93,7 +95,7 @@ def _replica_set(body: Mapping[str, Json]) -> JsonObject:
             "name": f"{metadata['name']}-{generation}",
             "namespace": metadata.get("namespace"),
             "uid": f"rs-{metadata['uid']}-{generation}",
-            "labels": {"pod-template-hash": generation},
+            "labels": {**labels, "pod-template-hash": generation},
             "annotations": {"deployment.kubernetes.io/revision": generation},
             "ownerReferences": [{"uid": metadata["uid"], "controller": True, "kind": "Deployment"}],
         },

@@ -7,7 +7,7 @@ from typing import Annotated, ClassVar, Literal, Self
 
 from pydantic import Field, model_validator
 
-from gitopsd.adapters.config_files.checks_model import CheckSection
+from gitopsd.adapters.config_files.checks_model import CheckSection, make_checks
 from gitopsd.adapters.config_files.fields import (
     Branch,
     Duration,
@@ -122,9 +122,17 @@ class MonitorSection(Section):
     every: PositiveDuration = Field(description="Time between two rounds", examples=["5m"])
     verify: list[CheckSection] = Field(default=[], description="What is checked, beside health")
 
+    @model_validator(mode="after")
+    def _check_kinds(self) -> Self:
+        if any(check.job is not None for check in self.verify):
+            raise refuse(
+                "a monitor runs no Jobs", "Write the Job under the stage's `verify:`, or a CronJob"
+            )
+        return self
+
     def to_domain(self) -> MonitorSpec:
         """Make the frozen value."""
-        return MonitorSpec(self.every, tuple(check.to_domain() for check in self.verify))
+        return MonitorSpec(self.every, make_checks(self.verify))
 
 
 class PruneSection(Section):
@@ -226,7 +234,7 @@ class StageSection(Section):
             mode=StageMode(self.mode),
             health_timeout=self.health.timeout,
             unschedulable_grace=self.health.unschedulable_grace,
-            verify=tuple(check.to_domain() for check in self.verify),
+            verify=make_checks(self.verify),
             gates=tuple(gate.to_domain() for gate in self.gates),
             rollback_policy=RollbackPolicy(self.rollback.policy),
             rollback_deadline=self.rollback.deadline,

@@ -3,15 +3,26 @@
 from __future__ import annotations
 
 import re
-from abc import abstractmethod
-from datetime import timedelta
+from collections.abc import Iterator, Sequence
+from dataclasses import replace
+from itertools import count
 from typing import Annotated, ClassVar, Literal, Self
+from urllib.parse import urlsplit
 
 from pydantic import AfterValidator, BeforeValidator, Field, WithJsonSchema, model_validator
+from pydantic.alias_generators import to_camel
 
+from gitopsd.adapters.config_files.check_kind_model import CheckKindSection
+from gitopsd.adapters.config_files.checks_cluster_model import CommandSection, JobSection
+from gitopsd.adapters.config_files.checks_network_model import (
+    DnsSection,
+    GrpcSection,
+    TcpSection,
+    TlsSection,
+)
 from gitopsd.adapters.config_files.fields import HttpUrl, Name, PositiveDuration, Section, refuse
 from gitopsd.adapters.json_path import parse_json_path
-from gitopsd.domain.checks import Check, HttpCheck
+from gitopsd.domain.checks import Check, HttpCheck, HttpListCheck
 
 _LAST_PORT = 65_535
 _PORT_NAME = re.compile(r"(?=[a-z0-9-]{1,15}\Z)[a-z0-9-]*[a-z][a-z0-9-]*")  # RFC 6335 service names
@@ -72,23 +83,27 @@ JsonPath = Annotated[str, AfterValidator(_check_json_path)]
 HeaderName = Annotated[str, AfterValidator(_check_header_name)]
 HeaderValue = Annotated[str, AfterValidator(_check_header_value)]
 RequestPath = Annotated[str, AfterValidator(_check_request_path)]
+Method = Literal["GET", "HEAD", "OPTIONS", "POST"]
+Status = Annotated[int, Field(ge=100, le=599)]
+_OF_ONE_REQUEST = frozenset(
+    {"path", "method", "status", "json_path", "body_contains", "max_latency"}
+)
 
 
-class CheckKindSection(Section):
-    """What every kind of check has in common."""
+class HttpRequestSection(Section):
+    """One entry of ``requests:`` of an HTTP check."""
 
-    name: str = Field(default="", description="What people call the check")
-    within: PositiveDuration = Field(
-        default=timedelta(seconds=60), description="How long the check may take to succeed"
+    path: RequestPath = Field(description="Path and query")
+    method: Method = "GET"
+    headers: dict[HeaderName, HeaderValue] = Field(default={}, description="Extra request headers")
+    status: Status = 200
+    json_path: dict[JsonPath, Scalar] = Field(
+        default={}, description="Paths into the JSON body -> expected values"
     )
-    timeout: PositiveDuration = Field(
-        default=timedelta(seconds=10), description="Bound of one whole attempt"
+    body_contains: str = Field(default="", description="Text that the body must hold")
+    max_latency: PositiveDuration | None = Field(
+        default=None, description="Of one attempt, body included"
     )
-    successes: Annotated[int, Field(ge=1, le=100)] = Field(default=1, description="In a row")
-
-    @abstractmethod
-    def to_domain(self) -> Check:
-        """Make the frozen value."""
 
 
 class HttpSection(CheckKindSection):
@@ -104,9 +119,15 @@ class HttpSection(CheckKindSection):
     scheme: Literal["http", "https"] = Field(default="http", description="Behind the proxy")
     url: HttpUrl | None = Field(default=None, description="Asked directly, instead of a service")
     path: RequestPath = Field(default="/", description="Path and query asked of the service")
-    method: Literal["GET", "HEAD", "OPTIONS", "POST"] = "GET"
+    paths: list[RequestPath] = Field(
+        default=[], max_length=20, description="Several paths, each with the same expectations"
+    )
+    requests: list[HttpRequestSection] = Field(
+        default=[], max_length=20, description="Several requests, each with its own expectations"
+    )
+    method: Method = "GET"
     headers: dict[HeaderName, HeaderValue] = Field(default={}, description="Extra request headers")
-    status: Annotated[int, Field(ge=100, le=599)] = 200
+    status: Status = 200
     json_path: dict[JsonPath, Scalar] = Field(
         default={}, description="Paths into the JSON body -> expected values"
     )
@@ -131,9 +152,25 @@ class HttpSection(CheckKindSection):
             raise refuse("`port` is missing", "Write the service's port, such as `port: http`")
         return self
 
-    def to_domain(self) -> HttpCheck:
+    @model_validator(mode="after")
+    def _check_list(self) -> Self:
+        given = self.model_fields_set
+        if self.requests and (self.paths or given & _OF_ONE_REQUEST):
+            spelled = to_camel(min(given & (_OF_ONE_REQUEST | {"paths"})))
+            raise refuse(f"`{spelled}` does not go with `requests`", "Write it in each request")
+        if self.paths and "path" in given:
+            raise refuse("`path` does not go with `paths`", "Write it as one of `paths`")
+        parts = urlsplit(self.url or "")
+        if (self.paths or self.requests) and (parts.path.strip("/") or parts.query):
+            raise refuse(
+                "the url of several requests has a path of its own",
+                "Write the url up to its host, such as `https://shop.example`",
+            )
+        return self
+
+    def to_domain(self) -> HttpCheck | HttpListCheck:
         """Make the frozen value."""
-        return HttpCheck(
+        one = HttpCheck(
             name=self.name or self.url or f"{self.service}{self.path}",
             service=self.service or "",
             namespace=self.namespace or "",
@@ -153,6 +190,39 @@ class HttpSection(CheckKindSection):
             follow_redirects=self.follow_redirects,
             max_body_bytes=self.max_body_bytes,
         )
+        several = (
+            *(_ask(one, path) for path in self.paths),
+            *(_ask(_expect(one, request), request.path) for request in self.requests),
+        )
+        if not several:
+            return one
+        listed = ", ".join(dict.fromkeys(request.name for request in several))
+        return HttpListCheck(
+            name=self.name or f"{self.service or self.url} {listed}",
+            requests=several,
+            within=self.within,
+            timeout=self.timeout,
+            successes=self.successes,
+        )
+
+
+def _ask(one: HttpCheck, path: str) -> HttpCheck:
+    """Make a request for another path of the same server."""
+    if one.url:
+        return replace(one, name=path, url=one.url.rstrip("/") + path)
+    return replace(one, name=path, path=path)
+
+
+def _expect(one: HttpCheck, request: HttpRequestSection) -> HttpCheck:
+    return replace(
+        one,
+        method=request.method,
+        headers={**one.headers, **request.headers},
+        status=request.status,
+        json_path=request.json_path,
+        body_contains=request.body_contains,
+        max_latency=request.max_latency,
+    )
 
 
 class CheckSection(Section):
@@ -160,12 +230,17 @@ class CheckSection(Section):
 
     NOT_YET: ClassVar[dict[str, str]] = {
         "prometheus": "Check over HTTP meanwhile",
-        "job": "Run the test as a PostSync hook meanwhile",
     }
 
     http: HttpSection | None = Field(
         default=None, description="An HTTP request and what its answer must be"
     )
+    tcp: TcpSection | None = Field(default=None, description="A port that takes connections")
+    tls: TlsSection | None = Field(default=None, description="A certificate, and how long it lasts")
+    grpc: GrpcSection | None = Field(default=None, description="The gRPC health service")
+    dns: DnsSection | None = Field(default=None, description="A name and its records")
+    job: JobSection | None = Field(default=None, description="A Job that runs to its end")
+    command: CommandSection | None = Field(default=None, description="A command in a pod")
 
     @model_validator(mode="after")
     def _check_one(self) -> Self:
@@ -185,3 +260,21 @@ class CheckSection(Section):
     def to_domain(self) -> Check:
         """Make the frozen value."""
         return self._given[0].to_domain()
+
+
+def make_checks(sections: Sequence[CheckSection]) -> tuple[Check, ...]:
+    """Make the frozen values; a name that an earlier check has gets a number behind it.
+
+    What is known of a check is kept under its name, so two of one name would hide each other.
+    """
+    made: list[Check] = []
+    for section in sections:
+        check, taken = section.to_domain(), {one.name for one in made}
+        name = next(name for name in _spell_names(check.name) if name not in taken)
+        made.append(replace(check, name=name))
+    return tuple(made)
+
+
+def _spell_names(name: str) -> Iterator[str]:
+    yield name
+    yield from (f"{name} ({number})" for number in count(2))

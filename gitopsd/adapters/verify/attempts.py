@@ -21,11 +21,15 @@ class Sighting:
         message: One clause.
         passed: Whether all is as expected; None when that could not be seen.
         answer: What a person wants to see of it, redacted.
+        underway: Whether the attempt has not ended yet.
+        retry_after: How long the API server asked to be left alone; None when it did not.
     """
 
     message: str
     passed: bool | None
     answer: Mapping[str, Json] = field(default_factory=dict)
+    underway: bool = False
+    retry_after: timedelta | None = None
 
 
 def fine(message: str, answer: Mapping[str, Json] | None = None) -> Sighting:
@@ -58,20 +62,25 @@ Look = Callable[[Some, CheckTarget], Awaitable[Sighting]]
 
 
 async def make_attempt(
-    check: Some, target: CheckTarget, look: Look[Some], clock: Clock
+    check: Some,
+    target: CheckTarget,
+    look: Look[Some],
+    clock: Clock,
+    *,
+    bound: timedelta | None = None,
 ) -> CheckAttempt:
-    """Make one attempt within the check's bound. Never raises for what a look raises."""
+    """Make one attempt within the check's bound, or another. Never raises what a look raises."""
     begin = clock.monotonic()
-    retry_after = None
+    bound = bound or check.timeout
     try:
-        async with asyncio.timeout(check.timeout.total_seconds()):
+        async with asyncio.timeout(bound.total_seconds()):
             seen = await look(check, target)
     except TimeoutError:
-        seen = wrong(f"no complete answer within {check.timeout.total_seconds():g} s")
+        seen = wrong(f"no complete answer within {bound.total_seconds():g} s")
     except GitopsdError as error:
         passed = False if isinstance(error, PermanentError) else None
-        seen = Sighting(error.message, passed)
         retry_after = getattr(error, "retry_after", None)
+        seen = Sighting(error.message, passed, retry_after=retry_after)
     latency = timedelta(seconds=clock.monotonic() - begin)
     evidence: dict[str, Json] = {
         "check": check.name,
@@ -86,5 +95,6 @@ async def make_attempt(
         message=seen.message,
         evidence=evidence,
         latency=latency,
-        retry_after=retry_after,
+        retry_after=seen.retry_after,
+        underway=seen.underway,
     )

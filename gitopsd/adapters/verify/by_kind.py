@@ -2,13 +2,17 @@
 
 from __future__ import annotations
 
+from datetime import timedelta
+
 from gitopsd.adapters.clock import SystemClock
 from gitopsd.adapters.outgoing_addresses import CheckedResolver
 from gitopsd.adapters.verify.attempts import make_attempt
+from gitopsd.adapters.verify.commands import CommandRunner
 from gitopsd.adapters.verify.dialing import Dialer
 from gitopsd.adapters.verify.dns_records import DnsLooker
 from gitopsd.adapters.verify.grpc_health import GrpcLooker
 from gitopsd.adapters.verify.http import HttpVerifier
+from gitopsd.adapters.verify.jobs import JobRunner
 from gitopsd.adapters.verify.tcp import TcpLooker
 from gitopsd.adapters.verify.tls import TlsLooker
 from gitopsd.cluster_ports import Clusters
@@ -18,11 +22,15 @@ from gitopsd.domain.checks import (
     DnsCheck,
     GrpcCheck,
     HttpCheck,
+    HttpListCheck,
     JobCheck,
     TcpCheck,
     TlsCheck,
 )
 from gitopsd.ports import CheckAttempt, CheckTarget, Clock
+
+SLACK = timedelta(seconds=30)
+"""Added to the time of kinds that bound what they wait for themselves."""
 
 
 class VerifierByKind:
@@ -53,6 +61,8 @@ class VerifierByKind:
         self._tls = TlsLooker(dialer, self._clock)
         self._grpc = GrpcLooker(dialer)
         self._dns = DnsLooker(allow_loopback=allow_loopback)
+        self._jobs = JobRunner(clusters, self._clock)
+        self._commands = CommandRunner(clusters)
 
     async def run_check(self, check: Check, target: CheckTarget) -> CheckAttempt:
         """Make one attempt. Never raises.
@@ -67,6 +77,8 @@ class VerifierByKind:
         match check:
             case HttpCheck():
                 return await self._http.run_check(check, target)
+            case HttpListCheck():
+                return await self._http.run_checks(check, target)
             case TcpCheck():
                 return await make_attempt(check, target, self._tcp.look, self._clock)
             case TlsCheck():
@@ -74,12 +86,19 @@ class VerifierByKind:
             case GrpcCheck():
                 return await make_attempt(check, target, self._grpc.look, self._clock)
             case DnsCheck():
-                return await make_attempt(check, target, self._dns.look, self._clock)
-            case JobCheck() | CommandCheck():
-                return CheckAttempt(passed=None, message="this kind of check is not made yet")
+                bound, look_up = check.timeout + SLACK, self._dns.look
+                return await make_attempt(check, target, look_up, self._clock, bound=bound)
+            case JobCheck():
+                return await self._jobs.run(check, target)
+            case CommandCheck():
+                bound = check.timeout + SLACK
+                look = self._commands.look
+                return await make_attempt(check, target, look, self._clock, bound=bound)
 
     async def tidy(self, check: Check, target: CheckTarget) -> None:
         """Remove what an attempt left in the cluster, once its answer is stored. Never raises."""
+        if isinstance(check, JobCheck):
+            await self._jobs.tidy(check, target)
 
     async def close(self) -> None:
         """Close connections."""

@@ -32,7 +32,7 @@ class DnsLooker:
         self._allow_loopback = allow_loopback
 
     async def look(self, check: DnsCheck, _target: CheckTarget) -> Sighting:
-        """Ask for the records. The caller bounds the time.
+        """Ask for the records, for as long as the check says: silence is no verdict.
 
         Raises:
             PermanentError: There is no such name or record, or the name server may not be asked.
@@ -42,9 +42,10 @@ class DnsLooker:
         import dns.resolver
 
         resolver = await asyncio.to_thread(self._make_resolver, check)
+        patience = check.timeout.total_seconds()
         try:
             found = await resolver.resolve(
-                check.host, check.record, search=False, lifetime=check.timeout.total_seconds()
+                check.host, check.record, search=False, lifetime=patience
             )
         except dns.resolver.NXDOMAIN as error:
             raise PermanentError(f"there is no name {check.host} (NXDOMAIN)") from error
@@ -53,7 +54,7 @@ class DnsLooker:
         except dns.exception.DNSException as error:
             # A server that fails, refuses or is silent: nobody knows what the name means.
             raise TemporaryError(f"no name server answered: {say(error)}") from error
-        return judge_records(check, [record.to_text() for record in found])
+        return judge_records(check, sorted(record.to_text() for record in found))
 
     def _make_resolver(self, check: DnsCheck) -> Resolver:
         import dns.asyncresolver

@@ -54,6 +54,8 @@ _CODES = (
     "UNAUTHENTICATED",
 )
 _PREFIX_BYTES = 5
+# A server of HTTP/2 says its settings first (RFC 9113, section 3.4); a frame's head has 9 bytes.
+_HEAD_BYTES, _TYPE_AT, _SETTINGS = 9, 3, 4
 _LENGTH_DELIMITED, _VARINT, _FIXED_64, _FIXED_32 = 2, 0, 1, 5
 
 
@@ -145,7 +147,7 @@ async def _call(
         ],
     )
     connection.send_data(stream, encode_request(check.health_of), end_stream=True)
-    answer = GrpcAnswer()
+    answer, greeting = GrpcAnswer(), b""
     try:
         while not answer.complete and len(answer.body) <= LONGEST_ANSWER:
             writer.write(connection.data_to_send())
@@ -153,6 +155,9 @@ async def _call(
             chunk = await reader.read(_CHUNK)
             if not chunk:
                 raise PermanentError("the connection was closed before the answer was complete")
+            greeting = (greeting + chunk)[:_HEAD_BYTES]
+            if len(greeting) == _HEAD_BYTES and greeting[_TYPE_AT] != _SETTINGS:
+                raise PermanentError("what answers there is no HTTP/2")
             _read_events(connection, chunk, stream, answer)
     except ProtocolError as error:
         raise PermanentError(f"what answers there is no HTTP/2: {say(error)}") from error

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+from collections.abc import Sequence
 from dataclasses import replace
 from datetime import timedelta
 
@@ -15,7 +16,7 @@ from gitopsd.cluster_ports import (
     Clusters,
     HttpAnswer,
 )
-from gitopsd.domain.checks import HttpCheck
+from gitopsd.domain.checks import HttpCheck, HttpListCheck
 from gitopsd.domain.manifests import Json, JsonObject
 from gitopsd.errors import GitopsdError, PermanentError
 from gitopsd.kube.redaction import redact_text
@@ -71,6 +72,28 @@ class HttpVerifier:
         message = mismatch or f"answered {answer.status}"
         return self._attempt(check, begin, passed=not mismatch, message=message, answer=answer)
 
+    async def run_checks(self, check: HttpListCheck, target: CheckTarget) -> CheckAttempt:
+        """Make the requests of one attempt, all at the same time. Never raises.
+
+        Safe to repeat: see `run_check`.
+        """
+        begin = self._clock.monotonic()
+        attempts = await asyncio.gather(*(self.run_check(one, target) for one in check.requests))
+        passed, message = judge_all(check, attempts)
+        latency = self._since(begin)
+        asked: list[Json] = [attempt.evidence for attempt in attempts]
+        evidence: dict[str, Json] = {
+            "check": check.name,
+            "latencySeconds": round(latency.total_seconds(), 4),
+            "passed": passed,
+            "message": message,
+            "requests": asked,
+        }
+        waits = [attempt.retry_after for attempt in attempts if attempt.retry_after is not None]
+        return CheckAttempt(
+            passed, message, evidence, latency, retry_after=max(waits, default=None)
+        )
+
     async def close(self) -> None:
         """Close connections."""
         await self._direct.close()
@@ -108,6 +131,17 @@ class HttpVerifier:
 
     def _since(self, begin: float) -> timedelta:
         return timedelta(seconds=self._clock.monotonic() - begin)
+
+
+def judge_all(check: HttpListCheck, attempts: Sequence[CheckAttempt]) -> tuple[bool | None, str]:
+    """Judge several requests together: one that failed decides, then one that saw nothing. Pure."""
+    named = list(zip(check.requests, attempts, strict=True))
+    for passed in (False, None):
+        told = [f"{one.name}: {seen.message}" for one, seen in named if seen.passed is passed]
+        if told:
+            more = f" (and {len(told) - 1} more)" if len(told) > 1 else ""
+            return passed, told[0] + more
+    return True, f"all {len(named)} requests were answered as expected"
 
 
 def _describe_request(check: HttpCheck) -> JsonObject:

@@ -167,7 +167,8 @@ async def _repeat_checks(context: StepContext, watch: _Watch, *, over: bool) -> 
             message = f"{name} failed when repeated: {attempt.message}"
             return Verdict("VerificationFailed", message)
     underway = any(attempt.underway for attempt in attempts)
-    watch = replace(watch, underway=underway)
+    begun = any(attempt.underway and attempt.passed is False for attempt in attempts)
+    watch = replace(watch, underway=underway and (watch.underway or begun))
     unseen = [attempt for attempt in attempts if attempt.passed is None]
     if unseen:
         return _wait_unseen(watch, unseen[0].message, asked_patience(unseen))

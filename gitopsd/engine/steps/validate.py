@@ -7,6 +7,7 @@ import asyncio
 from gitopsd.domain.manifests import Json
 from gitopsd.domain.work import EvidenceKind
 from gitopsd.engine.assessment import assess_objects, describe_assessed
+from gitopsd.engine.attempting import find_missing_template
 from gitopsd.engine.hook_checks import assess_hooks
 from gitopsd.engine.image_checks import check_images, judge_missing
 from gitopsd.engine.outcomes import Done, Outcome, Verdict
@@ -30,6 +31,9 @@ async def run_validate(context: StepContext) -> Outcome:
     impossible = validate_set(rendered.objects)
     if impossible:
         return Verdict(impossible[0].reason, impossible[0].message)
+    missing = find_missing_template(context.spec, rendered)
+    if missing:
+        return Verdict("MissingTemplate", missing)
     cluster = context.cluster()
     asking = asyncio.create_task(check_images(context, rendered), name="images")
     try:

@@ -13,6 +13,7 @@ from gitopsd.domain.checks import (
     Endpoint,
     GrpcCheck,
     HttpCheck,
+    HttpListCheck,
     JobCheck,
     TcpCheck,
     TlsCheck,
@@ -39,6 +40,7 @@ def _spec(name: str = "shop", *, cluster: str = "east", digest: str = "") -> App
                 json_path={"status": "healthy", "count": 3, "ratio": 0.5, "none": None},
                 within=timedelta(milliseconds=1500),
             ),
+            HttpListCheck("pages", (HttpCheck("/a", url="https://shop.example/a"),)),
             TcpCheck("tcp", Endpoint(25, "mail.example"), send="QUIT", expect="220"),
             TlsCheck("tls", Endpoint(443, service="web"), ca_file="/ca", min_days_left=3),
             GrpcCheck(

@@ -323,7 +323,6 @@ def test_mistakes_in_a_stage_are_explained(rest: str, path: str, problem: str, r
         ("drift: {policy: report}", "drift", "drift"),
         ("rollback: {git: revert-commit}", "rollback.git", "git"),
         ("verify: [{prometheus: {query: x}}]", "verify[0].prometheus", "prometheus"),
-        ("verify: [{job: {}}]", "verify[0].job", "job"),
     ],
 )
 def test_what_is_to_come_is_refused_by_name(rest: str, path: str, key: str) -> None:
