@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import re
 from datetime import timedelta
+from pathlib import Path
 
 import pytest
 
@@ -275,3 +277,20 @@ def test_a_monitor_runs_no_jobs() -> None:
     answer = parse_file("applications/it.yaml", "Application", TEXT.format(rest=rest).encode())
     assert not isinstance(answer, Parsed)
     assert [one.problem for one in answer] == ["a monitor runs no Jobs"]
+
+
+DOCUMENT = Path(__file__).parents[3] / "docs" / "verification.md"
+BLOCKS = re.findall(
+    r"^```yaml\n(- .*?)^```$", DOCUMENT.read_text("utf-8"), re.MULTILINE | re.DOTALL
+)
+
+
+@pytest.mark.parametrize("block", BLOCKS, ids=lambda block: block.split(":")[0])
+def test_the_examples_of_the_document_are_read(block: str) -> None:
+    """What people copy works."""
+    indented = "".join(f"        {line}\n" for line in block.splitlines())
+    head = TEXT.format(rest="").rpartition("    - ")[0]
+    stage = "name: staging\n      cluster: one\n      path: a\n      namespace: it"
+    text = f"{head}    - {stage}\n      verify:\n{indented}"
+    answer = parse_file("applications/it.yaml", "Application", text.encode())
+    assert isinstance(answer, Parsed), [str(error) for error in answer]
