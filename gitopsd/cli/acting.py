@@ -180,7 +180,10 @@ def retry(
 
 def freeze(
     scope: Annotated[
-        str, typer.Argument(help="*, application:NAME, project:NAME or cluster:NAME.")
+        str,
+        typer.Argument(
+            help="*, application:NAME, stage:APPLICATION/STAGE, project:NAME or cluster:NAME."
+        ),
     ] = "*",
     lasts: Annotated[str, typer.Option("--for", help="End by itself after, e.g. 2h.")] = "",
     reason: Reason = "",

@@ -20,12 +20,20 @@ def _commit_of(stage: Document) -> str:
     return str(applied["release"]["commit"]["sha"])[:12]
 
 
+_CONDITIONS = (
+    ("stalled", "Stalled"),
+    ("frozen", "Frozen"),
+    ("suspended", "Suspended"),
+    ("hold", "Held"),
+)
+
+
 def _state_of(stage: Document) -> str:
     """Say what stands in a stage's way, or what it does."""
     if stage["retiredAt"]:
         return "Retired"
-    for field, word in (("stalled", "Stalled"), ("suspended", "Suspended"), ("hold", "Held")):
-        if stage[field]:
+    for field, word in _CONDITIONS:
+        if stage.get(field):
             return word
     run = stage["front"] or stage["next"]
     return f"{run['kind']} {run['step'] or run['phase']}" if run else ""

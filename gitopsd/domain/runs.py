@@ -118,6 +118,8 @@ class Run:
         attempt: Attempt of the current step, from 1.
         command: The outstanding ExecuteStep; None when there is none.
         step_deadline: When the current step ends at the latest; None before the first step.
+        clock_stopped_at: Since when that deadline stands still, for a freeze has the run wait; None
+            while it counts.
         started_at: When it was admitted; None while Pending.
         created_at: When it was created.
         ended_at: When it ended; None while live.
@@ -157,6 +159,7 @@ class Run:
     attempt: int = 1
     command: CommandId | None = None
     step_deadline: datetime | None = None
+    clock_stopped_at: datetime | None = None
     started_at: datetime | None = None
     created_at: datetime | None = None
     ended_at: datetime | None = None

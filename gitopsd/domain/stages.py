@@ -190,7 +190,8 @@ class Freeze:
 
     Attributes:
         id: Row id.
-        scope: ``*``, ``application:NAME``, ``project:NAME`` or ``cluster:NAME``.
+        scope: ``*``, ``application:NAME``, ``stage:APPLICATION/STAGE``, ``project:NAME`` or
+            ``cluster:NAME``.
         by: Subject who froze.
         reason: Why.
         at: Since when.

@@ -22,14 +22,18 @@ from gitopsd.engine.asking import see_to_asking
 from gitopsd.engine.effects import watch_for_loop
 from gitopsd.engine.facts import load_gate_facts, load_restore_facts, load_selection_facts
 from gitopsd.engine.gate_evidence import put_gates
+from gitopsd.engine.holding import find_hold
 from gitopsd.engine.notifications import ask_for_approval
 from gitopsd.engine.showing import refresh_reports
 from gitopsd.engine.slots import schedule_reconsider
 from gitopsd.engine.soak_facts import ask_for_soak_looks
+from gitopsd.pipeline.apply_hold import is_frozen, is_held_before_apply
 from gitopsd.pipeline.events import (
     AbortRequested,
     AppliedChanged,
     ApprovalComplete,
+    ClockStarted,
+    ClockStopped,
     Event,
     GateRefused,
     RunAdmitted,
@@ -115,6 +119,7 @@ def _reconsider(tx: Transaction, key: StageKey, config: Configuration) -> tuple[
     if stage is None:
         return ()
     _admit_waiting_front(tx, stage, config)
+    _release_front(tx, stage, config)
     spec = application.stage(key.stage) if application is not None else None
     if application is None or spec is None or stage.retired_at is not None:
         return _drop_next(tx, stage, config)
@@ -134,6 +139,15 @@ def _admit_waiting_front(tx: Transaction, stage: Stage, config: Configuration) -
     if item is None or item.due_at <= tx.now:
         tx.work.remove(f"admit:{front.id}")
         admit(tx, front, config)
+
+
+def _release_front(tx: Transaction, stage: Stage, config: Configuration) -> None:
+    """Let a run that was held before Apply be asked again at once, when nothing holds it."""
+    front = tx.runs.get(stage.front) if stage.front is not None else None
+    if front is None or front.command is None or not is_held_before_apply(front):
+        return
+    if not find_hold(tx, front, config):
+        tx.work.hasten(front.command, tx.now)
 
 
 def _drop_next(tx: Transaction, stage: Stage, config: Configuration) -> tuple[StageKey, ...]:
@@ -239,6 +253,7 @@ def _pass_gate(
     states = evaluate_gates(facts)
     if put_gates(tx, run, states):
         refresh_reports(tx, run, config)
+    run = _keep_clock(tx, run, states, config)
     ask_for_approval(tx, run, states, config)
     ask_for_soak_looks(tx, facts)
     refusal = first_refusal(states)
@@ -251,6 +266,16 @@ def _pass_gate(
     if facts.front_run is not None:
         return _hand_over(tx, facts.front_run, run, states, facts.stage, config)
     return ()
+
+
+def _keep_clock(
+    tx: Transaction, run: Run, states: tuple[GateState, ...], config: Configuration
+) -> Run:
+    """Let a run's deadline stand still for as long as a freeze has it wait."""
+    if is_frozen(states) == (run.clock_stopped_at is not None):
+        return run
+    event = ClockStopped(tx.now) if is_frozen(states) else ClockStarted(tx.now)
+    return advance(tx, run.id, event, config).run
 
 
 def _leave_gate(

@@ -7,11 +7,12 @@ from dataclasses import replace
 from datetime import timedelta
 
 from gitopsd.domain.config import Configuration
-from gitopsd.domain.gates import Closed, GateState
+from gitopsd.domain.gates import GateState
 from gitopsd.domain.runs import AbortReason, CommandId, Run, RunId, Step
 from gitopsd.domain.work import WorkItem
 from gitopsd.engine.admission import apply_event, settle
 from gitopsd.engine.facts import load_gate_facts
+from gitopsd.engine.holding import compute_wait, hold_before_apply
 from gitopsd.engine.outcomes import Done, Outcome, Quarantined, Verdict, Waiting
 from gitopsd.engine.scope import Scope, scope
 from gitopsd.engine.services import Services
@@ -26,8 +27,10 @@ from gitopsd.errors import (
     TemporaryError,
 )
 from gitopsd.kube.redaction import redact_text
+from gitopsd.pipeline.apply_hold import is_held_before_apply
 from gitopsd.pipeline.events import (
     AbortRequested,
+    ClockStopped,
     DeadlineReached,
     Event,
     StepErrored,
@@ -37,6 +40,7 @@ from gitopsd.pipeline.events import (
 )
 from gitopsd.pipeline.gates import evaluate_gates, is_plan_current
 from gitopsd.pipeline.steps import STEP_ORDER
+from gitopsd.pipeline.table import is_closing
 from gitopsd.store_ports import Transaction
 
 GATE_LOOK = timedelta(seconds=60)
@@ -71,6 +75,9 @@ async def execute_step(services: Services, item: WorkItem) -> None:
     with scope(entered):
         if context.step is Step.GATE:
             await _wait_at_gate(services, item, run)
+            return
+        if is_held_before_apply(run):
+            await _wait_before_apply(services, item, run)
             return
         began = services.clock.monotonic()
         event = await _outcome_event(context)
@@ -209,7 +216,10 @@ async def _report(services: Services, item: WorkItem, run: RunId, event: Event) 
     def work(tx: Transaction) -> None:
         current = tx.runs.get(run)
         if current is not None and current.command == item.key and is_claimed(tx, item):
-            apply_event(tx, run, _timed(tx, current, event), configuration)
+            timed = hold_before_apply(tx, current, _timed(tx, current, event), configuration)
+            after = apply_event(tx, run, timed, configuration).run
+            if is_held_before_apply(after):
+                apply_event(tx, run, ClockStopped(tx.now), configuration)
         tx.work.finish(item)
 
     await retry_conflicts(services.store, work)
@@ -250,6 +260,28 @@ async def _wait_at_gate(services: Services, item: WorkItem, run: Run) -> None:
     await services.doorbell.ring()
 
 
+async def _wait_before_apply(services: Services, item: WorkItem, run: Run) -> None:
+    """Let a run apply that was held before it, or let it wait on.
+
+    Safe to repeat: what holds it is read anew each time.
+    """
+    configuration = services.configuration()
+
+    def work(tx: Transaction) -> None:
+        current = tx.runs.get(run.id)
+        if current is not None and current.command == item.key:
+            done = StepSucceeded(tx.now, CommandId(item.key))
+            event = hold_before_apply(tx, current, done, configuration)
+            if isinstance(event, StepPending) and not is_closing(current):
+                tx.work.postpone(item, tx.now + event.retry_after)
+                return
+            apply_event(tx, run.id, event, configuration)
+        tx.work.finish(item)
+
+    await retry_conflicts(services.store, work)
+    await services.doorbell.ring()
+
+
 def _next_evaluation(tx: Transaction, run: Run, config: Configuration) -> timedelta:
     application = tx.specs.current(run.stage.application)
     spec = application.stage(run.stage.stage) if application is not None else None
@@ -257,13 +289,7 @@ def _next_evaluation(tx: Transaction, run: Run, config: Configuration) -> timede
         return GATE_LOOK
     facts = load_gate_facts(tx, run, application, spec, config)
     states: tuple[GateState, ...] = evaluate_gates(facts) if facts is not None else ()
-    times = [
-        state.answer.until - tx.now
-        for state in states
-        if isinstance(state.answer, Closed) and state.answer.until is not None
-    ]
-    soonest = min((time for time in times if time > timedelta(0)), default=GATE_LOOK)
-    return min(soonest, GATE_LOOK)
+    return compute_wait(tx, states)
 
 
 def _is_over(tx: Transaction, run: Run) -> bool:
@@ -272,7 +298,7 @@ def _is_over(tx: Transaction, run: Run) -> bool:
     After a time without any process, the last look is as old as that time: a command that was due
     before the deadline and that nobody began is done once before it is judged.
     """
-    if run.step_deadline is None or run.step_deadline > tx.now:
+    if run.step_deadline is None or run.step_deadline > tx.now or run.clock_stopped_at is not None:
         return False
     item = tx.work.get(run.command) if run.command is not None else None
     if item is None or item.attempts or tx.now > run.step_deadline + FIRST_LOOK:

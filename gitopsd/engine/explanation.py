@@ -116,6 +116,8 @@ _SENTENCES = {
     "DeadlineReached": "{step} reached its deadline{said}",
     "GateRefused": "A gate refused it{said}",
     "ApprovalComplete": "No approval is missing; its other gates have a week",
+    "ClockStopped": "It is kept waiting; its deadline stands still",
+    "ClockStarted": "Nothing keeps it waiting any more; its deadline counts again",
     "AppliedChanged": "What the stage runs changed meanwhile; it is validated again",
     "Superseded": "A newer release takes over{said}",
     "AbortRequested": "{who} asked to end it{said}",
@@ -156,7 +158,7 @@ def _tell_next(run: Run, gates: tuple[GateState, ...]) -> str:
     if not run.live:
         return "nothing: it is over"
     closed = [gate for gate in gates if isinstance(gate.answer, Closed)]
-    if run.step is Step.GATE and closed:
+    if (run.step is Step.GATE or run.clock_stopped_at is not None) and closed:
         return "; ".join(
             f"{gate.name}: {gate.answer.reason} ({gate.answer.opener})"
             for gate in closed

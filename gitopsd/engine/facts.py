@@ -193,7 +193,12 @@ def freezes_of(
     tx: Transaction, application: ApplicationSpec, spec: StageSpec, config: Configuration
 ) -> tuple[Freeze, ...]:
     """Read the freezes in force whose scope covers a stage."""
-    scopes = {"*", f"application:{application.name}", f"cluster:{spec.cluster}"}
+    scopes = {
+        "*",
+        f"application:{application.name}",
+        f"stage:{application.name}/{spec.name}",
+        f"cluster:{spec.cluster}",
+    }
     scopes |= {
         f"project:{project.name}"
         for project in config.projects

@@ -16,6 +16,7 @@ from gitopsd.pipeline.commands import Trigger
 from gitopsd.store_ports import Transaction
 
 EVERYTHING = "*"
+SCOPES = "*, application:NAME, stage:APPLICATION/STAGE, project:NAME or cluster:NAME"
 
 
 async def freeze(
@@ -26,7 +27,8 @@ async def freeze(
     Args:
         services: The ports.
         actor: Who freezes.
-        scope: ``*``, ``application:NAME``, ``project:NAME`` or ``cluster:NAME``.
+        scope: ``*``, ``application:NAME``, ``stage:APPLICATION/STAGE``, ``project:NAME`` or
+            ``cluster:NAME``.
         reason: In their words.
         until: When it ends by itself; None when a person ends it.
     """
@@ -73,12 +75,17 @@ def find_scope_problem(scope: str, config: Configuration) -> ActionRefused | Non
     kind, _, name = scope.partition(":")
     names: dict[str, list[str]] = {
         "application": [str(application) for application in config.applications],
+        "stage": [
+            f"{application.name}/{stage.name}"
+            for application in config.applications.values()
+            for stage in application.stages
+        ],
         "project": [project.name for project in config.projects],
         "cluster": list(config.clusters),
     }
     known = names.get(kind)
     if known is None or not name:
-        message = f"{scope!r} is no scope; write *, application:NAME, project:NAME or cluster:NAME"
+        message = f"{scope!r} is no scope; write {SCOPES}"
         return ActionRefused(422, message)
     if name not in known:
         listed = ", ".join(sorted(known)) or "none"
@@ -88,7 +95,7 @@ def find_scope_problem(scope: str, config: Configuration) -> ActionRefused | Non
 
 def _announce(tx: Transaction, made: Freeze, config: Configuration) -> None:
     kind, _, name = made.scope.partition(":")
-    application = name if kind == "application" else ""
+    application = name.partition("/")[0] if kind in ("application", "stage") else ""
     why = f": {made.reason}" if made.reason else ""
     publish(
         tx,
@@ -96,7 +103,7 @@ def _announce(tx: Transaction, made: Freeze, config: Configuration) -> None:
             id=f"{made.id}.{Trigger.FROZEN.value}",
             trigger=Trigger.FROZEN.value,
             application=application,
-            stage="",
+            stage=name.partition("/")[2] if kind == "stage" else "",
             message=f"{made.by} froze {made.scope}{why}",
             at=tx.now,
             details={"freeze": made.id, "scope": made.scope},

@@ -226,7 +226,7 @@ def _fix(facts: CommitFacts) -> str:
 
 
 def _under_way(facts: CommitFacts, run: Run) -> CommitStatus:
-    if run.step is not Step.GATE:
+    if run.step is not Step.GATE and run.clock_stopped_at is None:
         step = run.step.value if run.step is not None else "Pending"
         return _answer(facts, CommitState.RUNNING, f"{run.id} is in {step}")
     closed = [state for state in facts.gates if isinstance(state.answer, Closed)]

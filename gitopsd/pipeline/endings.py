@@ -142,6 +142,7 @@ def _end(run: Run, at: datetime, phase: Phase, failure: Failure | None) -> Run:
         phase=phase,
         command=None,
         step_deadline=None,
+        clock_stopped_at=None,
         ended_at=at,
         failure=failure,
         version=run.version + 1,

@@ -157,6 +157,28 @@ class ApprovalComplete:
 
 
 @dataclass(frozen=True, slots=True)
+class ClockStopped:
+    """A freeze has the run wait, at its Gate or before Apply: its deadline stands still.
+
+    Attributes:
+        at: When.
+    """
+
+    at: datetime
+
+
+@dataclass(frozen=True, slots=True)
+class ClockStarted:
+    """No freeze has the run wait any more: its deadline counts again.
+
+    Attributes:
+        at: When.
+    """
+
+    at: datetime
+
+
+@dataclass(frozen=True, slots=True)
 class AppliedChanged:
     """What the stage has is no longer what the run was checked against.
 
@@ -233,6 +255,8 @@ Event: TypeAlias = (
     | DeadlineReached
     | GateRefused
     | ApprovalComplete
+    | ClockStopped
+    | ClockStarted
     | AppliedChanged
     | Superseded
     | AbortRequested

@@ -17,13 +17,14 @@ cluster: it is marked (``superseded_by``, ``aborting``, ``redirect``) and *close
 ends with the next outcome whatever that says, or at its deadline, whichever comes first.
 
 Deadlines are set when a step is entered. One thing extends one of them, once: when no approval is
-missing at the Gate, the deadline for approving gives way to the Gate's own. A deadline is judged
-by the last look: *not healthy* is a verdict (Failed, DeadlineExceeded), everything else is none
-(Errored, Unreachable). That holds for a last look that said *healthy*, too: in WaitHealthy it
-cannot stand, for a healthy look ends the step; in Certify it means that looking stopped, and a
-release is neither certified nor condemned by looks that were not made. An attempt that errored
-counts as a look that saw nothing, so an API server that goes away after a not-healthy look never
-turns into a verdict.
+missing at the Gate, the deadline for approving gives way to the Gate's own. And while a freeze has
+a run wait, at its Gate or before Apply, its deadline stands still: from `ClockStopped` to
+`ClockStarted`. A deadline is judged by the last look: *not healthy* is a verdict (Failed,
+DeadlineExceeded), everything else is none (Errored, Unreachable). That holds for a last look that
+said *healthy*, too: in WaitHealthy it cannot stand, for a healthy look ends the step; in Certify it
+means that looking stopped, and a release is neither certified nor condemned by looks that were not
+made. An attempt that errored counts as a look that saw nothing, so an API server that goes away
+after a not-healthy look never turns into a verdict.
 
 `table.ROWS` says what can happen where; without a row an event is ignored with a reason. What
 each ending emits is in `endings`. Ids of commands are made of the run's id and version, so the
@@ -60,6 +61,8 @@ from gitopsd.pipeline.events import (
     AbortRequested,
     AppliedChanged,
     ApprovalComplete,
+    ClockStarted,
+    ClockStopped,
     DeadlineReached,
     Event,
     GateRefused,
@@ -88,7 +91,13 @@ OLD_LOOK = timedelta(seconds=90)
 
 _Outcome: TypeAlias = StepSucceeded | StepPending | StepErrored | StepFailed
 _Circumstance: TypeAlias = (
-    RunAdmitted | DeadlineReached | GateRefused | ApprovalComplete | AppliedChanged
+    RunAdmitted
+    | DeadlineReached
+    | GateRefused
+    | ApprovalComplete
+    | AppliedChanged
+    | ClockStopped
+    | ClockStarted
 )
 _Wish: TypeAlias = Superseded | AbortRequested | RollbackRequested
 
@@ -159,6 +168,10 @@ def _meet(run: Run, event: _Circumstance) -> Transition:
         return _reject(run, event.at, event.reason)
     if isinstance(event, ApprovalComplete):
         return _extend(run, event.at)
+    if isinstance(event, ClockStopped):
+        return _stop_clock(run, event.at)
+    if isinstance(event, ClockStarted):
+        return _start_clock(run, event.at)
     unplanned = replace(run, plan=None, plan_empty=False, plan_base=None)
     return _enter(unplanned, Step.VALIDATE, event.at)
 
@@ -185,6 +198,7 @@ def _enter(run: Run, step: Step, at: datetime) -> Transition:
         cursor="",
         waiting_for="",
         approved=False,
+        clock_stopped_at=None,
     )
     return _command(fresh, step, timedelta(0))
 
@@ -225,7 +239,9 @@ def _retry(run: Run, step: Step, event: StepErrored) -> Transition:
 
 
 def _is_over(run: Run, at: datetime) -> bool:
-    return run.step_deadline is not None and at >= run.step_deadline
+    if run.step_deadline is None or run.clock_stopped_at is not None:
+        return False
+    return at >= run.step_deadline
 
 
 def _is_recent(run: Run, at: datetime) -> bool:
@@ -248,6 +264,20 @@ def _extend(run: Run, at: datetime) -> Transition:
         return _ignore(run, "its approvals were complete before")
     own = at + DEFAULT_TIMEOUTS[Step.GATE]
     return _mark(replace(run, approved=True, step_deadline=max(own, run.step_deadline or own)))
+
+
+def _stop_clock(run: Run, at: datetime) -> Transition:
+    if run.clock_stopped_at is not None:
+        return _ignore(run, "its deadline stands still already")
+    return _mark(replace(run, clock_stopped_at=at))
+
+
+def _start_clock(run: Run, at: datetime) -> Transition:
+    """Let the deadline count again; the time for which it stood still is given back."""
+    if run.clock_stopped_at is None or run.step_deadline is None:
+        return _ignore(run, "its deadline counts already")
+    deadline = run.step_deadline + (at - run.clock_stopped_at)
+    return _mark(replace(run, clock_stopped_at=None, step_deadline=deadline))
 
 
 def _expire(run: Run, at: datetime) -> Transition:

@@ -16,6 +16,8 @@ from gitopsd.pipeline.events import (
     AbortRequested,
     AppliedChanged,
     ApprovalComplete,
+    ClockStarted,
+    ClockStopped,
     DeadlineReached,
     Event,
     GateRefused,
@@ -45,6 +47,8 @@ class Effect(Enum):
     REFUSE = "Refuse"
     EXPIRE = "Expire"
     EXTEND = "Extend"
+    STOP_CLOCK = "StopClock"
+    START_CLOCK = "StartClock"
     REVALIDATE = "Revalidate"
     REPLACE = "Replace"
     YIELD = "Yield"
@@ -104,6 +108,7 @@ _VALIDATE = frozenset[Position]({Step.VALIDATE})
 _DIFF = frozenset[Position]({Step.DIFF})
 _GATE = frozenset[Position]({Step.GATE})
 _WAITING = frozenset[Position]({Phase.PENDING, *NEXT_STEPS})
+_HOLDABLE = frozenset[Position]({Step.GATE, Step.PREPARE})
 _BATCHES = frozenset[Position]({Step.PREPARE, Step.APPLY})
 _WRITES = frozenset[Position]({Step.PREPARE, Step.APPLY, Step.PRUNE})
 _HEALTH = frozenset[Position]({Step.WAIT_HEALTHY})
@@ -139,6 +144,8 @@ _OUTCOMES: tuple[Row, ...] = (
     Row(_ROLLOUT, _GATE, GateRefused, Effect.REFUSE, _ABORTED, ("Rejected",)),
     Row(_ROLLOUT, _GATE, DeadlineReached, Effect.EXPIRE, _ABORTED, ("Expired, Overdue",)),
     Row(_ROLLOUT, _GATE, ApprovalComplete, Effect.EXTEND, _STAY),
+    Row(_ROLLOUT, _HOLDABLE, ClockStopped, Effect.STOP_CLOCK, _STAY),
+    Row(_ROLLOUT, _HOLDABLE, ClockStarted, Effect.START_CLOCK, _STAY),
     Row(
         _ROLLOUT,
         _VALIDATE | _DIFF | _GATE,

@@ -13,8 +13,10 @@ import pytest
 from gitopsd.domain.gate_specs import ApprovalGate
 from gitopsd.domain.releases import ReleaseId, StageKey
 from gitopsd.domain.runs import AbortReason, Phase, Run, RunKind, Step
-from gitopsd.domain.stages import Freeze
+from gitopsd.domain.stages import Freeze, Stall
+from gitopsd.domain.verifications import StallReason
 from gitopsd.engine.actions import ActionDone
+from gitopsd.store_ports import Transaction
 from tests.support.engine_world import (
     APPROVER,
     PRODUCTION,
@@ -41,6 +43,29 @@ async def freeze(world: World) -> None:
 async def thaw(world: World) -> None:
     """Let go of it."""
     await world.store.transact(lambda tx: tx.records.thaw("f-1", tx.now))
+
+
+async def stop(world: World, key: StageKey) -> None:
+    """Close a stage's gates for a reason that only a person ends."""
+
+    def work(tx: Transaction) -> None:
+        stage = tx.stages.get(key)
+        assert stage is not None
+        stall = Stall(StallReason.ROLLBACK_LOOP, "it goes back and forth", tx.now)
+        tx.stages.save(replace(stage, stall=stall))
+
+    await world.store.transact(work)
+
+
+async def go_on(world: World, key: StageKey) -> None:
+    """Open them again."""
+
+    def work(tx: Transaction) -> None:
+        stage = tx.stages.get(key)
+        assert stage is not None
+        tx.stages.save(replace(stage, stall=None))
+
+    await world.store.transact(work)
 
 
 async def at_gate(world: World, key: StageKey = PRODUCTION) -> Run:
@@ -104,13 +129,41 @@ async def test_some_of_the_approvals_are_not_enough() -> None:
         assert ended(await world.run(waiting.id)) == AbortReason.EXPIRED.value
 
 
+async def test_nobody_expires_while_everything_is_frozen() -> None:
+    """The deadline for approving stands still; after the thaw the rest of it is left."""
+    world = make_world(shop_spec())
+    async with started(world):
+        await world.push("one", deployment(ONE))
+        before = await at_gate(world)
+        await freeze(world)
+        await world.clock.sleep(timedelta(minutes=2))
+        frozen_at = (await world.run(before.id)).clock_stopped_at
+        assert frozen_at is not None
+    await world.clock.sleep(8 * DAY)
+    async with started(world):
+        await world.clock.sleep(timedelta(minutes=2))
+        assert (await world.run(before.id)).step is Step.GATE
+        await thaw(world)
+        await world.clock.sleep(timedelta(minutes=2))
+        after = await world.run(before.id)
+        assert after.clock_stopped_at is None
+        assert before.step_deadline is not None
+        assert after.step_deadline is not None
+        assert after.step_deadline - before.step_deadline >= 8 * DAY
+        assert after.step_deadline - world.clock.now() <= DAY
+    await world.clock.sleep(DAY)
+    async with started(world):
+        await world.clock.sleep(timedelta(minutes=10))
+        assert ended(await world.run(before.id)) == AbortReason.EXPIRED.value
+
+
 async def test_what_was_approved_and_waited_for_too_long_is_asked_for_again() -> None:
     """After a week at a closed gate the run is overdue; the same release waits anew."""
     world = make_world(shop_spec())
     async with started(world):
         await world.push("one", deployment(ONE))
         await world.until_run(PRODUCTION, RunKind.ROLLOUT, Phase.RUNNING, step=Step.GATE)
-        await freeze(world)
+        await stop(world, PRODUCTION)
         await world.approve()
         waiting = await at_gate(world)
     await world.clock.sleep(8 * DAY)
@@ -119,18 +172,19 @@ async def test_what_was_approved_and_waited_for_too_long_is_asked_for_again() ->
         again = await at_gate(world, PRODUCTION)
         assert (overdue.id, ended(overdue)) == (waiting.id, AbortReason.OVERDUE.value)
         assert again.release == waiting.release
-        await thaw(world)
+        await go_on(world, PRODUCTION)
         await world.clock.sleep(timedelta(minutes=10))
         assert (await world.run(again.id)).step is Step.GATE
         await world.approve()
         await world.until_run(PRODUCTION, RunKind.ROLLOUT, Phase.SUCCEEDED)
 
 
-async def test_a_stage_that_asks_nobody_takes_its_release_after_any_freeze() -> None:
+async def test_a_stage_that_asks_nobody_takes_its_release_after_any_stall() -> None:
     """Without an approval nothing that people forgot holds the release back."""
     world = make_world(shop_spec())
     async with started(world):
-        await freeze(world)
+        await world.until(lambda: world.store.read(lambda tx: tx.stages.get(STAGING)), "a stage")
+        await stop(world, STAGING)
         await world.push("one", deployment(ONE))
         waiting = await at_gate(world, STAGING)
     await world.clock.sleep(8 * DAY)
@@ -138,13 +192,13 @@ async def test_a_stage_that_asks_nobody_takes_its_release_after_any_freeze() -> 
         overdue = await world.until_run(STAGING, RunKind.ROLLOUT, Phase.ABORTED)
         again = await at_gate(world, STAGING)
         assert (overdue.id, ended(overdue)) == (waiting.id, AbortReason.OVERDUE.value)
-        await thaw(world)
+        await go_on(world, STAGING)
         done = await world.until_run(STAGING, RunKind.ROLLOUT, Phase.SUCCEEDED)
         assert done.id == again.id
 
 
 async def test_an_older_release_that_a_person_asked_for_stays_asked_for() -> None:
-    """A wish that a freeze outlasted is still the wish: the newer release does not come instead."""
+    """A wish that a stall outlasted is still the wish: the newer release does not come instead."""
     world = make_world(shop_spec())
     async with started(world):
         await world.push("one", deployment(ONE))
@@ -152,7 +206,7 @@ async def test_an_older_release_that_a_person_asked_for_stays_asked_for() -> Non
         await world.push("two", deployment(TWO))
         await world.until_run(STAGING, RunKind.ROLLOUT, Phase.SUCCEEDED, count=2)
         first = ReleaseId((await world.runs(STAGING))[0].release)
-        await freeze(world)
+        await stop(world, STAGING)
         done = await world.actions.promote(APPROVER, STAGING, first)
         assert isinstance(done, ActionDone), done
         waiting = await at_gate(world, STAGING)
@@ -161,7 +215,7 @@ async def test_an_older_release_that_a_person_asked_for_stays_asked_for() -> Non
         overdue = await world.until_run(STAGING, RunKind.ROLLOUT, Phase.ABORTED)
         again = await at_gate(world, STAGING)
         assert (overdue.id, ended(overdue)) == (waiting.id, AbortReason.OVERDUE.value)
-        await thaw(world)
+        await go_on(world, STAGING)
         brought = await world.until_run(STAGING, RunKind.ROLLOUT, Phase.SUCCEEDED, count=3)
 
     assert (brought.id, brought.release) == (again.id, first)

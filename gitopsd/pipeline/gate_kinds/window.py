@@ -6,7 +6,7 @@ from datetime import datetime
 from zoneinfo import ZoneInfo
 
 from gitopsd.domain.gates import Closed, GateAnswer, Open
-from gitopsd.domain.windows import CronWindow, Overrun, Window, WindowGate
+from gitopsd.domain.windows import CronWindow, Window, WindowGate
 from gitopsd.pipeline.facts import GateFacts
 from gitopsd.pipeline.gate_kinds.soak import say_duration
 from gitopsd.pipeline.window_times import FURTHEST, find_denial, is_open, next_change
@@ -27,16 +27,6 @@ def evaluate_window(spec: WindowGate, facts: GateFacts) -> GateAnswer:
         return Closed(f"{why}; it does not open within {FURTHEST.days} days", skip)
     when = say_moment(change, spec)
     return Closed(f"{why}; opens {when}", f"wait until {when}, or: {skip}", change)
-
-
-def find_overrun(facts: GateFacts) -> GateAnswer:
-    """Answer whether a run that was let in may go on to Apply: closed where a window says wait."""
-    for spec in facts.spec.gates:
-        if isinstance(spec, WindowGate) and spec.overrun is Overrun.WAIT:
-            answer = evaluate_window(spec, facts)
-            if not isinstance(answer, Open):
-                return answer
-    return Open()
 
 
 def say_moment(moment: datetime, spec: WindowGate) -> str:

@@ -100,7 +100,10 @@ def check_shape(reply: Reply, status: int, path: str) -> None:
             "/freezes",
             {"scope": "planet:earth"},
             422,
-            "'planet:earth' is no scope; write *, application:NAME, project:NAME or cluster:NAME.",
+            (
+                "'planet:earth' is no scope; write *, application:NAME, stage:APPLICATION/STAGE, "
+                "project:NAME or cluster:NAME."
+            ),
         ),
         (
             "POST",
@@ -108,6 +111,13 @@ def check_shape(reply: Reply, status: int, path: str) -> None:
             {"scope": "application:none"},
             422,
             "There is no application none to freeze; configured: shop.",
+        ),
+        (
+            "POST",
+            "/freezes",
+            {"scope": "stage:shop/none"},
+            422,
+            "There is no stage shop/none to freeze; configured: shop/production, shop/staging.",
         ),
         (
             "POST",

@@ -220,7 +220,10 @@ async def test_a_role_for_one_application_changes_nothing_in_another() -> None:
         }
         shown = await status_of(http, "GET /runs/{run}", paths["GET /runs/{run}"], token=token)
         everything = await http.ask("POST", "/freezes", token=token, body={"scope": "*"})
+        one = {"scope": "stage:shop/production"}
+        stage = await http.ask("POST", "/freezes", token=token, body=one)
 
+    assert stage.status == 403
     assert set(verbs.values()) == {403}, verbs
     assert shown == 200
     assert everything.status == 403

@@ -18,9 +18,8 @@ from gitopsd.domain.releases import Release
 from gitopsd.domain.runs import RunKind, Step
 from gitopsd.domain.sources import Commit, CommitSha
 from gitopsd.domain.stages import Stage
-from gitopsd.domain.windows import CronWindow, Overrun, WeeklyWindow, Window, WindowGate
+from gitopsd.domain.windows import CronWindow, WeeklyWindow, Window, WindowGate
 from gitopsd.pipeline.facts import GateFacts
-from gitopsd.pipeline.gate_kinds.window import find_overrun
 from gitopsd.pipeline.gates import evaluate_gates
 from gitopsd.pipeline.window_times import find_denial, is_open, next_change
 from tests.support.runs import KEY, NOON, run_at
@@ -288,17 +287,6 @@ def test_whoever_may_skip_it_is_named() -> None:
     assert said.opener.endswith(
         "gitopsd skip run-7 window-2 --reason WHY (by group:leads or user:ben)"
     )
-
-
-def test_what_was_let_in_finishes_unless_the_window_says_wait() -> None:
-    """When it closes before the run applies."""
-    night, office = allowing(NIGHT), allowing(OFFICE)
-    waits = replace(office, overrun=Overrun.WAIT)
-    assert find_overrun(facts(NOON, night, office)) == Open()
-    closed = find_overrun(facts(NOON, night, waits))
-    assert isinstance(closed, Closed)
-    assert closed.until == at("2030-06-03 08:00")
-    assert find_overrun(facts(NOON + 2 * DAY, waits)) == Open()
 
 
 ZONES = ("UTC", MADRID, "America/New_York", "Australia/Lord_Howe", "Asia/Kathmandu")

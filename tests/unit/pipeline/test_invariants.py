@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import replace
+from datetime import timedelta
 from functools import cache
 from itertools import product
 
@@ -13,10 +14,10 @@ from gitopsd.domain.runs import Failure, LastLook, Phase, Run, RunKind, Step
 from gitopsd.domain.verifications import StallReason
 from gitopsd.pipeline.commands import ExecuteStep, RecordVerified, StartRollback, StoreQuarantine
 from gitopsd.pipeline.endings import Transition
-from gitopsd.pipeline.events import DeadlineReached, Event, RollbackRequested
+from gitopsd.pipeline.events import ClockStarted, DeadlineReached, Event, RollbackRequested
 from gitopsd.pipeline.machine import decide
 from gitopsd.pipeline.table import Position
-from tests.support.runs import BYTES, NEWER, OTHER_TARGET, PLACES, STEPS, TARGET, run_at
+from tests.support.runs import BYTES, NEWER, NOON, OTHER_TARGET, PLACES, STEPS, TARGET, run_at
 from tests.unit.pipeline.test_transition_table import EVENTS
 
 ENDED = tuple((kind, phase) for kind in RunKind for phase in Phase if phase.terminal)
@@ -39,6 +40,8 @@ def variants(kind: RunKind, at: Position) -> Iterator[Run]:
             marks.append({"aborting": True, "aborting_restore": True, "failure": failure})
     if at is Step.GATE:
         marks.append({"approved": True})
+    if kind is RunKind.ROLLOUT and at in (Step.GATE, Step.PREPARE):
+        marks.append({"clock_stopped_at": NOON})
     for look, mark, (target, reason) in product(LastLook, marks, targets):
         restorable = {} if kind is RunKind.ROLLBACK else {"restore_target": target}
         yield replace(plain, last_look=look, no_restore=reason, **restorable, **mark)  # type: ignore[arg-type] # fields of Run by name
@@ -98,11 +101,18 @@ def test_at_most_one_command_is_outstanding(kind: RunKind, at: Position) -> None
 
 @pytest.mark.parametrize("kind,at", PLACES)
 def test_every_live_state_but_pending_ends_by_its_deadline(kind: RunKind, at: Position) -> None:
-    """There is always a deadline, and it ends the run whatever else is marked."""
-    for _, _, transition in pairs(kind, at):
+    """There is always a deadline, and it ends the run whatever else is marked.
+
+    While a freeze has the run wait it stands still; then it ends the run all the same.
+    """
+    for _, event, transition in pairs(kind, at):
         after = transition.run
         if after.phase is not Phase.RUNNING:
             continue
+        assert after.step_deadline is not None
+        if after.clock_stopped_at is not None:
+            assert decide(after, DeadlineReached(after.step_deadline)).ignored
+            after = decide(after, ClockStarted(event.at + timedelta(hours=1))).run
         assert after.step_deadline is not None
         assert decide(after, DeadlineReached(after.step_deadline)).run.phase.terminal
 

@@ -29,6 +29,8 @@ from gitopsd.pipeline.events import (
     AbortRequested,
     AppliedChanged,
     ApprovalComplete,
+    ClockStarted,
+    ClockStopped,
     DeadlineReached,
     Event,
     GateRefused,
@@ -69,6 +71,8 @@ EVENTS: Mapping[str, Event] = {
     "early deadline": DeadlineReached(LATER - timedelta(microseconds=1)),
     "refused": GateRefused(NOON, "approval: rejected by maria"),
     "approvals complete": ApprovalComplete(NOON),
+    "clock stopped": ClockStopped(NOON),
+    "clock started": ClockStarted(NOON),
     "applied changed": AppliedChanged(NOON),
     "superseded": Superseded(NOON, NEWER),
     "superseded, voted": Superseded(NOON, NEWER, vote_standing=True),
@@ -132,6 +136,7 @@ Sync | {FRONT} | failed | Failed | Reconsider Notify(on-health-degraded)
 
 Rollout | Gate | failed, refused, deadline | Aborted | Reconsider Notify(on-run-aborted)
 Rollout | Gate | approvals complete | - +approved |
+Rollout | Gate Prepare | clock stopped | - +stopped |
 Rollout | Validate | applied changed | - | ExecuteStep
 Rollout | Diff Gate | applied changed | Validate | ExecuteStep
 
@@ -254,6 +259,7 @@ def say_change(before: Run, after: Run) -> str:
     words += ["+aborting"] if after.aborting != before.aborting else []
     words += ["+restore"] if after.aborting_restore != before.aborting_restore else []
     words += ["+approved"] if after.approved != before.approved else []
+    words += ["+stopped"] if after.clock_stopped_at != before.clock_stopped_at else []
     words += ["+redirect"] if after.redirect != before.redirect else []
     return " ".join(words)
 

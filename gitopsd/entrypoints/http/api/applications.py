@@ -97,11 +97,12 @@ async def get_application(call: Call) -> Answer:
 async def get_stage(call: Call) -> Answer:
     """Show one stage."""
     name = visible_application(call)
+    configuration = call.service.services.configuration()
 
     def work(tx: Transaction) -> StageView | None:
         for stage in tx.stages.page(name):
             if stage.key.stage == call.path["stage"]:
-                return view_stage(tx, stage, tx.specs.current(name))
+                return view_stage(tx, stage, tx.specs.current(name), configuration)
         return None
 
     found = await call.service.services.store.read(work)
@@ -155,7 +156,8 @@ def _names(tx: Transaction) -> list[ApplicationName]:
 
 def _view(tx: Transaction, call: Call, name: ApplicationName) -> ApplicationView:
     spec = tx.specs.current(name)
-    stages = [view_stage(tx, stage, spec) for stage in tx.stages.page(name)]
+    configuration = call.service.services.configuration()
+    stages = [view_stage(tx, stage, spec, configuration) for stage in tx.stages.page(name)]
     images, waiting = _images(tx, spec) if spec is not None else ([], [])
     file = spec.file if spec is not None else ""
     return ApplicationView(

@@ -7,7 +7,7 @@ from datetime import UTC, datetime, timedelta
 from pydantic import Field
 
 from gitopsd.domain.stages import Freeze
-from gitopsd.engine.freezing import find_freeze, freeze, thaw
+from gitopsd.engine.freezing import SCOPES, find_freeze, freeze, thaw
 from gitopsd.entrypoints.http.api.results import answer_result, expect, not_found, slice_page
 from gitopsd.entrypoints.http.models import Done, Model, PageQuery
 from gitopsd.entrypoints.http.permissions import Access
@@ -20,7 +20,7 @@ class FreezeView(Model):
     """A freeze."""
 
     id: str
-    scope: str = Field(description="*, application:NAME, project:NAME or cluster:NAME.")
+    scope: str = Field(description=f"{SCOPES}.")
     by: str
     reason: str
     at: datetime
@@ -39,7 +39,7 @@ class FreezeList(Model):
 class FreezeBody(Model):
     """What to freeze."""
 
-    scope: str = Field("*", description="*, application:NAME, project:NAME or cluster:NAME.")
+    scope: str = Field("*", description=f"{SCOPES}.")
     reason: str = Field("", max_length=1000)
     until: datetime | None = Field(None, description="When it ends by itself, with its offset.")
     seconds: int | None = Field(None, gt=0, description="After how long it ends by itself.")
@@ -92,8 +92,8 @@ def _require(call: Call, scope: str) -> None:
         ProblemError: 403; a scope wider than one application asks for all of them.
     """
     kind, _, name = scope.partition(":")
-    if kind == "application":
-        call.require(Access.DEPLOY, name)
+    if kind in ("application", "stage"):
+        call.require(Access.DEPLOY, name.partition("/")[0])
     elif not call.principal.may_everywhere(Access.DEPLOY):
         raise forbidden(call.principal, Access.DEPLOY, "all applications")
 

@@ -89,7 +89,8 @@ def _offer_of(tx: Transaction, run: Run) -> str:
 
 def _waiting_for(tx: Transaction, run: Run) -> str:
     """Say what a run waits for; one that has ended waits for nothing."""
-    if not run.live or run.step is not Step.GATE:
+    held = run.step is Step.GATE or run.clock_stopped_at is not None
+    if not run.live or not held:
         return run.waiting_for if run.live else ""
     closed = [gate for gate in load_gates(tx, run) if isinstance(gate.answer, Closed)]
     return "; ".join(f"{gate.name}: {gate.answer.reason}" for gate in closed)

@@ -6,11 +6,12 @@ from datetime import datetime
 
 from pydantic import Field
 
-from gitopsd.domain.config import ApplicationSpec, StageSpec
+from gitopsd.domain.config import ApplicationSpec, Configuration, StageSpec
 from gitopsd.domain.manifests import Health
 from gitopsd.domain.releases import ReleaseId, StageName
 from gitopsd.domain.runs import RunId
 from gitopsd.domain.stages import Condition, Stage
+from gitopsd.engine.facts import freezes_of
 from gitopsd.engine.standing import SYNC
 from gitopsd.entrypoints.http.api.release_views import ReleaseView, view_release
 from gitopsd.entrypoints.http.api.run_views import RunView, view_run
@@ -34,6 +35,17 @@ class StallView(Model):
     message: str
     at: datetime
     run: str | None
+
+
+class FrozenView(Model):
+    """A freeze in force."""
+
+    id: str
+    scope: str
+    by: str
+    reason: str
+    at: datetime
+    until: datetime | None = Field(description="When it ends by itself.")
 
 
 class AppliedView(Model):
@@ -73,13 +85,16 @@ class StageView(Model):
     front: RunView | None = Field(description="The one run that may write to the cluster.")
     next: RunView | None = Field(description="The one rollout between Pending and Gate.")
     requested: str | None = Field(description="Release that a person asked for here.")
+    frozen: list[FrozenView] = Field(description="Freezes in force whose scope covers it.")
     suspended: ConditionView | None
     hold: ConditionView | None
     stalled: StallView | None
     retired_at: datetime | None = Field(description="When it left the configuration.")
 
 
-def view_stage(tx: Transaction, stage: Stage, application: ApplicationSpec | None) -> StageView:
+def view_stage(
+    tx: Transaction, stage: Stage, application: ApplicationSpec | None, config: Configuration
+) -> StageView:
     """Describe a stage as it is stored and was last seen."""
     spec = application.stage(stage.key.stage) if application is not None else None
     seen = stage.observation
@@ -102,6 +117,7 @@ def view_stage(tx: Transaction, stage: Stage, application: ApplicationSpec | Non
         front=_run(tx, stage.front),
         next=_run(tx, stage.next),
         requested=stage.requested,
+        frozen=_freezes(tx, application, spec, config),
         suspended=_condition(stage.suspended),
         hold=_condition(stage.hold),
         stalled=_stall(stage),
@@ -121,6 +137,27 @@ def _gate_names(spec: StageSpec | None) -> list[str]:
     if spec is None:
         return []
     return [type(gate).__name__.removesuffix("Gate").lower() for gate in spec.gates]
+
+
+def _freezes(
+    tx: Transaction,
+    application: ApplicationSpec | None,
+    spec: StageSpec | None,
+    config: Configuration,
+) -> list[FrozenView]:
+    if application is None or spec is None:
+        return []
+    return [
+        FrozenView(
+            id=one.id,
+            scope=one.scope,
+            by=one.by,
+            reason=redact_text(one.reason),
+            at=one.at,
+            until=one.until,
+        )
+        for one in freezes_of(tx, application, spec, config)
+    ]
 
 
 def _applied(tx: Transaction, stage: Stage) -> AppliedView | None:
