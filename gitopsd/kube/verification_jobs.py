@@ -171,9 +171,12 @@ def judge_verification_job(
         number_at(job, "status", "failed"),
         sum(string_at(pod, "status", "phase") == "Failed" for pod in owned),
     )
+    if _is_late(job):
+        said = f"it did not end within {timeout.total_seconds():g} s"
+        return JobVerdict(JobState.FAILED, said)
     result = read_result(job)
     if result is not None and not result.succeeded:
-        return JobVerdict(JobState.FAILED, _say_failure(job, owned, result.message, timeout))
+        return JobVerdict(JobState.FAILED, f"{result.message or 'it failed'}{_say_end(owned)}")
     if failed:
         many = "one of its pods" if failed == 1 else f"{failed} of its pods"
         said = f"{many} failed{_say_end(owned)}"
@@ -192,13 +195,10 @@ def judge_verification_job(
     return JobVerdict(JobState.RUNNING, "it runs" if active else "it has not started a pod yet")
 
 
-def _say_failure(
-    job: JsonObject, pods: tuple[JsonObject, ...], message: str, timeout: timedelta
-) -> str:
-    condition = condition_true(job, "Failed")
-    if condition is not None and condition.reason == "DeadlineExceeded":
-        return f"it did not end within {timeout.total_seconds():g} s"
-    return f"{message or 'it failed'}{_say_end(pods)}"
+def _is_late(job: JsonObject) -> bool:
+    """Whether its time is over: said before its pods, which are stopped then, have ended."""
+    found = (condition_true(job, kind) for kind in ("Failed", "FailureTarget"))
+    return any(one is not None and one.reason == "DeadlineExceeded" for one in found)
 
 
 def _say_end(pods: tuple[JsonObject, ...]) -> str:

@@ -177,6 +177,12 @@ CASES: dict[str, tuple[JsonObject, list[JsonObject], JobState, str]] = {
         JobState.FAILED,
         "it did not end within 300 s",
     ),
+    "late, its pods still being stopped": (
+        job("FailureTarget", "DeadlineExceeded"),
+        [pod("Failed", code=137)],
+        JobState.FAILED,
+        "it did not end within 300 s",
+    ),
     "its second pod succeeded": (
         job("Complete", succeeded=1, failed=1),
         [pod("Failed", code=1), pod("Succeeded", code=0)],
