@@ -45,7 +45,7 @@ from tests.support.verified_servers import (
 )
 
 GOOD, NEXT = "registry.example/api:1", "registry.example/api:2"
-TIMES = {"within": timedelta(seconds=1), "timeout": timedelta(seconds=2)}
+TIMES = {"within": timedelta(seconds=1.5), "timeout": timedelta(seconds=0.4)}
 DAY = timedelta(days=1)
 
 
