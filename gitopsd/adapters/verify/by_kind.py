@@ -80,7 +80,8 @@ class VerifierByKind:
             case HttpListCheck():
                 return await self._http.run_checks(check, target)
             case TcpCheck():
-                return await make_attempt(check, target, self._tcp.look, self._clock)
+                bound, talk = check.timeout + SLACK, self._tcp.look
+                return await make_attempt(check, target, talk, self._clock, bound=bound)
             case TlsCheck():
                 return await make_attempt(check, target, self._tls.look, self._clock)
             case GrpcCheck():

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import asyncio
+
 from gitopsd.adapters.verify.attempts import Sighting, fine, wrong
 from gitopsd.adapters.verify.dialing import Dialer, translate_connection
 from gitopsd.domain.checks import TcpCheck
@@ -26,37 +28,43 @@ class TcpLooker:
         self._dialer = dialer
 
     async def look(self, check: TcpCheck, target: CheckTarget) -> Sighting:
-        """Connect, send, and read until what is expected has come. The caller bounds the time.
+        """Connect, send, and read until what is expected has come, or the check's time is over.
 
         Raises:
             PermanentError: The connection was not taken.
             TemporaryError: This side could not ask.
         """
+        got = bytearray()
+        try:
+            async with asyncio.timeout(check.timeout.total_seconds()):
+                await self._talk(check, target, got)
+        except TimeoutError:
+            if not got:
+                return wrong(f"no complete answer within {check.timeout.total_seconds():g} s")
+        return judge_answer(check, bytes(got))
+
+    async def _talk(self, check: TcpCheck, target: CheckTarget, got: bytearray) -> None:
         host = check.endpoint.find_host(target.namespace)
+        wanted = check.expect.encode()
         async with self._dialer.open(host, check.endpoint.port) as (reader, writer):
-            peer = str(writer.get_extra_info("peername")[0])
-            if not (check.send or check.expect):
-                return fine(f"{host}:{check.endpoint.port} takes connections")
-            wanted, got = check.expect.encode(), bytearray()
             try:
                 writer.write(check.send.encode())
                 await writer.drain()
                 while wanted not in got and len(got) < LONGEST_ANSWER:
                     chunk = await reader.read(_CHUNK)
                     if not chunk:
-                        break
+                        return
                     got += chunk
             except OSError as error:
                 raise translate_connection(error) from error
-        return judge_answer(check, bytes(got), peer)
 
 
-def judge_answer(check: TcpCheck, got: bytes, peer: str) -> Sighting:
-    """Judge what came back from a port. Pure."""
+def judge_answer(check: TcpCheck, got: bytes) -> Sighting:
+    """Judge what came back from a port that took the connection. Pure."""
     shown = redact_text(got[:_SHOWN_CHARACTERS].decode("utf-8", "replace")).replace("\x00", "?")
-    answer: dict[str, Json] = {"address": peer, "text": shown, "bytes": len(got)}
+    answer: dict[str, Json] = {"text": shown, "bytes": len(got)} if got else {}
     if check.expect.encode() in got:
-        said = f"answered {check.expect[:60]!r}" if check.expect else "took what was sent"
+        said = f"answered {check.expect[:60]!r}" if check.expect else "it takes connections"
         return fine(said, answer)
     if not got:
         return wrong(f"closed without an answer; expected {check.expect[:60]!r}", answer)
