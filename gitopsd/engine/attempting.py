@@ -177,3 +177,16 @@ def asked_patience(attempts: Iterable[CheckAttempt]) -> timedelta | None:
     """Tell the longest time that an API server asked to be left alone."""
     asked = [one.retry_after for one in attempts if one.retry_after is not None]
     return max(asked, default=None)
+async def keep_monitored(context: StepContext, check: Check, answer: CheckAttempt) -> None:
+    """Keep why a monitor's check failed with the run whose release it watches: the last time."""
+    content: dict[str, Json] = {
+        "check": check.name,
+        "monitored": True,
+        "passed": answer.passed,
+        "message": answer.message,
+        "seconds": round(answer.latency / timedelta(seconds=1), 3),
+        "evidence": answer.evidence,
+    }
+    await context.keep(EvidenceKind.CHECK, content, key=f"{check.name}#monitor")
+
+

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from datetime import timedelta
 
 from gitopsd.domain.config import MonitorSpec
-from gitopsd.domain.runs import RunId
+from gitopsd.domain.runs import RunId, Step
 from gitopsd.domain.work import WorkItem
-from gitopsd.engine.attempting import Planned, attempt_checks
+from gitopsd.engine.attempting import Planned, attempt_checks, keep_monitored
 from gitopsd.engine.checking import name_check
 from gitopsd.engine.effects import add_monitor
 from gitopsd.engine.looking import look_at
@@ -85,6 +86,7 @@ async def _look_once(context: StepContext, monitor: MonitorSpec) -> str | None:
         return sight.message
     for check, attempt in zip(monitor.verify, attempts, strict=True):
         if attempt.passed is False:
+            await keep_monitored(replace(context, step=Step.CERTIFY), check, attempt)
             name = name_check(check, context.spec.namespace)
             return redact_text(f"{name} failed: {attempt.message}")
     return None if any(attempt.passed is None for attempt in attempts) else ""

@@ -12,7 +12,7 @@ from datetime import timedelta
 import pytest
 
 from gitopsd.domain.checks import HttpCheck
-from gitopsd.domain.config import ApplicationSpec
+from gitopsd.domain.config import ApplicationSpec, MonitorSpec
 from gitopsd.domain.manifests import Json
 from gitopsd.domain.runs import Phase, Run, RunKind, Step
 from gitopsd.domain.work import Evidence, EvidenceKind
@@ -140,3 +140,19 @@ async def test_a_repeat_that_saw_nothing_is_made_again() -> None:
 
     assert [one["passed"] for one in kept] == [True, True]
     assert len(world.verifier.asked) == 5
+
+
+async def test_what_a_monitor_saw_stays_with_the_run_it_watches() -> None:
+    """The sentence is told to channels; the evidence is kept beside that of the other checks."""
+    spec = spec_with()
+    every = timedelta(minutes=1)
+    staging = replace(spec.stages[0], monitor=MonitorSpec(every, (replace(CHECK, path="/rules"),)))
+    async with running_world(replace(spec, stages=(staging,))) as world:
+        await world.push("one", deployment(IMAGE))
+        run = await world.until_run(STAGING, RunKind.ROLLOUT, Phase.SUCCEEDED)
+        world.verifier.serve("api", MemoryAnswer(status=418), path="/rules")
+        await world.clock.sleep(5 * every)
+        kept = [read(one) for one in await evidence_of(world, run, Step.CERTIFY)]
+
+    [seen] = kept
+    assert (seen["monitored"], seen["message"]) == (True, "answered 418, expected 200")
