@@ -7,6 +7,7 @@ from datetime import timedelta
 from typing import TypeAlias
 
 from gitopsd.domain.asked_gates import ChecksGate, ExternalGate, PrometheusGate
+from gitopsd.domain.dependencies import DependencyGate
 from gitopsd.domain.releases import StageName
 from gitopsd.domain.windows import WindowGate
 
@@ -42,6 +43,7 @@ class SoakGate:
 GateSpec: TypeAlias = (
     ApprovalGate  # one line a kind, in the order of the documentation
     | ChecksGate
+    | DependencyGate
     | ExternalGate
     | PrometheusGate
     | SoakGate

@@ -26,7 +26,7 @@ from gitopsd.engine.holding import find_hold
 from gitopsd.engine.notifications import ask_for_approval
 from gitopsd.engine.showing import refresh_reports
 from gitopsd.engine.slots import schedule_reconsider
-from gitopsd.engine.soak_facts import ask_for_soak_looks
+from gitopsd.engine.soak_facts import ask_for_looks
 from gitopsd.pipeline.apply_hold import is_frozen, is_held_before_apply
 from gitopsd.pipeline.events import (
     AbortRequested,
@@ -255,7 +255,7 @@ def _pass_gate(
         refresh_reports(tx, run, config)
     run = _keep_clock(tx, run, states, config)
     ask_for_approval(tx, run, states, config)
-    ask_for_soak_looks(tx, facts)
+    ask_for_looks(tx, facts)
     refusal = first_refusal(states)
     if refusal is not None:
         return advance(tx, run.id, GateRefused(tx.now, refusal), config).reconsider

@@ -18,6 +18,7 @@ from gitopsd.domain.verifications import (
     VerificationId,
 )
 from gitopsd.domain.work import WorkItem, WorkKind
+from gitopsd.engine.dependency_facts import find_dependents
 from gitopsd.engine.image_hints import want_images_of
 from gitopsd.engine.notifications import notify
 from gitopsd.engine.slots import schedule_reconsider
@@ -82,7 +83,7 @@ def apply_effects(
             case MarkStalled():
                 mark_stalled(tx, run.stage, command.reason, command.message, config, run=run)
             case Reconsider():
-                _reconsider(tx, run, command, done)
+                _reconsider(tx, run, command, done, config)
             case Notify():
                 notify(tx, run, command.trigger, command.message, config)
     return done
@@ -270,7 +271,9 @@ def watch_for_loop(tx: Transaction, run: Run, config: Configuration) -> None:
         mark_stalled(tx, run.stage, StallReason.ROLLBACK_LOOP, message, config, run=run)
 
 
-def _reconsider(tx: Transaction, run: Run, command: Reconsider, done: Effects) -> None:
+def _reconsider(
+    tx: Transaction, run: Run, command: Reconsider, done: Effects, config: Configuration
+) -> None:
     if command.delay > timedelta(0):
         schedule_reconsider(tx, run.stage, command.delay)
         return
@@ -281,6 +284,7 @@ def _reconsider(tx: Transaction, run: Run, command: Reconsider, done: Effects) -
             done.reconsider.extend(
                 StageKey(run.stage.application, name) for name in waiting_for(spec, run.stage.stage)
             )
+        done.reconsider.extend(key for key, _ in find_dependents(config, run.stage))
 
 
 def stage_spec_of(tx: Transaction, run: Run) -> StageSpec | None:

@@ -15,6 +15,7 @@ from gitopsd.domain.stages import Freeze, Stage
 from gitopsd.domain.verifications import Destination, RestoreTarget, Verification
 from gitopsd.domain.work import EvidenceKind, Page
 from gitopsd.engine.asking import load_observations
+from gitopsd.engine.dependency_facts import load_dependencies
 from gitopsd.engine.effects import destination_of, fronts_on_cluster, readable_set
 from gitopsd.engine.soak_facts import load_soaks
 from gitopsd.kube.images import find_digests
@@ -136,7 +137,8 @@ def load_gate_facts(
     )
     if spec.upstream is not None:
         facts = _with_upstream(tx, facts, spec.upstream.stage)
-    return replace(facts, soaks=load_soaks(tx, facts))
+    dependencies = load_dependencies(tx, facts)
+    return replace(facts, soaks=load_soaks(tx, facts), dependencies=dependencies)
 
 
 def _with_upstream(tx: Transaction, facts: GateFacts, name: StageName) -> GateFacts:

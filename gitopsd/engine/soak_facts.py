@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 
+from gitopsd.domain.dependencies import DependencyGate
 from gitopsd.domain.gate_specs import SoakGate
 from gitopsd.domain.manifests import Health
 from gitopsd.domain.releases import StageKey, StageName
@@ -19,13 +20,14 @@ def load_soaks(tx: Transaction, facts: GateFacts) -> Mapping[StageName, SoakFact
     return {name: _load(tx, facts, name) for name in names}
 
 
-def ask_for_soak_looks(tx: Transaction, facts: GateFacts) -> None:
-    """Have the stages looked at that a run's soak gates name, for as long as it waits.
+def ask_for_looks(tx: Transaction, facts: GateFacts) -> None:
+    """Have the stages looked at whose health a run's gates ask for, for as long as it waits.
 
     Safe to repeat: a stage has one such row.
     """
-    for name in facts.soaks:
-        key = StageKey(facts.stage.key.application, name)
+    soaked = {StageKey(facts.stage.key.application, name) for name in facts.soaks}
+    gates = (gate for gate in facts.spec.gates if isinstance(gate, DependencyGate))
+    for key in sorted(soaked | {gate.on for gate in gates if gate.healthy}):
         if tx.work.get(f"soak:{key}") is None:
             tx.work.add(
                 WorkItem(key=f"soak:{key}", kind=WorkKind.SOAK, subject=str(key), due_at=tx.now)

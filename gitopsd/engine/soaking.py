@@ -9,12 +9,15 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 
+from gitopsd.domain.config import Configuration
 from gitopsd.domain.gate_specs import SoakGate
+from gitopsd.domain.manifests import Health
 from gitopsd.domain.releases import StageKey
 from gitopsd.domain.runs import Step
 from gitopsd.domain.stages import Soak
 from gitopsd.domain.work import WorkItem
 from gitopsd.engine.admission import settle
+from gitopsd.engine.dependency_facts import find_dependents
 from gitopsd.engine.observation import observe
 from gitopsd.engine.services import Services
 from gitopsd.engine.slots import parse_stage_key
@@ -32,17 +35,24 @@ class _Scene:
     Attributes:
         waiting: Stage whose run stands at its Gate -> how long it wants this one to be healthy.
         looked_at: When this stage was last looked at.
+        health: What that look saw; None before the first.
         soak: How long it was seen healthy with what it runs; None when it runs nothing verified.
     """
 
     waiting: Mapping[StageKey, timedelta]
     looked_at: datetime | None
+    health: Health | None
     soak: Soak | None
 
     @property
     def failed(self) -> str:
         """What the last definite failure was."""
         return self.soak.failed if self.soak is not None else ""
+
+    @property
+    def news(self) -> object:
+        """What those who wait are asked again for."""
+        return self.failed, self.unsatisfied, self.health
 
     @property
     def unsatisfied(self) -> frozenset[StageKey]:
@@ -58,17 +68,17 @@ async def soak_look(services: Services, item: WorkItem) -> timedelta | None:
     a look counts by the time at which it was made.
     """
     key = parse_stage_key(item.subject)
-    before = await services.store.read(lambda tx: _load(tx, key))
+    configuration = services.configuration()
+    before = await services.store.read(lambda tx: _load(tx, key, configuration))
     if not before.waiting:
         return None
     now, pace = services.clock.now(), services.pace.watch
     if before.looked_at is None or now - before.looked_at >= pace / 2:
         await observe(services, key)
-    configuration = services.configuration()
 
     def follow(tx: Transaction) -> bool:
-        after = _load(tx, key)
-        if (after.failed, after.unsatisfied) != (before.failed, before.unsatisfied):
+        after = _load(tx, key, configuration)
+        if after.news != before.news:
             settle(tx, sorted(after.waiting), configuration)
         return bool(after.unsatisfied)
 
@@ -77,16 +87,23 @@ async def soak_look(services: Services, item: WorkItem) -> timedelta | None:
     return pace if more else CALM * pace
 
 
-def _load(tx: Transaction, key: StageKey) -> _Scene:
+def _load(tx: Transaction, key: StageKey, config: Configuration) -> _Scene:
     stage = tx.stages.get(key)
     if stage is None or stage.verified is None:
-        return _Scene({}, None, None)
+        return _Scene({}, None, None, None)
     soak = next((one for one in stage.soaks if one.verification == stage.verified), None)
-    looked_at = stage.observation.at if stage.observation is not None else None
-    return _Scene(_find_waiting(tx, key), looked_at, soak)
+    seen = stage.observation
+    return _Scene(
+        _find_waiting(tx, key, config),
+        seen.at if seen is not None else None,
+        seen.health if seen is not None else None,
+        soak,
+    )
 
 
-def _find_waiting(tx: Transaction, key: StageKey) -> Mapping[StageKey, timedelta]:
+def _find_waiting(
+    tx: Transaction, key: StageKey, config: Configuration
+) -> Mapping[StageKey, timedelta]:
     application = tx.specs.current(key.application)
     waiting: dict[StageKey, timedelta] = {}
     for spec in application.stages if application is not None else ():
@@ -98,6 +115,9 @@ def _find_waiting(tx: Transaction, key: StageKey) -> Mapping[StageKey, timedelta
         below = StageKey(key.application, spec.name)
         if wanted and _stands_at_gate(tx, below):
             waiting[below] = max(wanted)
+    for below, gate in find_dependents(config, key):
+        if gate.healthy and _stands_at_gate(tx, below):
+            waiting.setdefault(below, timedelta(0))
     return waiting
 
 

@@ -10,9 +10,9 @@ from gitopsd.domain.asked_gates import GateObservation
 from gitopsd.domain.config import RewindPolicy, StageSpec
 from gitopsd.domain.gates import Vote
 from gitopsd.domain.manifests import Digest
-from gitopsd.domain.releases import Offer, Release, ReleaseId, StageName
-from gitopsd.domain.runs import Run
-from gitopsd.domain.stages import Freeze, Soak, Stage, StageRendering
+from gitopsd.domain.releases import Offer, Release, ReleaseId, StageKey, StageName
+from gitopsd.domain.runs import Run, RunId
+from gitopsd.domain.stages import Freeze, Observation, Soak, Stage, StageRendering
 from gitopsd.domain.verifications import Destination, Quarantine, RestoreTarget, Verification
 
 
@@ -74,6 +74,26 @@ class SoakFacts:
 
 
 @dataclass(frozen=True, slots=True)
+class DependencyFacts:
+    """How another application's stage stands.
+
+    Attributes:
+        configured: Whether there is such a stage.
+        running: Release that it runs verified; None when it runs nothing verified.
+        front: Run that may write there; None when there is none.
+        observation: The last look at its live objects.
+        has_commit: Whether it runs what the commit of the run's release made of it, or something
+            newer.
+    """
+
+    configured: bool = True
+    running: ReleaseId | None = None
+    front: RunId | None = None
+    observation: Observation | None = None
+    has_commit: bool = False
+
+
+@dataclass(frozen=True, slots=True)
 class GateFacts:
     """Everything `evaluate_gates` reads, for one run that stands at its Gate.
 
@@ -105,6 +125,7 @@ class GateFacts:
         upstream_quarantines: Its quarantines that are in force.
         running_images: Image digest of what the run's own stage runs verified -> since when.
         soaks: Stage that a soak gate names -> how long it was seen healthy with the release.
+        dependencies: Stage of another application that a gate asks -> how it stands.
         observations: Question of a gate that asks outside -> the newest answer for the run.
     """
 
@@ -133,6 +154,7 @@ class GateFacts:
     upstream_quarantines: tuple[Quarantine, ...] = ()
     running_images: Mapping[Digest, datetime] = field(default_factory=dict)
     soaks: Mapping[StageName, SoakFacts] = field(default_factory=dict)
+    dependencies: Mapping[StageKey, DependencyFacts] = field(default_factory=dict)
     observations: Mapping[str, GateObservation] = field(default_factory=dict)
 
 

@@ -9,6 +9,7 @@ from __future__ import annotations
 from collections.abc import Iterable
 
 from gitopsd.domain.asked_gates import ChecksGate, ExternalGate, PrometheusGate
+from gitopsd.domain.dependencies import DependencyGate
 from gitopsd.domain.gate_specs import (
     ApprovalGate,
     GateSpec,
@@ -21,6 +22,7 @@ from gitopsd.domain.windows import WindowGate
 from gitopsd.pipeline.facts import GateFacts
 from gitopsd.pipeline.gate_kinds.approval import evaluate_approval
 from gitopsd.pipeline.gate_kinds.checks import evaluate_checks
+from gitopsd.pipeline.gate_kinds.dependency import evaluate_dependency
 from gitopsd.pipeline.gate_kinds.external import evaluate_external
 from gitopsd.pipeline.gate_kinds.prometheus import evaluate_prometheus
 from gitopsd.pipeline.gate_kinds.soak import evaluate_soak
@@ -76,6 +78,8 @@ def _evaluate(spec: GateSpec, facts: GateFacts) -> tuple[str, GateAnswer]:
             return "approval", evaluate_approval(spec, facts)
         case ChecksGate():
             return "checks", evaluate_checks(spec, facts)
+        case DependencyGate():
+            return "dependency", evaluate_dependency(spec, facts)
         case ExternalGate():
             return "external", evaluate_external(spec, facts)
         case PrometheusGate():

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
+from gitopsd.adapters.config_files.dependency_checks import find_dependency_problems
 from gitopsd.adapters.config_files.documents import Parsed
 from gitopsd.adapters.config_files.problems import suggest
 from gitopsd.domain.channels import ChannelSpec
@@ -41,15 +42,24 @@ def find_problems(parsed: Iterable[Parsed], broken: Iterable[str] = ()) -> list[
         broken: Files that are not valid in themselves: what they would define is missed elsewhere.
     """
     files = list(parsed)
+    broken = tuple(broken)
     mend = next((file for file in sorted(broken) if file.startswith("clusters/")), "")
     clusters = {one.name for one in files if isinstance(one.value, ClusterSpec)}
     projects = [one.value for one in files if isinstance(one.value, ProjectSpec)]
+    applications = {
+        one.value.name: one.value for one in files if isinstance(one.value, ApplicationSpec)
+    }
+    complete = not any(file.startswith("applications") for file in broken)
     findings = [Finding(error) for error in _find_duplicates(files)]
     findings += map(Finding, _find_same_hosts(files))
     for one in files:
         if isinstance(one.value, ApplicationSpec):
             findings += _find_unknown_clusters(one.file, one.value, clusters, mend)
             findings += map(Finding, _find_stage_problems(one.file, one.value))
+            findings += map(
+                Finding,
+                find_dependency_problems(one.file, one.value, applications, complete=complete),
+            )
             findings += map(Finding, _find_image_problems(one.file, one.value))
             findings += map(Finding, _find_limits(one.file, one.value, projects))
     return findings

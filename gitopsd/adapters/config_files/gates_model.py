@@ -9,6 +9,7 @@ from typing import Annotated, ClassVar, Self
 from pydantic import Field, model_validator
 
 from gitopsd.adapters.config_files.fields import Name, PositiveDuration, Section, Subject, refuse
+from gitopsd.adapters.config_files.gate_dependency_model import DependencySection
 from gitopsd.adapters.config_files.gate_window_model import WindowSection
 from gitopsd.domain.gate_specs import (
     ApprovalGate,
@@ -67,6 +68,7 @@ class GateSection(Section):
     approval: ApprovalSection | None = None
     soak: SoakSection | None = None
     window: WindowSection | None = None
+    dependency: DependencySection | None = None
 
     @model_validator(mode="after")
     def _check_one(self) -> Self:

@@ -86,10 +86,13 @@ def merge(
         if file in previous:
             accepted.setdefault(file, previous[file])
     errors = [error for problems in broken.values() for error in problems]
+    offered = tuple(accepted)
     findings: list[Finding] = []
     # Each turn takes back one change or restores one file, so the turns are bounded.
     for _ in range(2 * (len(accepted) + len(previous)) + 1):
-        findings = find_problems(_select_order(accepted.values(), previous), broken)
+        # What was taken back altogether is missed by nobody else: it may be mended.
+        lost = {*broken, *(file for file in offered if file not in accepted)}
+        findings = find_problems(_select_order(accepted.values(), previous), lost)
         caused = next(filter(None, (_take_back(one, accepted, previous) for one in findings)), None)
         if caused is None:
             break
