@@ -10,6 +10,8 @@ _DRIVERS = {
     "aiohttp",
     "alembic",
     "arq",
+    "dns",
+    "h2",
     "kubernetes_asyncio",
     "pygit2",
     "redis",

@@ -108,7 +108,8 @@ class GrpcLooker:
                 tls = writer.get_extra_info("ssl_object")
                 if tls is not None and tls.selected_alpn_protocol() != "h2":
                     raise PermanentError("the server does not offer HTTP/2 in its handshake")
-                authority = f"{check.server_name or host}:{check.endpoint.port}"
+                bracketed = f"[{name}]" if ":" in name else name
+                authority = f"{bracketed}:{check.endpoint.port}"
                 answer = await _call(reader, writer, check, authority)
         except ssl.SSLCertVerificationError as error:
             said = say_refusal(error.verify_code, error.verify_message, name, None)
