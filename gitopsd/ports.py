@@ -15,6 +15,7 @@ from typing import Protocol, TypeAlias
 from gitopsd.domain.asked_gates import GateQuestion, ProbeAnswer
 from gitopsd.domain.channels import ChannelSpec
 from gitopsd.domain.checks import Check
+from gitopsd.domain.contributions import CommitRange
 from gitopsd.domain.manifests import Digest, Json, JsonObject, RenderedSet
 from gitopsd.domain.reports import Report
 from gitopsd.domain.sources import Commit, CommitSha, RefName, RepoURL
@@ -115,6 +116,19 @@ class SourceRepository(Protocol):
 
     async def contains(self, repo: RepoURL, descendant: CommitSha, ancestor: CommitSha) -> bool:
         """Tell whether ``ancestor`` is ``descendant`` or in its history."""
+
+    async def fetch_range(
+        self, repo: RepoURL, head: CommitSha, since: CommitSha, limit: int
+    ) -> CommitRange:
+        """Read who made the commits that ``head`` has and ``since`` does not, newest first.
+
+        Reads the mirror alone. At most ``limit`` commits are read; where there are more, or the
+        mirror does not hold ``since``, the answer says so in its ``problem``.
+
+        Raises:
+            TemporaryError: ``CommitMissing``, when the mirror does not hold ``head``;
+                ``MirrorDamaged``, when it cannot be read.
+        """
 
     async def pin(self, repo: RepoURL, sha: CommitSha) -> None:
         """Keep a released commit from garbage collection. Safe to repeat: sets one ref."""

@@ -10,7 +10,8 @@ from datetime import datetime
 from typing import Protocol
 
 from gitopsd.domain.config import ApplicationSpec
-from gitopsd.domain.gates import Vote
+from gitopsd.domain.contributions import Push
+from gitopsd.domain.gates import GateSkip, Vote
 from gitopsd.domain.images import ImageState, ResolvedImage
 from gitopsd.domain.manifests import Digest, JsonObject, RenderedSet
 from gitopsd.domain.releases import (
@@ -109,6 +110,21 @@ class Refs(Protocol):
 
     def page(self) -> Sequence[RefState]:
         """Read all."""
+
+
+class Pushes(Protocol):
+    """Who pushed which commit, as webhooks said."""
+
+    def add(self, push: Push) -> None:
+        """Keep one. Safe to repeat: the first of a commit and pusher stays."""
+
+    def pushers(
+        self, repo: RepoURL, commits: Collection[CommitSha]
+    ) -> Mapping[CommitSha, tuple[str, ...]]:
+        """Read who pushed some commits, in the order it was told; others are left out."""
+
+    def drop(self, before: datetime, limit: int) -> int:
+        """Delete what was told before, oldest first, at most ``limit``; returns how many went."""
 
 
 class Releases(Protocol):
@@ -249,6 +265,22 @@ class Votes(Protocol):
 
     def page(self, page: Page) -> Sequence[Vote]:
         """List, newest first."""
+
+
+class Skips(Protocol):
+    """Gates that people let runs pass."""
+
+    def add(self, skip: GateSkip) -> None:
+        """Store one; a second one of a gate and plan is kept beside it."""
+
+    def of_run(self, run: RunId) -> Sequence[GateSkip]:
+        """Read a run's, void ones too, oldest first."""
+
+    def void(self, run: RunId, at: datetime) -> int:
+        """Void a run's; returns how many counted until now."""
+
+    def drop(self, runs: Collection[RunId]) -> None:
+        """Delete those of some runs. Safe to repeat."""
 
 
 class Quarantines(Protocol):

@@ -36,11 +36,13 @@ from gitopsd.record_ports import (
     Deliveries,
     Handles,
     Images,
+    Pushes,
     Quarantines,
     Records,
     Refs,
     Releases,
     RenderedSets,
+    Skips,
     Specs,
     Votes,
 )
@@ -231,6 +233,8 @@ class Transaction(Protocol):
     @property
     def refs(self) -> Refs: ...  # noqa: D102 - as above
     @property
+    def pushes(self) -> Pushes: ...  # noqa: D102 - as above
+    @property
     def releases(self) -> Releases: ...  # noqa: D102 - as above
     @property
     def images(self) -> Images: ...  # noqa: D102 - as above
@@ -248,6 +252,8 @@ class Transaction(Protocol):
     def work(self) -> Work: ...  # noqa: D102 - as above
     @property
     def votes(self) -> Votes: ...  # noqa: D102 - as above
+    @property
+    def skips(self) -> Skips: ...  # noqa: D102 - as above
     @property
     def quarantines(self) -> Quarantines: ...  # noqa: D102 - as above
     @property

@@ -32,7 +32,7 @@ quarantine = typer.Typer(help="Look at quarantined bytes, or let them be admitte
 
 def add_to(app: typer.Typer) -> None:
     """Add the verbs of this module."""
-    for verb in (promote, rollback, sync, suspend, resume, approve, reject, abort, retry):
+    for verb in (promote, rollback, sync, suspend, resume, approve, reject, skip, abort, retry):
         app.command()(verb)
     app.command()(freeze)
     app.command()(thaw)
@@ -153,6 +153,27 @@ def reject(
     """Reject the plan of a run; the run ends."""
     body = {"plan": plan, "reason": reason}
     _post_to_run(run, "reject", body, output, server, token_file)
+
+
+def skip(
+    run_and_gate: Annotated[
+        list[str],
+        typer.Argument(
+            help="A run, or APPLICATION STAGE for its last one; then the gate.", metavar="RUN GATE"
+        ),
+    ],
+    reason: Annotated[str, typer.Option("--reason", "-m", help="Why, for the log; needed.")],
+    plan: Plan = "",
+    output: Output = Form.TABLE,
+    server: Server = "",
+    token_file: TokenFile = "",
+) -> None:
+    """Let a run pass one gate that is not open, for its present plan."""
+    *run, gate = run_and_gate
+    if not run:
+        raise typer.BadParameter("name a run and one of its gates: gitopsd skip RUN GATE")
+    body = {"gate": gate, "reason": reason, "plan": plan}
+    _post_to_run(run, "skip", body, output, server, token_file)
 
 
 def abort(

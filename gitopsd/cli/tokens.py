@@ -25,6 +25,7 @@ class Role(StrEnum):
     VIEWER = "viewer"
     DEPLOYER = "deployer"
     APPROVER = "approver"
+    SKIP_GATE = "skip-gate"
     ADMIN = "admin"
 
 

@@ -28,6 +28,17 @@ class ApprovalGate:
 
 
 @dataclass(frozen=True, slots=True)
+class ManualGate:
+    """A person must name the release.
+
+    Attributes:
+        subjects: ``group:NAME`` or ``user:SUBJECT`` who may name it.
+    """
+
+    subjects: tuple[str, ...]
+
+
+@dataclass(frozen=True, slots=True)
 class SoakGate:
     """The release must have been verified upstream for a while.
 
@@ -46,6 +57,7 @@ GateSpec: TypeAlias = (
     | DependencyGate
     | ExternalGate
     | PrometheusGate
+    | ManualGate
     | SoakGate
     | WindowGate
 )

@@ -87,6 +87,8 @@ class Vote:
         reason: In their words; may be empty.
         at: When.
         void_at: When it stopped counting (plan changed, database restored); None while it counts.
+        known: Whether ``people.yaml`` knew the person then, and so said the groups.
+        token: Id of the token it was given with; empty when there was none.
     """
 
     id: str
@@ -98,3 +100,35 @@ class Vote:
     reason: str
     at: datetime
     void_at: datetime | None = None
+    known: bool = False
+    token: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class GateSkip:
+    """A person let a run pass one gate that is not open, for one plan.
+
+    Attributes:
+        id: Row id.
+        run: Run it was given for.
+        plan: Plan it is bound to.
+        gate: Name of the gate, as in `GateState`.
+        content: What was configured for the gate then; a gate that was changed since is not
+            passed. Empty for an implicit one.
+        subject: Who, from the credential.
+        reason: Why, in their words.
+        at: When.
+        void_at: When it stopped counting (database restored); None while it counts.
+        token: Id of the token it was given with; empty when there was none.
+    """
+
+    id: str
+    run: RunId
+    plan: Digest
+    gate: str
+    content: str
+    subject: str
+    reason: str
+    at: datetime
+    void_at: datetime | None = None
+    token: str = ""

@@ -45,6 +45,27 @@ class Condition:
 
 
 @dataclass(frozen=True, slots=True)
+class Naming:
+    """A person said by name which release a stage is to have.
+
+    Attributes:
+        release: The release.
+        by: Who, from the credential.
+        groups: Groups the person was in then.
+        known: Whether ``people.yaml`` knew the person then, and so said the groups.
+        token: Id of the token it was said with; empty when there was none.
+        at: When.
+    """
+
+    release: ReleaseId
+    by: str
+    groups: tuple[str, ...]
+    known: bool
+    token: str
+    at: datetime
+
+
+@dataclass(frozen=True, slots=True)
 class Stall:
     """A person is called for this stage.
 
@@ -128,6 +149,7 @@ class Stage:
         applied: What the last Apply commanded; None before the first.
         verified: Verification of what the stage runs verified; None when it runs nothing verified.
         requested: Release a person asked for here, older ones too; None when nobody did.
+        naming: Who named a release here, for a gate that waits for that; None when nobody did.
         fence: Highest fence given out.
         owner: Replica that holds the lease; empty when nobody does.
         lease_until: End of the lease; None when nobody holds it.
@@ -152,6 +174,7 @@ class Stage:
     applied: AppliedSet | None = None
     verified: VerificationId | None = None
     requested: ReleaseId | None = None
+    naming: Naming | None = None
     fence: int = 0
     owner: str = ""
     lease_until: datetime | None = None

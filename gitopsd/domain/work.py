@@ -88,6 +88,7 @@ class EvidenceKind(Enum):
     HOOK = "Hook"
     PRUNE = "Prune"
     CONFLICTS = "Conflicts"
+    COMMITS = "Commits"
     NOTES = "Notes"
 
 
@@ -187,8 +188,10 @@ class Token:
         id: Public id, shown in lists.
         hashed: Hash of the secret.
         subject: Who acts with it.
-        groups: Groups beyond those of ``people.yaml``.
-        role: Role it carries by itself: ``viewer``, ``deployer``, ``approver``, ``admin``; or "".
+        groups: Groups beyond those of ``people.yaml``; for votes they count only where that file
+            does not know the subject.
+        role: Role it carries by itself: ``viewer``, ``deployer``, ``approver``, ``skip-gate``,
+            ``admin``; or "".
         applications: Applications it is limited to; empty for all.
         created_at: When it was made.
         expires_at: When it ends; None for never.

@@ -11,6 +11,7 @@ from dataclasses import replace
 
 from gitopsd.domain.config import Configuration
 from gitopsd.domain.gates import Decision
+from gitopsd.domain.manifests import JsonObject
 from gitopsd.domain.releases import Line, OfferKind, ReleaseId, StageKey
 from gitopsd.domain.runs import Run, RunId, RunKind
 from gitopsd.domain.stages import Condition, RestoredChoice
@@ -19,11 +20,13 @@ from gitopsd.engine.actors import ActionDone, ActionRefused, ActionResult, Actor
 from gitopsd.engine.admission import apply_event, settle
 from gitopsd.engine.facts import restore_facts
 from gitopsd.engine.image_hints import want_images_of
+from gitopsd.engine.naming import name_release, refuse_naming
 from gitopsd.engine.probing import ask_again
 from gitopsd.engine.resuming import resume_stage
 from gitopsd.engine.services import Services
+from gitopsd.engine.skipping import skip_gate
 from gitopsd.engine.syncing import make_run_id, put_front, start_sync
-from gitopsd.engine.voting import cast_vote
+from gitopsd.engine.voting import Ballot, cast_vote
 from gitopsd.pipeline.events import AbortRequested, GateRefused, RollbackRequested
 from gitopsd.pipeline.promotion import waiting_for
 from gitopsd.pipeline.rollback import choose_manual_target
@@ -46,19 +49,22 @@ class Actions:
         """Vote for a run's plan; ``plan`` is what the person saw (empty: the present one)."""
 
         def work(tx: Transaction) -> ActionResult:
-            done = cast_vote(tx, actor, run, plan, reason, Decision.APPROVE)
+            ballot = Ballot(Decision.APPROVE, plan, reason)
+            done = cast_vote(tx, actor, run, ballot, self._config)
             found = tx.runs.get(run)
             if found is not None and isinstance(done, ActionDone):
                 settle(tx, (found.stage,), self._config)
             return done
 
-        return await self._do(actor, "approve", run, work)
+        details: JsonObject = {"plan": plan, "reason": reason}
+        return await self._do(actor, "approve", run, work, details)
 
     async def reject(self, actor: Actor, run: RunId, plan: str, reason: str) -> ActionResult:
         """Vote against a run's plan; it ends Aborted (Rejected)."""
 
         def work(tx: Transaction) -> ActionResult:
-            done = cast_vote(tx, actor, run, plan, reason, Decision.REJECT)
+            ballot = Ballot(Decision.REJECT, plan, reason)
+            done = cast_vote(tx, actor, run, ballot, self._config)
             found = tx.runs.get(run)
             if isinstance(done, ActionDone) and found is not None:
                 why = f": {reason}" if reason else ""
@@ -66,7 +72,23 @@ class Actions:
                 apply_event(tx, run, GateRefused(tx.now, message), self._config)
             return done
 
-        return await self._do(actor, "reject", run, work)
+        details: JsonObject = {"plan": plan, "reason": reason}
+        return await self._do(actor, "reject", run, work, details)
+
+    async def skip(
+        self, actor: Actor, run: RunId, gate: str, *, plan: str, reason: str
+    ) -> ActionResult:
+        """Let a run pass one gate that is not open, for its present plan."""
+
+        def work(tx: Transaction) -> ActionResult:
+            done = skip_gate(tx, actor, run, gate, plan=plan, reason=reason, config=self._config)
+            found = tx.runs.get(run)
+            if found is not None and isinstance(done, ActionDone):
+                settle(tx, (found.stage,), self._config)
+            return done
+
+        details: JsonObject = {"gate": gate, "plan": plan, "reason": reason}
+        return await self._do(actor, "skip", run, work, details)
 
     async def abort(self, actor: Actor, run: RunId, *, restore: bool) -> ActionResult:
         """End a run; ``restore`` brings back what was last verified if it had changed anything."""
@@ -107,7 +129,8 @@ class Actions:
         def work(tx: Transaction) -> ActionResult:
             if tx.releases.get(release) is None:
                 return ActionRefused(404, f"there is no release {release}")
-            return self._ask_for(tx, actor, key, release)
+            refusal = refuse_naming(tx, actor, key, self._config)
+            return refusal or self._ask_for(tx, actor, key, release)
 
         return await self._do(actor, "promote", key, work)
 
@@ -119,7 +142,7 @@ class Actions:
         if applied is not None and applied.release == release:
             return ActionRefused(409, f"{key} runs {release} already")
         older = _is_older(tx, key, release)
-        done = self._request(tx, key, release, hold=older)
+        done = self._request(tx, actor, key, release, hold=older)
         stage = tx.stages.get(key)
         if older and stage is not None and isinstance(done, ActionDone):
             hold = Condition(actor.subject, "asked for an older release", tx.now)
@@ -198,11 +221,12 @@ class Actions:
         action: str,
         target: object,
         work: Callable[[Transaction], ActionResult],
+        details: JsonObject | None = None,
     ) -> ActionResult:
-        return await do_audited(self._services, actor, action, target, work)
+        return await do_audited(self._services, actor, action, target, work, details)
 
     def _request(
-        self, tx: Transaction, key: StageKey, release: ReleaseId, *, hold: bool
+        self, tx: Transaction, actor: Actor, key: StageKey, release: ReleaseId, *, hold: bool
     ) -> ActionResult:
         stage = tx.stages.get(key)
         application = tx.specs.current(key.application)
@@ -212,7 +236,8 @@ class Actions:
         line = Line(key.application, application.ref_of(spec))
         if tx.releases.last_offer(line, release) is None:
             tx.releases.offer(line, release, tx.now, OfferKind.REQUESTED)
-        tx.stages.save(replace(stage, requested=release))
+        naming = name_release(tx, actor, key, release, self._config)
+        tx.stages.save(replace(stage, requested=release, naming=naming or stage.naming))
         settle(tx, (key,), self._config)
         current = tx.stages.get(key)
         waiting = tx.runs.get(current.next) if current is not None and current.next else None

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 from gitopsd.domain.manifests import Json, JsonObject
 from gitopsd.domain.runs import RunId
@@ -34,11 +34,13 @@ class Actor:
         subject: Stable name.
         groups: Groups the person is in.
         request: Set when the sender named its request, to act at most once for it.
+        token: Id of the token that says so; empty when there is none.
     """
 
     subject: str
     groups: tuple[str, ...] = ()
     request: Request | None = None
+    token: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -62,11 +64,13 @@ class ActionDone:
         message: One sentence.
         run: The run it concerns or created; None when there is none.
         made: Id of what it made besides a run, a freeze say; empty for nothing.
+        details: What the audit entry holds of it: what was there before, and after.
     """
 
     message: str
     run: RunId | None = None
     made: str = ""
+    details: JsonObject = field(default_factory=dict)
 
 
 ActionResult = ActionDone | ActionRefused
@@ -94,7 +98,8 @@ async def do_audited(
             return earlier
         done = work(tx)
         outcome = "done" if isinstance(done, ActionDone) else f"refused: {done.message}"
-        entry = AuditEntry(0, tx.now, actor.subject, action, str(target), outcome, details or {})
+        kept = {**(details or {}), **(done.details if isinstance(done, ActionDone) else {})}
+        entry = AuditEntry(0, tx.now, actor.subject, action, str(target), outcome, kept)
         tx.records.append_audit(entry)
         if isinstance(done, ActionDone):
             remember(tx, actor, done)

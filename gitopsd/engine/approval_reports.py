@@ -8,7 +8,7 @@ from dataclasses import replace
 from datetime import datetime
 
 from gitopsd.domain.gate_specs import ApprovalGate
-from gitopsd.domain.gates import Closed, Decision, Open, Vote
+from gitopsd.domain.gates import Closed, Decision, GateState, Open, Vote
 from gitopsd.domain.manifests import ChangeAction, Json
 from gitopsd.domain.reports import ApprovalReport, Outcome
 from gitopsd.domain.runs import AbortReason, Phase, Run, RunId, Step
@@ -107,6 +107,9 @@ def _with_outcome(
     tx: Transaction, run: Run, votes: list[Vote], report: ApprovalReport
 ) -> ApprovalReport:
     agreed = ", ".join(vote.subject for vote in votes if vote.decision is Decision.APPROVE)
+    gates = load_gates(tx, run)
+    asked = [state for state in gates if state.name.split("-")[0] == "approval"]
+    skipped = [state.answer.reason for state in asked if _is_skipped(state)]
     voted_at = max((vote.at for vote in votes), default=None)
     if run.phase is Phase.ABORTED and run.step is Step.GATE and run.plan == report.plan:
         reason = run.failure.reason if run.failure is not None else ""
@@ -116,15 +119,24 @@ def _with_outcome(
         sentence = "the plan changed, so this is not asked any more"
         return _decided(report, Outcome.CHANGED, sentence, None)
     if run.step is not Step.GATE or not run.live:
-        sentence = f"approved by {agreed}" if agreed else "it needed no approval any more"
-        return _decided(report, Outcome.APPROVED, sentence, voted_at)
-    gates = load_gates(tx, run)
-    asked = [state for state in gates if state.name == "approval"]
+        return _decided(report, Outcome.APPROVED, _agreement(agreed, skipped), voted_at)
     if asked and all(isinstance(state.answer, Open) for state in asked):
         waits = [state.name for state in gates if isinstance(state.answer, Closed)]
         more = f"; it still waits for {', '.join(waits)}" if waits else ""
-        return _decided(report, Outcome.APPROVED, f"approved by {agreed}{more}", voted_at)
+        sentence = f"{_agreement(agreed, skipped)}{more}"
+        return _decided(report, Outcome.APPROVED, sentence, voted_at)
     return report
+
+
+def _is_skipped(state: GateState) -> bool:
+    return isinstance(state.answer, Open) and state.answer.reason.startswith("skipped by ")
+
+
+def _agreement(agreed: str, skipped: list[str]) -> str:
+    """Say who agreed, or who let the run pass without."""
+    said = [f"approved by {agreed}"] if agreed else []
+    said += [redact_clause(reason) for reason in dict.fromkeys(skipped)]
+    return "; ".join(said) or "it needed no approval any more"
 
 
 def _decided(

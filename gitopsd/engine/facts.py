@@ -13,10 +13,11 @@ from gitopsd.domain.releases import Line, Offer, ReleaseId, StageKey, StageName
 from gitopsd.domain.runs import Run, RunId
 from gitopsd.domain.stages import Freeze, Stage
 from gitopsd.domain.verifications import Destination, RestoreTarget, Verification
-from gitopsd.domain.work import EvidenceKind, Page
+from gitopsd.domain.work import Evidence, EvidenceKind, Page
 from gitopsd.engine.asking import load_observations
 from gitopsd.engine.dependency_facts import load_dependencies
 from gitopsd.engine.effects import destination_of, fronts_on_cluster, readable_set
+from gitopsd.engine.people_facts import load_people_facts
 from gitopsd.engine.soak_facts import load_soaks
 from gitopsd.kube.images import find_digests
 from gitopsd.kube.names import strictest_rollback
@@ -108,7 +109,8 @@ def load_gate_facts(
     if stage is None or release is None:
         return None
     line = Line(application.name, application.ref_of(spec))
-    deletions, owned = _plan_size(tx, run)
+    evidence = tx.runs.evidence(run.id)
+    deletions, owned = _plan_size(evidence)
     running = newest_verification(tx, run.stage, destination_of(spec))
     offered = tx.releases.last_offer(line, running.release) if running is not None else None
     cluster = config.clusters.get(spec.cluster)
@@ -129,7 +131,6 @@ def load_gate_facts(
         failed_with_commit=tx.runs.failed_with_commit(release.commit.sha, spec.name),
         verified_upstream_at=_upstream_since(tx, application, spec, run.release),
         running_offer=offered.number if offered is not None else None,
-        gate_entered_at=_gate_entered(tx, run),
         rewind=application.source.rewind,
         quarantines=tuple(tx.quarantines.in_force(run.stage)),
         images=_images_in(tx, run),
@@ -137,8 +138,13 @@ def load_gate_facts(
     )
     if spec.upstream is not None:
         facts = _with_upstream(tx, facts, spec.upstream.stage)
-    dependencies = load_dependencies(tx, facts)
-    return replace(facts, soaks=load_soaks(tx, facts), dependencies=dependencies)
+    verified = running.release if running is not None else None
+    return replace(
+        facts,
+        soaks=load_soaks(tx, facts),
+        dependencies=load_dependencies(tx, facts),
+        people=load_people_facts(tx, facts, application, config.people, verified, evidence),
+    )
 
 
 def _with_upstream(tx: Transaction, facts: GateFacts, name: StageName) -> GateFacts:
@@ -180,8 +186,8 @@ def _other_front(tx: Transaction, stage: Stage, run: Run) -> Run | None:
     return tx.runs.get(stage.front)
 
 
-def _plan_size(tx: Transaction, run: Run) -> tuple[int, int]:
-    for item in reversed(tx.runs.evidence(run.id)):
+def _plan_size(evidence: Sequence[Evidence]) -> tuple[int, int]:
+    for item in reversed(evidence):
         if item.kind is EvidenceKind.CHANGE_SET and isinstance(item.content, Mapping):
             deletions, owned = item.content.get("deletions", 0), item.content.get("owned", 0)
             return (
@@ -218,14 +224,6 @@ def _upstream_since(
         if at is not None:
             since[name] = at
     return since
-
-
-def _gate_entered(tx: Transaction, run: Run) -> datetime | None:
-    entered = None
-    for event in tx.runs.events(run.id):
-        if event.name == "StepSucceeded" and event.step is not None and event.step.value == "Diff":
-            entered = event.at
-    return entered
 
 
 def load_restore_facts(tx: Transaction, run: Run, spec: StageSpec) -> RestoreFacts | None:

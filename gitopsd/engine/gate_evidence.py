@@ -25,6 +25,12 @@ def put_gates(tx: Transaction, run: Run, states: tuple[GateState, ...]) -> bool:
     return True
 
 
+def say_gate(state: GateState) -> str:
+    """Say what a gate answers, for the audit log: ``Closed: 0 of 1 approvals``."""
+    answer = state.answer
+    return f"{type(answer).__name__}: {answer.reason}" if answer.reason else type(answer).__name__
+
+
 def describe_gate(state: GateState) -> dict[str, Json]:
     """Say one gate as the API does."""
     answer = state.answer

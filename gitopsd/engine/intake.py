@@ -7,11 +7,12 @@ isolation, with the attempts counted before the work.
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass, replace
 from datetime import timedelta
 
 from gitopsd.domain.config import ApplicationSpec
+from gitopsd.domain.contributions import Push
 from gitopsd.domain.sources import (
     Delivery,
     DeliveryId,
@@ -280,6 +281,7 @@ def _hint(
     )
     if not mine:
         return f"no application follows {push.urls[0] if push.urls else 'this repository'}"
+    _keep_pusher(tx, push, {repo for repo, _ in mine})
     hits = [(repo, ref) for repo, ref in mine if concerns(ref, push.ref)]
     if not hits:
         return f"no application follows {push.ref}"
@@ -288,6 +290,13 @@ def _hint(
     if push.after is None:
         return f"{push.ref} was deleted; what runs keeps running"
     return f"looking at {push.ref}"
+
+
+def _keep_pusher(tx: Transaction, push: GitPush, repos: Collection[RepoURL]) -> None:
+    """Keep who pushed, to whatever ref: nobody approves what they pushed themselves."""
+    if push.pusher and push.after is not None:
+        for repo in sorted(repos):
+            tx.pushes.add(Push(repo, push.after, push.pusher, tx.now))
 
 
 def _may_speak_of(spec: ReceiverSpec, repo: RepoURL) -> bool:

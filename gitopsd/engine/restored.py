@@ -70,6 +70,7 @@ def void_votes(tx: Transaction, stage: Stage) -> None:
     """Void every vote for the run that waits: people saw a plan against another past."""
     if stage.next is not None:
         tx.votes.void(stage.next, keep_plan=None, at=tx.now)
+        tx.skips.void(stage.next, tx.now)
 
 
 def _look_again(tx: Transaction, key: StageKey) -> None:

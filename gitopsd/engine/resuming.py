@@ -120,6 +120,7 @@ def _believe_cluster(
             applied=applied,
             verified=_verified_as(tx, stage, applied) if applied is not None else None,
             requested=None,
+            naming=None,
             observation=None,
             soaks=(),
             kept_offer=newest,

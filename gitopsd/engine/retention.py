@@ -47,6 +47,7 @@ async def run_retention(services: Services) -> int:
     gone = await _drop_all(services, lambda tx: tx.deliveries.drop(before, ROWS))
     gone += await _drop_all(services, lambda tx: tx.records.drop(before, ROWS))
     gone += await _drop_all(services, lambda tx: tx.handles.drop(before, ROWS))
+    gone += await _drop_all(services, lambda tx: tx.pushes.drop(before, ROWS))
     for stage in await services.store.read(lambda tx: tuple(tx.stages.page())):
         gone += await _drop_runs(services, stage.key, before)
     return gone
@@ -125,5 +126,6 @@ def _drop(tx: Transaction, key: StageKey, batch: Expired) -> int:
     needed = needed_sets(needs)
     tx.rendered.drop(tuple(one for one in batch.rendered if one not in needed))
     tx.votes.drop(runs)
+    tx.skips.drop(runs)
     tx.runs.drop(runs)
     return len(runs)

@@ -64,6 +64,9 @@ def _ended(stage: Stage, run: Run, tx: Transaction) -> Stage:
     tried_again = run.phase is Phase.ERRORED or overdue
     if arrived or (stage.requested == run.release and not tried_again):
         stage = replace(stage, requested=None)
+    named = stage.naming is not None and stage.naming.release == run.release
+    if named and run.kind is RunKind.ROLLOUT and not tried_again:
+        stage = replace(stage, naming=None)
     if run.kind is RunKind.ROLLOUT:
         stage = replace(stage, superseded_waiting=_superseded_waiting(stage, run))
     if run.phase is Phase.SUCCEEDED:

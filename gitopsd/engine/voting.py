@@ -3,64 +3,129 @@
 from __future__ import annotations
 
 import secrets
+from dataclasses import dataclass
 
+from gitopsd.domain.config import Configuration
 from gitopsd.domain.gate_specs import ApprovalGate
 from gitopsd.domain.gates import Decision, Vote
 from gitopsd.domain.runs import Phase, Run, RunId, Step
 from gitopsd.engine.actors import ActionDone, ActionRefused, ActionResult, Actor
+from gitopsd.engine.facts import load_gate_facts
+from gitopsd.pipeline.facts import GateFacts
+from gitopsd.pipeline.gate_kinds.votes import standing_votes
+from gitopsd.pipeline.people_facts import find_hand, names_of
 from gitopsd.store_ports import Transaction
+
+_WORDS = {Decision.APPROVE: "approved", Decision.REJECT: "rejected"}
+
+
+@dataclass(frozen=True, slots=True)
+class Ballot:
+    """What a person says about a run.
+
+    Attributes:
+        decision: Approve or reject.
+        plan: Plan that the person saw; empty for the present one.
+        reason: In their words.
+    """
+
+    decision: Decision
+    plan: str = ""
+    reason: str = ""
 
 
 def cast_vote(
-    tx: Transaction, actor: Actor, run_id: RunId, plan: str, reason: str, decision: Decision
+    tx: Transaction, actor: Actor, run_id: RunId, ballot: Ballot, config: Configuration
 ) -> ActionResult:
-    """Store a person's vote for a run's present plan.
-
-    Args:
-        tx: The transaction.
-        actor: Who votes.
-        run_id: The run.
-        plan: Plan that the person saw; empty for the present one.
-        reason: In their words.
-        decision: Approve or reject.
-    """
+    """Store a person's vote for a run's present plan."""
     run = tx.runs.get(run_id)
     if run is None:
         return ActionRefused(404, f"there is no run {run_id}")
-    if run.phase is not Phase.RUNNING or run.step is not Step.GATE or run.plan is None:
-        return ActionRefused(409, f"{run_id} does not stand at its Gate")
-    if plan and plan != run.plan:
-        message = (
-            f"the plan changed since you saw it (now {run.plan}); look at it again: "
-            f"gitopsd diff {run_id}"
-        )
-        return ActionRefused(409, message)
-    refusal = _may_vote(tx, actor, run)
-    if refusal is not None:
-        return refusal
-    vote = Vote(
-        id=f"vote-{secrets.token_hex(6)}",
-        run=run_id,
-        plan=run.plan,
-        subject=actor.subject,
-        groups=actor.groups,
-        decision=decision,
-        reason=reason,
-        at=tx.now,
-    )
-    tx.votes.add(vote)
-    if run.command is not None:
-        tx.work.hasten(run.command, tx.now)
-    word = "approved" if decision is Decision.APPROVE else "rejected"
-    return ActionDone(f"{actor.subject} {word} {run_id} (plan {run.plan})", run_id)
-
-
-def _may_vote(tx: Transaction, actor: Actor, run: Run) -> ActionRefused | None:
+    obstacle = find_gate_obstacle(tx, run) or find_plan_obstacle(run, ballot.plan)
+    if obstacle or run.plan is None:
+        return ActionRefused(409, obstacle or f"{run_id} has no plan yet")
     application = tx.specs.current(run.stage.application)
     spec = application.stage(run.stage.stage) if application is not None else None
-    gates = [gate for gate in spec.gates if isinstance(gate, ApprovalGate)] if spec else []
-    mine = {f"user:{actor.subject}", *(f"group:{group}" for group in actor.groups)}
-    if gates and not any(mine & set(gate.subjects) for gate in gates):
-        allowed = ", ".join(sorted({subject for gate in gates for subject in gate.subjects}))
-        return ActionRefused(403, f"only {allowed} may vote here, not user:{actor.subject}")
+    facts = None
+    if application is not None and spec is not None:
+        facts = load_gate_facts(tx, run, application, spec, config)
+    if facts is None:
+        return ActionRefused(409, f"{run.stage} is not configured any more")
+    refusal = _may_vote(actor, facts, ballot)
+    if refusal is not None:
+        return refusal
+    people = config.people
+    tx.votes.add(
+        Vote(
+            id=f"vote-{secrets.token_hex(6)}",
+            run=run_id,
+            plan=run.plan,
+            subject=actor.subject,
+            groups=people.groups_of(actor.subject, actor.groups),
+            decision=ballot.decision,
+            reason=ballot.reason,
+            at=tx.now,
+            known=people.knows(actor.subject),
+            token=actor.token,
+        )
+    )
+    if run.command is not None:
+        tx.work.hasten(run.command, tx.now)
+    said = f"{actor.subject} {_WORDS[ballot.decision]} {run_id} (plan {run.plan})"
+    return ActionDone(said, run_id, details={"plan": run.plan, "reason": ballot.reason})
+
+
+def find_gate_obstacle(tx: Transaction, run: Run) -> str:
+    """Say why nothing can be said about a run at its Gate now; empty when it can."""
+    key = run.stage
+    if run.phase.terminal:
+        why = f": {run.failure.message}" if run.failure is not None else ""
+        again = f"; to bring its release again: gitopsd retry {run.id}"
+        advice = again if run.phase is not Phase.SUCCEEDED else ""
+        return f"{run.id} ended {run.phase.value}{why}{advice}"
+    if run.step is not Step.GATE:
+        where = run.step.value if run.step is not None else run.phase.value
+        if run.mutated:
+            return (
+                f"{run.id} has left its Gate and is in {where}; to end it: gitopsd abort {run.id}"
+            )
+        return f"{run.id} is in {where} and has not come to its Gate yet"
+    deadline = run.step_deadline if run.clock_stopped_at is None else None
+    if deadline is not None and deadline <= tx.now:
+        return (
+            f"the time of {run.id} was over at {deadline:%Y-%m-%d %H:%M} UTC; to ask "
+            f"again: gitopsd promote {key.application} {key.stage} {run.release}"
+        )
+    return ""
+
+
+def find_plan_obstacle(run: Run, plan: str) -> str:
+    """Say why a plan that a person saw is not the one to speak of; empty when it is."""
+    if plan in ("", run.plan):
+        return ""
+    return (
+        f"the plan changed since you saw it (now {run.plan}); look at it again: "
+        f"gitopsd diff {run.id}"
+    )
+
+
+def _may_vote(actor: Actor, facts: GateFacts, ballot: Ballot) -> ActionRefused | None:
+    gates = [gate for gate in facts.spec.gates if isinstance(gate, ApprovalGate)]
+    people, subject = facts.people, actor.subject
+    known = people.directory.knows(subject)
+    names = names_of(people.directory, subject, actor.groups, known=known)
+    if gates and all(names.isdisjoint(gate.subjects) for gate in gates):
+        allowed = ", ".join(sorted({one for gate in gates for one in gate.subjects}))
+        groups = sorted(name for name in names if name.startswith("group:"))
+        within = f", who is in {', '.join(groups)}" if groups else ", who is in no group"
+        return ActionRefused(403, f"only {allowed} may vote here, not user:{subject}{within}")
+    if gates and ballot.decision is Decision.APPROVE:
+        hand = find_hand(people.directory, subject, people.contributions)
+        if hand:
+            message = f"{subject} {hand}, and nobody approves what they made; ask somebody else"
+            return ActionRefused(403, message)
+    for vote in standing_votes(facts):
+        if (vote.subject, vote.decision) == (subject, ballot.decision):
+            said = f"{subject} has {_WORDS[vote.decision]} this plan already"
+            return ActionRefused(409, f"{said}, at {vote.at:%Y-%m-%d %H:%M} UTC; it counts once")
     return None

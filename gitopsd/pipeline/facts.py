@@ -14,6 +14,7 @@ from gitopsd.domain.releases import Offer, Release, ReleaseId, StageKey, StageNa
 from gitopsd.domain.runs import Run, RunId
 from gitopsd.domain.stages import Freeze, Observation, Soak, Stage, StageRendering
 from gitopsd.domain.verifications import Destination, Quarantine, RestoreTarget, Verification
+from gitopsd.pipeline.people_facts import PeopleFacts
 
 
 @dataclass(frozen=True, slots=True)
@@ -106,6 +107,7 @@ class GateFacts:
         spec: The stage as configured now (gates are read from the newest file).
         front_run: The run in *front*; None when the slot is free.
         votes: Votes that stand for the run's plan.
+        people: Who there is, whose commits the release brings, and what people let pass.
         freezes: Freezes in force whose scope covers the stage.
         deletions: Objects the plan deletes.
         owned: Objects the inventory holds.
@@ -114,7 +116,6 @@ class GateFacts:
         failed_with_commit: Runs of this commit that ended Failed in stages of this name, anywhere.
         verified_upstream_at: Upstream stage -> since when the release is verified there.
         running_offer: Offer number of the release the stage runs verified; None when unknown.
-        gate_entered_at: When the run came to its Gate.
         rewind: What the application's source says about force-pushes to older commits.
         quarantines: Quarantines of the stage that are in force.
         images: Image digests in the run's rendered set, to match quarantined images.
@@ -137,6 +138,7 @@ class GateFacts:
     spec: StageSpec
     front_run: Run | None = None
     votes: tuple[Vote, ...] = ()
+    people: PeopleFacts = field(default_factory=PeopleFacts)
     freezes: tuple[Freeze, ...] = ()
     deletions: int = 0
     owned: int = 0
@@ -145,7 +147,6 @@ class GateFacts:
     failed_with_commit: int = 0
     verified_upstream_at: Mapping[str, datetime] = field(default_factory=dict)
     running_offer: int | None = None
-    gate_entered_at: datetime | None = None
     rewind: RewindPolicy = RewindPolicy.HOLD
     quarantines: tuple[Quarantine, ...] = ()
     images: tuple[Digest, ...] = ()

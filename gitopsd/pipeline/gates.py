@@ -13,6 +13,7 @@ from gitopsd.domain.dependencies import DependencyGate
 from gitopsd.domain.gate_specs import (
     ApprovalGate,
     GateSpec,
+    ManualGate,
     SoakGate,
 )
 from gitopsd.domain.gates import GateAnswer, GateState, Open, Refused
@@ -24,24 +25,29 @@ from gitopsd.pipeline.gate_kinds.approval import evaluate_approval
 from gitopsd.pipeline.gate_kinds.checks import evaluate_checks
 from gitopsd.pipeline.gate_kinds.dependency import evaluate_dependency
 from gitopsd.pipeline.gate_kinds.external import evaluate_external
+from gitopsd.pipeline.gate_kinds.manual import evaluate_manual
 from gitopsd.pipeline.gate_kinds.prometheus import evaluate_prometheus
 from gitopsd.pipeline.gate_kinds.soak import evaluate_soak
 from gitopsd.pipeline.gate_kinds.window import evaluate_window
 from gitopsd.pipeline.implicit_gates import IMPLICIT_GATES
+from gitopsd.pipeline.skips import pass_skipped
 
 _OPENED_BY_VOTES = ("approval", "prune")
 
 
 def evaluate_gates(facts: GateFacts) -> tuple[GateState, ...]:
-    """Evaluate every gate of a run: configured ones in file order, then the implicit ones."""
+    """Evaluate every gate of a run: configured ones in file order, then the implicit ones.
+
+    One that a person let the run pass is open, whatever it would answer.
+    """
     states: list[GateState] = []
     for spec in facts.spec.gates:
         kind, answer = _evaluate(spec, facts)
         same = sum(state.name.split("-")[0] == kind for state in states)
         name = f"{kind}-{same + 1}" if same else kind
-        states.append(GateState(name, implicit=False, answer=answer))
+        states.append(pass_skipped(GateState(name, implicit=False, answer=answer), spec, facts))
     implicit = (GateState(name, implicit=True, answer=gate(facts)) for name, gate in IMPLICIT_GATES)
-    return (*states, *implicit)
+    return (*states, *(pass_skipped(state, None, facts) for state in implicit))
 
 
 def all_open(states: Iterable[GateState]) -> bool:
@@ -84,6 +90,8 @@ def _evaluate(spec: GateSpec, facts: GateFacts) -> tuple[str, GateAnswer]:
             return "external", evaluate_external(spec, facts)
         case PrometheusGate():
             return "prometheus", evaluate_prometheus(spec, facts)
+        case ManualGate():
+            return "manual", evaluate_manual(spec, facts)
         case SoakGate():
             return "soak", evaluate_soak(spec, facts)
         case WindowGate():

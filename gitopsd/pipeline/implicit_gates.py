@@ -11,7 +11,7 @@ from gitopsd.domain.releases import Offer, OfferKind
 from gitopsd.domain.runs import RunKind
 from gitopsd.domain.verifications import StallReason
 from gitopsd.pipeline.facts import GateFacts
-from gitopsd.pipeline.gate_kinds.votes import standing_votes
+from gitopsd.pipeline.gate_kinds.votes import counted_votes
 from gitopsd.pipeline.quarantine import is_quarantined
 from gitopsd.pipeline.upstream_images import judge_images
 
@@ -122,7 +122,7 @@ def _prune(facts: GateFacts) -> GateAnswer:
     limits = facts.spec.prune_limits
     if facts.deletions <= limits.objects and facts.deletions <= limits.share * facts.owned:
         return Open()
-    votes = standing_votes(facts)
+    votes = counted_votes(facts)
     against = [vote.subject for vote in votes if vote.decision is Decision.REJECT]
     if against:
         return Refused(f"rejected by {against[0]}")

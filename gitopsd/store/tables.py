@@ -12,7 +12,7 @@ from __future__ import annotations
 
 import sqlalchemy as sa
 
-from gitopsd.store import image_tables
+from gitopsd.store import image_tables, people_tables
 from gitopsd.store.table_parts import json as _json
 from gitopsd.store.table_parts import moment as _moment
 from gitopsd.store.table_parts import number as _number
@@ -25,7 +25,10 @@ FORMAT = 1
 writes raises the number in the database, and code that knows only a lower one refuses to start."""
 
 METADATA = image_tables.followed_images.metadata
-"""Every table there is, those of `gitopsd.store.image_tables` too."""
+"""Every table there is, those of `gitopsd.store.image_tables` and `people_tables` too."""
+
+votes = people_tables.votes
+"""Approvals and rejections."""
 
 installation = _table(
     "installation",
@@ -281,22 +284,6 @@ work = _table(
     _moment("claimed_until", null=True),
     _number("generation"),
     sa.Index(None, "due_at"),
-)
-
-votes = _table(
-    "votes",
-    _sequence(),
-    _text("id"),
-    _text("run"),
-    _text("plan"),
-    _text("subject"),
-    _json("groups"),
-    _text("decision"),
-    _text("reason"),
-    _moment("at"),
-    _moment("void_at", null=True),
-    sa.UniqueConstraint("id"),
-    sa.UniqueConstraint("run", "plan", "subject"),
 )
 
 quarantines = _table(

@@ -10,12 +10,14 @@ from gitopsd.store.deliveries import SqlDeliveries
 from gitopsd.store.encryption import Cipher
 from gitopsd.store.handles import SqlHandles
 from gitopsd.store.images import SqlImages
+from gitopsd.store.pushes import SqlPushes
 from gitopsd.store.records import SqlRecords
 from gitopsd.store.refs import SqlRefs
 from gitopsd.store.releases import SqlReleases
 from gitopsd.store.rendered import SqlRenderedSets
 from gitopsd.store.runs import SqlRuns
 from gitopsd.store.session import Session
+from gitopsd.store.skips import SqlSkips
 from gitopsd.store.specs import SqlSpecs
 from gitopsd.store.stages import SqlStages
 from gitopsd.store.verifications import SqlQuarantines, SqlVerifications
@@ -70,6 +72,11 @@ class SqlTransaction:
         return SqlRefs(self._session)
 
     @cached_property
+    def pushes(self) -> SqlPushes:
+        """Who pushed which commit."""
+        return SqlPushes(self._session)
+
+    @cached_property
     def releases(self) -> SqlReleases:
         """Releases, offers, seen commits, renderings."""
         return SqlReleases(self._session)
@@ -113,6 +120,11 @@ class SqlTransaction:
     def votes(self) -> SqlVotes:
         """Approvals and rejections."""
         return SqlVotes(self._session)
+
+    @cached_property
+    def skips(self) -> SqlSkips:
+        """Gates that people let runs pass."""
+        return SqlSkips(self._session)
 
     @cached_property
     def quarantines(self) -> SqlQuarantines:

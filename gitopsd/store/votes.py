@@ -13,8 +13,8 @@ from gitopsd.domain.runs import RunId
 from gitopsd.domain.work import Page
 from gitopsd.errors import ConflictError
 from gitopsd.store.paging import page_after
+from gitopsd.store.people_tables import votes as table
 from gitopsd.store.session import Row, Session, insert_once
-from gitopsd.store.tables import votes as table
 
 _REPLACED = sa.delete(table).where(
     table.c.run == sa.bindparam("of_run"),
@@ -52,6 +52,8 @@ class SqlVotes:
             reason=vote.reason,
             at=vote.at,
             void_at=vote.void_at,
+            known=vote.known,
+            token=vote.token,
         )
         if not added:
             raise ConflictError(f"A vote {vote.id} is there already; make another id.")
@@ -88,4 +90,6 @@ def _vote(row: Row) -> Vote:
         reason=row.reason,
         at=row.at,
         void_at=row.void_at,
+        known=row.known,
+        token=row.token,
     )

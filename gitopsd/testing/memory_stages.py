@@ -1,15 +1,12 @@
-"""In-memory stages with their leases, verifications, votes and quarantines."""
+"""In-memory stages with their leases, verifications and quarantines."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import replace
 from datetime import datetime, timedelta
 
-from gitopsd.domain.gates import Vote
-from gitopsd.domain.manifests import Digest
 from gitopsd.domain.releases import ApplicationName, StageKey
-from gitopsd.domain.runs import RunId
 from gitopsd.domain.stages import Lease, Stage
 from gitopsd.domain.verifications import Quarantine, Verification, VerificationId
 from gitopsd.domain.work import Page
@@ -130,42 +127,6 @@ class MemoryVerifications:
         row = self._rows.get(verification)
         if row is not None and row.revoked_at is None:
             self._rows.put(verification, replace(row, revoked_at=at))
-
-
-class MemoryVotes:
-    """Approvals and rejections."""
-
-    def __init__(self, journal: Journal) -> None:
-        self._rows: Table[str, Vote] = Table(journal)
-
-    def add(self, vote: Vote) -> None:
-        """Store a vote; the same subject, run and plan replaces the earlier one."""
-        voter = (vote.subject, vote.run, vote.plan)
-        for row in self._rows:
-            if (row.subject, row.run, row.plan) == voter:
-                self._rows.remove(row.id)
-        self._rows.insert(vote.id, vote)
-
-    def drop(self, runs: Collection[RunId]) -> None:
-        """Delete every vote for some runs."""
-        for row in self._rows:
-            if row.run in runs:
-                self._rows.remove(row.id)
-
-    def of_run(self, run: RunId) -> Sequence[Vote]:
-        """Read a run's votes, void ones too, oldest first."""
-        return [row for row in self._rows if row.run == run]
-
-    def void(self, run: RunId, *, keep_plan: Digest | None, at: datetime) -> int:
-        """Void a run's votes but those for ``keep_plan``; returns how many."""
-        rows = [row for row in self.of_run(run) if row.void_at is None and row.plan != keep_plan]
-        for row in rows:
-            self._rows.put(row.id, replace(row, void_at=at))
-        return len(rows)
-
-    def page(self, page: Page) -> Sequence[Vote]:
-        """List, newest first."""
-        return page_of(reversed(self._rows), page, lambda row: row.id)
 
 
 class MemoryQuarantines:

@@ -12,6 +12,7 @@ from gitopsd.ports import Clock
 from gitopsd.store_ports import Transaction
 from gitopsd.testing.memory_handles import MemoryHandles
 from gitopsd.testing.memory_images import MemoryImages
+from gitopsd.testing.memory_people import MemoryPushes, MemorySkips, MemoryVotes
 from gitopsd.testing.memory_records import MemoryRecords
 from gitopsd.testing.memory_runs import MemoryRuns, MemoryWork
 from gitopsd.testing.memory_sources import (
@@ -25,7 +26,6 @@ from gitopsd.testing.memory_stages import (
     MemoryQuarantines,
     MemoryStages,
     MemoryVerifications,
-    MemoryVotes,
 )
 from gitopsd.testing.memory_tables import Journal
 
@@ -54,6 +54,7 @@ class MemoryTransaction:
         self.installation = installation
         self.deliveries = MemoryDeliveries(journal)
         self.refs = MemoryRefs(journal)
+        self.pushes = MemoryPushes(journal)
         self.releases = MemoryReleases(journal)
         self.images = MemoryImages(journal)
         self.rendered = MemoryRenderedSets(
@@ -65,6 +66,7 @@ class MemoryTransaction:
         self.runs = MemoryRuns(journal, self.releases.get)
         self.work = MemoryWork(journal, lambda: self.now)
         self.votes = MemoryVotes(journal)
+        self.skips = MemorySkips(journal)
         self.quarantines = MemoryQuarantines(journal)
         self.handles = MemoryHandles(journal)
         self.records = MemoryRecords(journal, lambda: self.now)

@@ -8,6 +8,7 @@ from datetime import timedelta
 from hashlib import sha1
 from typing import TypeAlias
 
+from gitopsd.domain.contributions import CommitPeople, CommitRange
 from gitopsd.domain.manifests import JsonObject
 from gitopsd.domain.sources import Commit, CommitSha, RefName, RepoURL
 from gitopsd.errors import GitopsdError, TemporaryError
@@ -27,11 +28,13 @@ class MemoryCommit:
         commit: What Git says about it.
         parent: The commit before it; None for a first one.
         overlays: Overlay directory -> what it renders to; a commit inherits its parent's.
+        people: Who made it.
     """
 
     commit: Commit
     parent: CommitSha | None = None
     overlays: Mapping[str, Overlay] = field(default_factory=dict)
+    people: CommitPeople = field(default_factory=lambda: CommitPeople(CommitSha("")))
 
 
 @dataclass(slots=True)
@@ -73,19 +76,33 @@ class MemoryRepositories:
         parent: CommitSha | None = None,
         overlays: Mapping[str, Overlay] | None = None,
         author: tuple[str, str] = ("A developer", "developer@example.test"),
+        committer: str = "",
+        co_authors: tuple[str, ...] = (),
     ) -> CommitSha:
         """Make a commit on the remote without moving any ref to it.
 
         Equal arguments make the equal commit, as in Git.
+
+        Args:
+            repo: The remote.
+            subject: First line of its message.
+            parent: The commit before it.
+            overlays: What changes of what its overlays render to.
+            author: Name and e-mail of who wrote it.
+            committer: E-mail of who committed it; the author's when empty.
+            co_authors: E-mails of its ``Co-authored-by`` trailers.
         """
         remote = self._remote(repo)
         inherited = remote.commits[parent].overlays if parent else {}
         contents = {**inherited, **(overlays or {})}
-        text = repr((subject, parent, author, sorted(contents.items(), key=lambda item: item[0])))
+        parts = (subject, parent, author, sorted(contents.items(), key=lambda item: item[0]))
+        signed = (committer, co_authors) if committer or co_authors else ()
+        text = repr((*parts, *signed))
         sha = CommitSha(sha1(text.encode(), usedforsecurity=False).hexdigest())
         name, email = author
         commit = Commit(sha=sha, subject=subject, author=name, author_email=email)
-        remote.commits[sha] = MemoryCommit(commit, parent, contents)
+        people = CommitPeople(sha, email, committer or email, co_authors)
+        remote.commits[sha] = MemoryCommit(commit, parent, contents, people)
         return sha
 
     def push(self, repo: RepoURL, ref: RefName, sha: CommitSha) -> None:
@@ -189,6 +206,23 @@ class MemoryRepositories:
         if not {descendant, ancestor} <= remote.mirrored:
             return False
         return ancestor in _history(remote, descendant)
+
+    async def fetch_range(
+        self, repo: RepoURL, head: CommitSha, since: CommitSha, limit: int
+    ) -> CommitRange:
+        """Read who made the commits that ``head`` has and ``since`` does not, newest first."""
+        remote = self._remote(repo)
+        if head not in remote.mirrored:
+            message = f"the mirror does not hold commit {head}; fetch a ref that contains it"
+            raise TemporaryError(message, reason="CommitMissing")
+        if since not in remote.mirrored:
+            problem = f"the mirror does not hold {since[:12]}, which runs"
+            return CommitRange(head, since, (remote.commits[head].people,), problem)
+        known = set(_history(remote, since))
+        found = [one for one in _history(remote, head) if one not in known]
+        problem = f"there are more than {limit} since {since[:12]}" if len(found) > limit else ""
+        people = tuple(remote.commits[one].people for one in found[:limit])
+        return CommitRange(head, since, people, problem)
 
     async def pin(self, repo: RepoURL, sha: CommitSha) -> None:
         """Keep a released commit."""

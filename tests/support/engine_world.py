@@ -183,19 +183,36 @@ class World:
     head: CommitSha | None = None
     commits: list[CommitSha] = field(default_factory=list)
 
-    async def push(self, subject: str, *objects: JsonObject, hint: bool = True) -> CommitSha:
-        """Push a commit whose overlays both render to ``objects``; ring the webhook."""
+    async def push(
+        self,
+        subject: str,
+        *objects: JsonObject,
+        hint: bool = True,
+        author: str = "developer@example.test",
+        pusher: str = "",
+    ) -> CommitSha:
+        """Push a commit whose overlays both render to ``objects``; ring the webhook.
+
+        ``author`` is an e-mail, ``pusher`` the login that the webhook names.
+        """
         overlays = {"overlays/staging": objects, "overlays/production": objects}
-        sha = self.repositories.commit(REPO, subject, parent=self.head, overlays=overlays)
+        sha = self.repositories.commit(
+            REPO, subject, parent=self.head, overlays=overlays, author=("A developer", author)
+        )
         self.repositories.push(REPO, MAIN, sha)
         before, self.head = self.head, sha
         self.commits.append(sha)
         if hint:
-            await self.ring(before, sha)
+            await self.ring(before, sha, pusher=pusher)
         return sha
 
     async def ring(
-        self, before: CommitSha | None, after: CommitSha | None, *, ref: RefName = MAIN
+        self,
+        before: CommitSha | None,
+        after: CommitSha | None,
+        *,
+        ref: RefName = MAIN,
+        pusher: str = "",
     ) -> int:
         """Send the signed webhook of a push; returns the status of the answer."""
         body = json.dumps(
@@ -204,6 +221,7 @@ class World:
                 "before": before or "0" * 40,
                 "after": after or "0" * 40,
                 "repository": {"clone_url": REPO, "full_name": "example/shop-deploy"},
+                **({"pusher": {"name": pusher}} if pusher else {}),
             }
         ).encode()
         headers = {

@@ -42,7 +42,7 @@ Document: TypeAlias = Any
 """What an answer holds; each test knows its own."""
 
 IMAGE = f"registry.example/api@sha256:{'a' * 64}"
-ROLES = ("viewer", "deployer", "approver", "admin")
+ROLES = ("viewer", "deployer", "approver", "skip-gate", "admin")
 
 
 @dataclass

@@ -70,6 +70,8 @@ class BareRepository:
         ref: str | None = MAIN,
         parent: str | None = "",
         author: tuple[str, str] = ("A developer", "developer@example.test"),
+        committer: str = "",
+        merges: tuple[CommitSha, ...] = (),
     ) -> CommitSha:
         """Commit files on top of a parent, and move a ref there.
 
@@ -79,6 +81,8 @@ class BareRepository:
             ref: Ref to move, by force when it must be; None moves none.
             parent: Commit to build on; "" for where ``ref`` points, None for no parent.
             author: Name and e-mail.
+            committer: E-mail of who committed it; the author when empty.
+            merges: Further parents.
         """
         repository = self._open()
         base = self.head(ref) if parent == "" and ref is not None else parent or None
@@ -90,7 +94,9 @@ class BareRepository:
         self._commits += 1
         when = pygit2.Signature(*author, _FIRST_COMMIT_AT + self._commits, 0)
         tree = index.write_tree(repository)
-        oid = repository.create_commit(None, when, when, message, tree, [base] if base else [])
+        made = pygit2.Signature("A committer", committer, when.time, 0) if committer else when
+        parents = [*([base] if base else []), *merges]
+        oid = repository.create_commit(None, when, made, message, tree, parents)
         if ref is not None:
             repository.references.create(ref, oid, force=True)
         return CommitSha(str(oid))

@@ -14,6 +14,7 @@ from gitopsd.adapters.config_files.gate_window_model import WindowSection
 from gitopsd.domain.gate_specs import (
     ApprovalGate,
     GateSpec,
+    ManualGate,
     SoakGate,
 )
 from gitopsd.domain.releases import StageName
@@ -45,6 +46,18 @@ class ApprovalSection(GateKindSection):
         return ApprovalGate(subjects=tuple(self.subjects), count=self.count, deadline=self.deadline)
 
 
+class ManualSection(GateKindSection):
+    """``manual:``: a person names the release with ``gitopsd promote``."""
+
+    subjects: Annotated[list[Subject], Field(min_length=1)] = Field(
+        alias="from", description="Who may name a release"
+    )
+
+    def to_domain(self) -> ManualGate:
+        """Make the frozen value."""
+        return ManualGate(subjects=tuple(self.subjects))
+
+
 class SoakSection(GateKindSection):
     """``soak:``: the release was verified upstream for a while."""
 
@@ -66,6 +79,7 @@ class GateSection(Section):
     }
 
     approval: ApprovalSection | None = None
+    manual: ManualSection | None = None
     soak: SoakSection | None = None
     window: WindowSection | None = None
     dependency: DependencySection | None = None

@@ -236,7 +236,6 @@ class PersonSection(Section):
     """One entry of ``persons:``."""
 
     NOT_YET: ClassVar[dict[str, str]] = {
-        "github": "Name the person's commit e-mails meanwhile",
         "slack": "Approve over the API or the CLI meanwhile",
     }
 
@@ -245,12 +244,15 @@ class PersonSection(Section):
     )
     emails: list[str] = Field(default=[], description="Commit e-mail addresses")
     groups: list[str] = Field(default=[], description="Groups the person is in")
+    github: Annotated[str, Field(max_length=200)] = Field(
+        default="", description="Login at GitHub, as webhooks name who pushed"
+    )
 
 
 class BindingSection(Section):
     """One entry of ``bindings:``."""
 
-    role: Literal["viewer", "deployer", "approver", "admin"]
+    role: Literal["viewer", "deployer", "approver", "skip-gate", "admin"]
     subjects: Annotated[list[Subject], Field(min_length=1)]
     applications: list[Name] = Field(
         default=[], description="Applications it counts for; all if unset"
@@ -276,7 +278,7 @@ class PeopleFile(Section):
         """Make the frozen value."""
         return People(
             persons=tuple(
-                Person(one.subject, tuple(one.emails), tuple(one.groups))
+                Person(one.subject, tuple(one.emails), tuple(one.groups), one.github)
                 for one in self.spec.persons
             ),
             bindings=tuple(

@@ -80,7 +80,7 @@ def describe_head(path: Path, target: str, previous: CommitSha | None) -> Histor
     commit = _describe(found)
     if previous is None or previous == commit.sha:
         return History(commit, rewound=False, to_ancestor=False)
-    if _find_commit(repository, previous) is None:
+    if resolve_commit(repository, previous) is None:
         return History(commit, rewound=True, to_ancestor=False)
     return History(
         commit,
@@ -94,7 +94,7 @@ def find_commit(path: Path, sha: CommitSha) -> Commit | None:
     """Read a commit; None when the mirror does not hold it, or holds something else by that id."""
     if not path.is_dir():
         return None
-    found = _find_commit(open_mirror(path), sha)
+    found = resolve_commit(open_mirror(path), sha)
     return None if found is None else _describe(found)
 
 
@@ -104,7 +104,7 @@ def is_ancestor(path: Path, descendant: CommitSha, ancestor: CommitSha) -> bool:
     if not path.is_dir():
         return False
     repository = open_mirror(path)
-    if any(_find_commit(repository, sha) is None for sha in (descendant, ancestor)):
+    if any(resolve_commit(repository, sha) is None for sha in (descendant, ancestor)):
         return False
     return descendant == ancestor or repository.descendant_of(descendant, ancestor)
 
@@ -124,7 +124,8 @@ def set_pin(path: Path, sha: CommitSha) -> None:
     repository.references.create(f"{PINS}{sha}", pygit2.Oid(hex=sha), force=True)
 
 
-def _find_commit(repository: pygit2.Repository, sha: str) -> pygit2.Commit | None:
+def resolve_commit(repository: pygit2.Repository, sha: str) -> pygit2.Commit | None:
+    """Find a commit by its full id; None when there is none, or something else by that id."""
     if not _OBJECT_ID.fullmatch(sha):
         return None
     found = repository.get(sha)
@@ -135,17 +136,18 @@ def _find_commit(repository: pygit2.Repository, sha: str) -> pygit2.Commit | Non
 
 def _describe(found: pygit2.Commit) -> Commit:
     # Raw bytes, because a commit may name an encoding that does not exist.
-    subject = _text(found.raw_message).strip().partition("\n")[0][:MAX_SUBJECT]
+    subject = decode_text(found.raw_message).strip().partition("\n")[0][:MAX_SUBJECT]
     return Commit(
         sha=CommitSha(str(found.id)),
         subject=subject,
-        author=_text(found.author.raw_name),
-        author_email=_text(found.author.raw_email),
+        author=decode_text(found.author.raw_name),
+        author_email=decode_text(found.author.raw_email),
         committed_at=_time(found.commit_time, found.commit_time_offset),
     )
 
 
-def _text(raw: bytes) -> str:
+def decode_text(raw: bytes) -> str:
+    """Read what somebody wrote into a commit, whatever its bytes are."""
     return raw.decode("utf-8", errors="replace").replace("\x00", "")
 
 
@@ -182,7 +184,7 @@ class CommitTree:
     @damage_told()
     def __init__(self, repository: pygit2.Repository, sha: CommitSha) -> None:
         self._repository = repository
-        commit = _find_commit(repository, sha)
+        commit = resolve_commit(repository, sha)
         if commit is None:
             message = f"the mirror does not hold commit {sha}; fetch a ref that contains it"
             raise TemporaryError(message, reason="CommitMissing")

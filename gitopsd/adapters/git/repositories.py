@@ -9,7 +9,7 @@ from datetime import timedelta
 from pathlib import Path
 from typing import Any
 
-from gitopsd.adapters.git import mirrors, reading
+from gitopsd.adapters.git import mirrors, ranges, reading
 from gitopsd.adapters.git.addresses import Address, parse_address, select_repository
 from gitopsd.adapters.git.children import Children
 from gitopsd.adapters.git.configuration import ignore_configuration
@@ -25,13 +25,8 @@ from gitopsd.adapters.git.known_hosts import host_key_error, load_known_hosts, u
 from gitopsd.adapters.git.mirrors import Mirror, local_head, place_home, place_mirror
 from gitopsd.adapters.git.protocol import UnusualError
 from gitopsd.adapters.git.quick_fetch import QuickFetcher, find_own, remove_ref, store_objects
-from gitopsd.domain.sources import (
-    Commit,
-    CommitSha,
-    RefName,
-    RepositorySpec,
-    RepoURL,
-)
+from gitopsd.domain.contributions import CommitRange
+from gitopsd.domain.sources import Commit, CommitSha, RefName, RepositorySpec, RepoURL
 from gitopsd.errors import DeliveryError, TemporaryError
 from gitopsd.ports import RemoteTag, SourceHead
 from gitopsd.webhooks.payload import parse_ref
@@ -335,6 +330,14 @@ class GitRepositories:
         mirror = place_mirror(self._root, repo)
         with self._damage_told(repo):
             return await asyncio.to_thread(reading.is_ancestor, mirror.path, descendant, ancestor)
+
+    async def fetch_range(
+        self, repo: RepoURL, head: CommitSha, since: CommitSha, limit: int
+    ) -> CommitRange:
+        """Read who made the commits that ``head`` has and ``since`` does not, newest first."""
+        mirror = place_mirror(self._root, repo)
+        with self._damage_told(repo):
+            return await asyncio.to_thread(ranges.read_range, mirror.path, head, since, limit)
 
     async def pin(self, repo: RepoURL, sha: CommitSha) -> None:
         """Keep a released commit from garbage collection. Safe to repeat: sets one ref."""

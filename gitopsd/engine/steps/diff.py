@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from gitopsd.domain.manifests import ChangeAction, Json
 from gitopsd.domain.work import EvidenceKind
+from gitopsd.engine.contributions import keep_contributions
 from gitopsd.engine.deletions import plan_deletions
 from gitopsd.engine.inventories import read_inventory
 from gitopsd.engine.outcomes import Done, Outcome
@@ -62,4 +63,5 @@ async def run_diff(context: StepContext) -> Outcome:
         "owned": len(inventory.entries),
     }
     await context.keep(EvidenceKind.CHANGE_SET, content, key="plan")
+    await keep_contributions(context)
     return Done(plan=plan, plan_empty=empty, plan_base=base)

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 from gitopsd.domain.work import Token
 from gitopsd.entrypoints.http.permissions import Principal, compute_principal
 from gitopsd.entrypoints.http.problems import ProblemError
+from gitopsd.entrypoints.http.refusals import record_refusal
 from gitopsd.entrypoints.http.service import Service
 from gitopsd.entrypoints.tokens import hash_secret
 from gitopsd.store_ports import Transaction
@@ -37,7 +38,11 @@ async def authenticate(request: web.Request, service: Service) -> Principal:
     found, now = await service.services.store.read(
         lambda tx: (tx.records.token_by_hash(hashed), tx.now)
     )
-    if found is None or not is_valid(found, now):
+    if found is None:
+        raise _refused()
+    if not is_valid(found, now):
+        if request.method != "GET":
+            await record_refusal(request, service, found.subject, _tell_end(found))
         raise _refused()
     if found.last_used_at is None or now - found.last_used_at >= USE_RECORDED_EVERY:
         await service.services.store.transact(lambda tx: _record_use(tx, hashed))
@@ -48,6 +53,15 @@ def is_valid(token: Token, now: datetime) -> bool:
     """Tell whether a token counts now; one without a subject never does."""
     expired = token.expires_at is not None and token.expires_at <= now
     return token.revoked_at is None and not expired and bool(token.subject)
+
+
+def _tell_end(token: Token) -> str:
+    """Say for the audit log why a token counts no more; its bearer is not told."""
+    if token.revoked_at is not None:
+        return f"token {token.id} was revoked at {token.revoked_at:%Y-%m-%d %H:%M} UTC"
+    if token.expires_at is not None:
+        return f"token {token.id} ended at {token.expires_at:%Y-%m-%d %H:%M} UTC"
+    return f"token {token.id} names nobody"
 
 
 def _record_use(tx: Transaction, hashed: str) -> None:

@@ -17,14 +17,24 @@ class Access(Enum):
     READ = "Read"
     DEPLOY = "Deploy"
     APPROVE = "Approve"
+    SKIP_GATE = "SkipGate"
     ADMIN = "Admin"
+
+    @property
+    def words(self) -> str:
+        """What the caller wants to do, before the name of what it is done to."""
+        return _WORDS.get(self.value, self.value.lower())
+
+
+_WORDS: Mapping[str, str] = {"SkipGate": "skip gates of"}
 
 
 ROLES: Mapping[str, frozenset[Access]] = {
     "viewer": frozenset({Access.READ}),
     "deployer": frozenset({Access.READ, Access.DEPLOY}),
     "approver": frozenset({Access.READ, Access.APPROVE}),
-    "admin": frozenset({Access.READ, Access.DEPLOY, Access.APPROVE, Access.ADMIN}),
+    "skip-gate": frozenset({Access.READ, Access.SKIP_GATE}),
+    "admin": frozenset(Access) - {Access.PUBLIC},
 }
 """What each role allows."""
 

@@ -23,6 +23,7 @@ from gitopsd.entrypoints.http.authentication import authenticate
 from gitopsd.entrypoints.http.models import NoBody, NoQuery
 from gitopsd.entrypoints.http.permissions import Access, Principal
 from gitopsd.entrypoints.http.problems import ProblemError, answer_problem
+from gitopsd.entrypoints.http.refusals import record_refusal
 from gitopsd.entrypoints.http.service import SERVICE, Service
 from gitopsd.errors import ConflictError, PermanentError, TemporaryError
 
@@ -63,7 +64,7 @@ class Call:
     @property
     def actor(self) -> Actor:
         """Who acts."""
-        return Actor(self.principal.subject, self.principal.groups, self.key)
+        return Actor(self.principal.subject, self.principal.groups, self.key, self.principal.token)
 
     def require(self, access: Access, application: str) -> None:
         """Check a permission for one application.
@@ -114,10 +115,13 @@ class Route:
         return self.method != "GET"
 
 
-def forbidden(principal: Principal, access: Access, where: str) -> ProblemError:
+class ForbiddenError(ProblemError):
+    """A caller that is known may not do what it asks for."""
+
+
+def forbidden(principal: Principal, access: Access, where: str) -> ForbiddenError:
     """Make the refusal of a caller that is known but may not."""
-    detail = f"{principal.subject} may not {access.value.lower()} {where}."
-    return ProblemError(403, detail)
+    return ForbiddenError(403, f"{principal.subject} may not {access.words} {where}.")
 
 
 def add_routes(app: web.Application, prefix: str, routes: Iterable[Route]) -> None:
@@ -163,9 +167,24 @@ def _guard(route: Route) -> Callable[[web.Request], Awaitable[web.StreamResponse
     async def guarded(request: web.Request) -> web.StreamResponse:
         service = request.app[SERVICE]
         principal = await authenticate(request, service)
-        _check(route, principal)
-        raw = await _receive(request) if route.writes else b""
-        call = Call(
+        try:
+            return await _answer(route, request, service, principal)
+        except ForbiddenError as error:
+            if route.writes:
+                await record_refusal(request, service, principal.subject, error.detail)
+            raise
+
+    setattr(guarded, _GUARDED, route.access)
+    return guarded
+
+
+async def _answer(
+    route: Route, request: web.Request, service: Service, principal: Principal
+) -> web.StreamResponse:
+    _check(route, principal)
+    raw = await _receive(request) if route.writes else b""
+    answer = await route.handler(
+        Call(
             request=request,
             service=service,
             principal=principal,
@@ -174,17 +193,14 @@ def _guard(route: Route) -> Callable[[web.Request], Awaitable[web.StreamResponse
             body=_read_body(route, request, raw),
             key=_read_key(route, request, raw, principal),
         )
-        answer = await route.handler(call)
-        if isinstance(answer, web.StreamResponse):
-            return answer
-        return web.Response(
-            status=route.status,
-            body=answer.model_dump_json(by_alias=True).encode(),
-            headers={"Content-Type": "application/json", "Cache-Control": "no-store"},
-        )
-
-    setattr(guarded, _GUARDED, route.access)
-    return guarded
+    )
+    if isinstance(answer, web.StreamResponse):
+        return answer
+    return web.Response(
+        status=route.status,
+        body=answer.model_dump_json(by_alias=True).encode(),
+        headers={"Content-Type": "application/json", "Cache-Control": "no-store"},
+    )
 
 
 def _check(route: Route, principal: Principal) -> None:

@@ -1,37 +1,67 @@
-"""``approval:``: people agree to the plan."""
+"""``approval:``: people agree to the plan, none of them to what they made themselves."""
 
 from __future__ import annotations
 
 from gitopsd.domain.gate_specs import ApprovalGate
-from gitopsd.domain.gates import Closed, Decision, GateAnswer, Open, Refused, Vote
+from gitopsd.domain.gates import Closed, Decision, GateAnswer, Open, Refused
 from gitopsd.pipeline.facts import GateFacts
-from gitopsd.pipeline.gate_kinds.votes import standing_votes
+from gitopsd.pipeline.gate_kinds.votes import JudgedVote, judge_votes
+from gitopsd.pipeline.people_facts import list_makers, names_of
 
 
 def evaluate_approval(spec: ApprovalGate, facts: GateFacts) -> GateAnswer:
-    """Answer by the votes that stand for the plan."""
+    """Answer by the votes that count for the plan now.
+
+    Who may vote is read again: a member who left since, a token that was revoked, and whoever had
+    a hand in the commits that the release brings, agree to nothing.
+    """
     run = facts.run
     if run.plan is None:
         return Closed("there is no plan to approve yet", "wait until it is diffed")
     if run.plan_empty:
         return Open("the plan changes nothing")
-    votes = [vote for vote in standing_votes(facts) if _may_vote(vote, spec)]
-    against = [vote for vote in votes if vote.decision is Decision.REJECT]
-    if against:
-        said = f": {against[0].reason}" if against[0].reason else ""
-        return Refused(f"rejected by {against[0].subject}{said}")
-    given = {vote.subject for vote in votes}
+    judged = judge_votes(facts, spec.subjects)
+    counted = [one.vote for one in judged if not one.against]
+    rejected = [vote for vote in counted if vote.decision is Decision.REJECT]
+    if rejected:
+        said = f": {rejected[0].reason}" if rejected[0].reason else ""
+        return Refused(f"rejected by {rejected[0].subject}{said}")
+    given = {vote.subject for vote in counted}
     if len(given) >= spec.count:
-        return Open(f"approved by {', '.join(sorted(given))}")
-    until = None
-    if facts.gate_entered_at is not None:
-        until = facts.gate_entered_at + spec.deadline
+        return Open("; ".join((f"approved by {', '.join(sorted(given))}", *_unknown(facts))))
     reason = f"{len(given)} of {spec.count} approvals"
-    if until is not None:
-        reason = f"{reason}, expires {until:%Y-%m-%d %H:%M} UTC"
-    return Closed(reason, f"gitopsd approve {run.id} (by {' or '.join(spec.subjects)})")
+    running = run.clock_stopped_at is None and not run.approved
+    if run.step_deadline is not None and running:
+        reason = f"{reason}, expires {run.step_deadline:%Y-%m-%d %H:%M} UTC"
+    notes = (reason, *_uncounted(judged), *_unknown(facts))
+    return Closed("; ".join(notes), f"gitopsd approve {run.id} (by {_who(spec, facts)})")
 
 
-def _may_vote(vote: Vote, spec: ApprovalGate) -> bool:
-    names = {f"user:{vote.subject}", *(f"group:{group}" for group in vote.groups)}
-    return not names.isdisjoint(spec.subjects)
+def _uncounted(judged: tuple[JudgedVote, ...]) -> list[str]:
+    return [
+        f"{one.vote.subject}'s does not count: {one.against}"
+        for one in judged
+        if one.against and one.vote.decision is Decision.APPROVE
+    ]
+
+
+def _unknown(facts: GateFacts) -> tuple[str, ...]:
+    """Say when it is not known whose commits the release brings, beside its newest one."""
+    contributions = facts.people.contributions
+    problem = contributions.range.problem if contributions is not None else "nobody looked"
+    if not problem:
+        return ()
+    sha = facts.release.commit.sha[:12]
+    return (f"whose commits it brings besides {sha} is not known: {problem}",)
+
+
+def _who(spec: ApprovalGate, facts: GateFacts) -> str:
+    """Name who may approve, and who of them may not since the commits are theirs."""
+    people = facts.people.directory
+    makers = [
+        subject
+        for subject in list_makers(people, facts.people.contributions)
+        if not names_of(people, subject, (), known=True).isdisjoint(spec.subjects)
+    ]
+    allowed = " or ".join(spec.subjects)
+    return f"{allowed}, but not {' or '.join(makers)}, who made it" if makers else allowed

@@ -32,8 +32,16 @@ class Remote(Protocol):
         """Address of the repository."""
         ...
 
-    def commit(self, subject: str, *, parent: CommitSha | None = None) -> CommitSha:
-        """Make a commit that no ref points to."""
+    def commit(
+        self,
+        subject: str,
+        *,
+        parent: CommitSha | None = None,
+        author: str = "",
+        committer: str = "",
+        co_authors: tuple[str, ...] = (),
+    ) -> CommitSha:
+        """Make a commit that no ref points to; people are e-mails."""
         ...
 
     def push(self, ref: RefName, sha: CommitSha) -> None:
@@ -56,9 +64,24 @@ class MemoryRemote:
     repositories: MemoryRepositories
     url: RepoURL = URL
 
-    def commit(self, subject: str, *, parent: CommitSha | None = None) -> CommitSha:
+    def commit(
+        self,
+        subject: str,
+        *,
+        parent: CommitSha | None = None,
+        author: str = "",
+        committer: str = "",
+        co_authors: tuple[str, ...] = (),
+    ) -> CommitSha:
         """Make a commit that no ref points to."""
-        return self.repositories.commit(self.url, subject, parent=parent)
+        return self.repositories.commit(
+            self.url,
+            subject,
+            parent=parent,
+            author=("A developer", author or "developer@example.test"),
+            committer=committer,
+            co_authors=co_authors,
+        )
 
     def push(self, ref: RefName, sha: CommitSha) -> None:
         """Move a ref."""
@@ -81,9 +104,25 @@ class GitRemote:
     repository: BareRepository
     url: RepoURL
 
-    def commit(self, subject: str, *, parent: CommitSha | None = None) -> CommitSha:
+    def commit(
+        self,
+        subject: str,
+        *,
+        parent: CommitSha | None = None,
+        author: str = "",
+        committer: str = "",
+        co_authors: tuple[str, ...] = (),
+    ) -> CommitSha:
         """Make a commit that no ref points to."""
-        return self.repository.commit({"a.txt": subject}, message=subject, ref=None, parent=parent)
+        trailers = "\n".join(f"Co-authored-by: Somebody <{one}>" for one in co_authors)
+        return self.repository.commit(
+            {"a.txt": subject},
+            message=f"{subject}\n\n{trailers}" if trailers else subject,
+            ref=None,
+            parent=parent,
+            author=("A developer", author or "developer@example.test"),
+            committer=committer,
+        )
 
     def push(self, ref: RefName, sha: CommitSha) -> None:
         """Move a ref."""

@@ -2,7 +2,11 @@
 
 from __future__ import annotations
 
+import pytest
+
+from gitopsd.domain.contributions import CommitPeople, CommitRange
 from gitopsd.domain.sources import CommitSha, RefName
+from gitopsd.errors import TemporaryError
 from gitopsd.ports import RemoteTag
 from tests.contracts.source_repository.conftest import Remote
 from tests.support.repositories import MAIN
@@ -197,3 +201,71 @@ async def test_close_is_safe_to_repeat(remote: Remote) -> None:
     """Closing twice is closing once."""
     await remote.repositories.close()
     await remote.repositories.close()
+
+
+DEV = "developer@example.test"
+
+
+async def test_a_range_says_who_made_each_commit(remote: Remote) -> None:
+    """Those the head has and the earlier commit does not, newest first, with all their people."""
+    first = remote.commit("one")
+    second = remote.commit("two", parent=first, author="ana@x.example", committer="ben@x.example")
+    third = remote.commit("three", parent=second, co_authors=("kim@x.example", "sam@x.example"))
+    remote.push(MAIN, third)
+    await remote.repositories.fetch_head(remote.url, MAIN)
+
+    found = await remote.repositories.fetch_range(remote.url, third, first, 10)
+    assert found == CommitRange(
+        third,
+        first,
+        (
+            CommitPeople(third, DEV, DEV, ("kim@x.example", "sam@x.example")),
+            CommitPeople(second, "ana@x.example", "ben@x.example"),
+        ),
+    )
+    same = await remote.repositories.fetch_range(remote.url, third, third, 10)
+    back = await remote.repositories.fetch_range(remote.url, first, third, 10)
+    assert (same.commits, same.problem, back.commits, back.problem) == ((), "", (), "")
+
+
+async def test_a_range_beside_another_history_is_what_that_lacks(remote: Remote) -> None:
+    """After a force-push, the commits of the branch that the earlier head did not have."""
+    base = remote.commit("base")
+    old = remote.commit("old", parent=base)
+    new = remote.commit("new", parent=base, author="ana@x.example")
+    for ref, sha in ((MAIN, new), (OTHER, old)):
+        remote.push(ref, sha)
+        await remote.repositories.fetch_head(remote.url, ref)
+
+    found = await remote.repositories.fetch_range(remote.url, new, old, 10)
+    assert [one.sha for one in found.commits] == [new]
+
+
+async def test_a_long_range_says_that_it_is_cut(remote: Remote) -> None:
+    """The newest are read, and there is a word about the rest."""
+    commits = [remote.commit("0")]
+    for number in range(1, 4):
+        commits.append(remote.commit(str(number), parent=commits[-1]))
+    remote.push(MAIN, commits[-1])
+    await remote.repositories.fetch_head(remote.url, MAIN)
+
+    found = await remote.repositories.fetch_range(remote.url, commits[-1], commits[0], 2)
+    whole = await remote.repositories.fetch_range(remote.url, commits[-1], commits[0], 3)
+    assert [one.sha for one in found.commits] == [commits[3], commits[2]]
+    assert found.problem == f"there are more than 2 since {commits[0][:12]}"
+    assert (len(whole.commits), whole.problem) == (3, "")
+
+
+async def test_a_range_from_nowhere_is_the_head_alone(remote: Remote) -> None:
+    """When the mirror does not hold the earlier commit, it says so; without the head it cannot."""
+    head = remote.commit("one")
+    remote.push(MAIN, head)
+    await remote.repositories.fetch_head(remote.url, MAIN)
+    unknown = CommitSha("1" * 40)
+
+    found = await remote.repositories.fetch_range(remote.url, head, unknown, 10)
+    assert found.problem == f"the mirror does not hold {unknown[:12]}, which runs"
+    assert [one.sha for one in found.commits] == [head]
+    with pytest.raises(TemporaryError) as caught:
+        await remote.repositories.fetch_range(remote.url, unknown, head, 10)
+    assert caught.value.reason == "CommitMissing"

@@ -26,6 +26,14 @@ async def test_votes_come_back_in_their_order(store: Store) -> None:
     assert await store.read(lambda tx: tx.votes.of_run(RunId("run-3"))) == []
 
 
+async def test_what_a_vote_was_given_with_is_kept(store: Store) -> None:
+    """The token, and whether the person was known: both are looked at when the gate opens."""
+    given = replace(vote("vote-1"), known=True, token="t-7")
+    await store.transact(lambda tx: tx.votes.add(given))
+
+    assert await store.read(lambda tx: tx.votes.of_run(RUN)) == [given]
+
+
 async def test_who_votes_again_changes_the_vote(store: Store) -> None:
     """For one run and plan a person has one vote, the last."""
     changed = replace(vote("vote-3"), decision=Decision.REJECT, reason="no", at=NOON + MINUTE)

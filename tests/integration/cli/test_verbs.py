@@ -22,7 +22,7 @@ from gitopsd.domain.work import Evidence, EvidenceKind
 from gitopsd.store_ports import Transaction
 from tests.support.command_line import CommandLine, Ran
 from tests.support.engine_world import PRODUCTION, STAGING, config_map, deployment
-from tests.support.http_world import IMAGE, Busy, HttpWorld, make_busy, serving_world
+from tests.support.http_world import IMAGE, ROLES, Busy, HttpWorld, make_busy, serving_world
 
 ASK_AN_ADMIN = (
     "Ask an admin for a role or group that allows it, in people.yaml or with another token."
@@ -65,9 +65,7 @@ async def test_get_lists_every_kind(tmp_path: Path) -> None:
     assert stages[2][-2:] == ["Rollout", "Gate"]
     assert busy.quarantine in tables["quarantines"][1]
     assert busy.freeze in tables["freezes"][1]
-    assert {row[1] for row in tables["tokens"][1:]} == {
-        f"{role}-person" for role in ("viewer", "deployer", "approver", "admin")
-    }
+    assert {row[1] for row in tables["tokens"][1:]} == {f"{role}-person" for role in ROLES}
     assert {row[0] for row in runs[1:]} == {busy.waiting, busy.finished}
     assert [row["id"] for row in of_stage.document["items"]] == [busy.waiting]
     assert releases[1][0] == busy.release
@@ -182,6 +180,30 @@ async def test_a_person_does_everything_from_the_terminal(tmp_path: Path) -> Non
     assert lifted.out == f"quarantine {busy.quarantine} of shop/staging is lifted\n"
     assert quarantines.document["items"][0]["liftedBy"] == "admin-person"
     assert thawed.out == f"freeze {frozen.document['id']} ended\n"
+
+
+async def test_a_person_skips_a_gate_with_a_reason(tmp_path: Path) -> None:
+    """Named by the run or its stage; without a reason, or for a gate that is open, it is not."""
+    async with at_work(tmp_path) as (http, busy, person):
+        silent = await person.run("skip", busy.waiting, "approval")
+        alone = await person.run("skip", "approval", "-m", "which run?")
+        opened = await person.run("skip", busy.waiting, "freeze", "--reason", "none there")
+        missing = await person.run("skip", "shop", "production", "soak", "--reason", "none there")
+        done = await person.run("skip", "shop", "production", "approval", "-m", "shop is down")
+        await http.world.until_run(PRODUCTION, RunKind.ROLLOUT, Phase.SUCCEEDED)
+        shown = await http.get(f"/runs/{busy.waiting}")
+
+    assert [one.code for one in (silent, alone, opened, missing, done)] == [2, 2, 2, 2, 0]
+    assert "--reason" in silent.err
+    assert "gitopsd skip RUN GATE" in alone.err
+    assert opened.err.startswith("gitopsd: Freeze is open already.")
+    assert "has no gate soak; it has approval, slot, freeze" in missing.err
+    assert done.out.startswith(f"{busy.waiting} passes its gate approval (plan sha256:")
+    assert [(one["gate"], one["subject"], one["reason"]) for one in shown["skips"]] == [
+        ("approval", "admin-person", "shop is down")
+    ]
+    approval = next(gate for gate in shown["gates"] if gate["name"] == "approval")
+    assert approval["reason"] == "skipped by admin-person: shop is down"
 
 
 async def test_a_person_chooses_whom_to_believe_after_a_restored_database(tmp_path: Path) -> None:

@@ -21,7 +21,8 @@ from gitopsd.domain.config import (
     UpstreamMatch,
     UpstreamSpec,
 )
-from gitopsd.domain.gate_specs import ApprovalGate, SoakGate
+from gitopsd.domain.gate_specs import ApprovalGate, ManualGate, SoakGate
+from gitopsd.domain.people import People, Person, RoleBinding
 from gitopsd.domain.releases import StageName
 
 HEAD = "apiVersion: gitopsd.io/v1\nkind: {kind}\nmetadata: {{name: it}}\n"
@@ -177,6 +178,19 @@ def test_soak_is_read() -> None:
     """``for`` and ``stage`` make a soak gate."""
     stage = _application(_stage("gates: [{soak: {stage: dev, for: 10m}}]")).stages[0]
     assert stage.gates == (SoakGate(StageName("dev"), timedelta(minutes=10)),)
+
+
+def test_a_manual_gate_is_read() -> None:
+    """``from`` says who may name a release."""
+    stage = _application(_stage("gates: [{manual: {from: ['group:ops', 'user:ana']}}]")).stages[0]
+    assert stage.gates == (ManualGate(("group:ops", "user:ana")),)
+    assert _problems(_stage("gates: [{manual: {}}]")) == [
+        (
+            "spec.stages[0].gates[0].manual.from",
+            "it is missing",
+            "Write `from: ...` (Who may name a release)",
+        )
+    ]
 
 
 def test_the_digest_is_of_the_content() -> None:
@@ -392,7 +406,7 @@ def test_what_is_to_come_is_refused_by_name(rest: str, path: str, key: str) -> N
         ("People", "persons: [{subject: a, slack: U1}]", "spec.persons[0].slack",
          "`slack` is not supported yet"),
         ("People", "bindings: [{role: owner, subjects: ['user:a']}]", "spec.bindings[0].role",
-         "it is 'owner', expected `viewer` or `deployer` or `approver` or `admin`"),
+         "it is 'owner', expected `viewer` or `deployer` or `approver` or `skip-gate` or `admin`"),
     ],
 )  # fmt: skip
 def test_mistakes_in_other_kinds_are_explained(
@@ -553,3 +567,15 @@ def test_durations_add_up() -> None:
 def test_channels_of_each_type_are_read(spec: str, expected: ChannelSpec) -> None:
     """What goes with the type is taken as it stands; ids may be written as numbers."""
     assert _parsed(_spec("Channel", spec), "Channel").value == expected
+
+
+def test_people_are_read_with_all_that_they_sign_with() -> None:
+    """Addresses, the login at GitHub, groups; and a role for whoever may skip gates."""
+    spec = (
+        "persons: [{subject: ana, emails: [ana@a.example], github: ana-gh, groups: [ops]}],"
+        " bindings: [{role: skip-gate, subjects: ['group:ops']}]"
+    )
+    assert _parsed(_spec("People", spec), "People").value == People(
+        (Person("ana", ("ana@a.example",), ("ops",), "ana-gh"),),
+        (RoleBinding("skip-gate", ("group:ops",)),),
+    )

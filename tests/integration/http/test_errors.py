@@ -215,7 +215,7 @@ async def test_who_is_not_asked_may_not_vote() -> None:
         reply = await http.ask("POST", path, token=token)
 
     check_shape(reply, 403, path)
-    detail = "Only group:release-managers may vote here, not user:kim."
+    detail = "Only group:release-managers may vote here, not user:kim, who is in no group."
     assert reply.document["detail"] == detail
 
 

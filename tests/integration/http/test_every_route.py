@@ -17,7 +17,14 @@ from gitopsd.domain.verifications import Quarantine
 from gitopsd.entrypoints.http.api.all_routes import ROUTES
 from gitopsd.entrypoints.http.models import PageQuery
 from gitopsd.entrypoints.http.routes import Route
-from tests.support.engine_world import PRODUCTION, STAGING, config_map, deployment, shop_spec
+from tests.support.engine_world import (
+    APPROVER,
+    PRODUCTION,
+    STAGING,
+    config_map,
+    deployment,
+    shop_spec,
+)
 from tests.support.http_world import IMAGE, Document, HttpWorld, Reply, make_busy, serving_world
 
 if TYPE_CHECKING:
@@ -116,6 +123,8 @@ def body_of(route: Route) -> dict[str, Json]:
         "release": "r-1",
         "subject": "someone",
         "scope": "*",
+        "gate": "approval",
+        "reason": "none",
         "files": ["applications/shop.yaml"],
     }
     needed = {
@@ -148,7 +157,7 @@ async def test_no_write_lets_its_body_say_who_acts() -> None:
                 assert reply.document["problems"][0]["field"] == field
         after = (await http.get("/audit"))["items"]
 
-    assert len(WRITES) == 15
+    assert len(WRITES) == 16
     assert after == before
 
 
@@ -200,7 +209,10 @@ async def test_every_write_sent_twice_under_one_key_is_done_once() -> None:
         await world.until_run(PRODUCTION, RunKind.SYNC, Phase.SUCCEEDED)
         second = await world.push("two", deployment(IMAGE), config_map("c", v="2"))
         held = await world.until_run(PRODUCTION, RunKind.ROLLOUT, Phase.RUNNING, step=Step.GATE)
+        await world.actions.suspend(APPROVER, PRODUCTION, "so that it stays at its Gate")
+        await sender.send(f"{run}/skip", {"gate": "approval", "reason": "down"}, run=held.id)
         await sender.send(f"{run}/reject", {"reason": "no"}, run=held.id)
+        await world.actions.resume(APPROVER, PRODUCTION)
         again = await sender.send(f"{run}/retry", run=held.id)
         await sender.send(f"{run}/abort", run=again.document["run"])
         await sender.send(f"{stage}/rollback", stage="staging")

@@ -16,9 +16,10 @@ from gitopsd.entrypoints.http.routes import Call, Route, add_routes, declare, re
 from gitopsd.errors import PermanentError
 from tests.support.http_world import Busy, HttpWorld, make_busy, serving_world
 
-ALL = frozenset({"viewer", "deployer", "approver", "admin"})
+ALL = frozenset({"viewer", "deployer", "approver", "skip-gate", "admin"})
 DEPLOY = frozenset({"deployer", "admin"})
 APPROVE = frozenset({"approver", "admin"})
+SKIP = frozenset({"skip-gate", "admin"})
 ADMIN = frozenset({"admin"})
 
 WHO_MAY = {
@@ -37,6 +38,7 @@ WHO_MAY = {
     "GET /runs/{run}/live-state": ALL,
     "POST /runs/{run}/approve": APPROVE,
     "POST /runs/{run}/reject": APPROVE,
+    "POST /runs/{run}/skip": SKIP,
     "POST /runs/{run}/abort": DEPLOY,
     "POST /runs/{run}/retry": DEPLOY,
     "GET /releases/{release}": ALL,
@@ -63,6 +65,7 @@ WHO_MAY = {
 BODIES = {
     "POST /applications/{app}/stages/{stage}/promote": {"release": "r-none"},
     "POST /freezes": {"scope": "application:shop"},
+    "POST /runs/{run}/skip": {"gate": "none", "reason": "none"},
     "POST /configuration/confirm-removals": {"files": ["applications/none.yaml"]},
     "POST /tokens": {"subject": "someone"},
 }
@@ -103,7 +106,7 @@ async def test_every_route_answers_each_role_as_the_table_says() -> None:
             if (status == 403) is (role in WHO_MAY[name]) or status in (401, 500):
                 wrong.append((name, role, status))
 
-    assert len(REACHING) == len(ROUTES) * 4
+    assert len(REACHING) == len(ROUTES) * len(ALL)
     assert wrong == []
 
 
@@ -228,6 +231,59 @@ async def test_a_role_for_one_application_changes_nothing_in_another() -> None:
     assert shown == 200
     assert everything.status == 403
     assert everything.document["detail"] == "kim may not deploy all applications."
+
+
+async def test_who_may_not_is_in_the_audit_log() -> None:
+    """What somebody known wanted to change and was not let, with why; reading leaves no entry."""
+    async with serving_world() as http:
+        busy = await make_busy(http)
+        path = f"/runs/{busy.waiting}"
+        await http.ask("POST", f"{path}/approve", role="deployer")
+        await http.ask("POST", f"{path}/skip", role="approver", body={"gate": "x", "reason": "y"})
+        await http.ask("GET", "/tokens", role="viewer")
+        log = (await http.get("/audit"))["items"]
+
+    told = [(row["subject"], row["action"], row["target"], row["outcome"]) for row in log[:3]]
+    assert told[:2] == [
+        (
+            "approver-person",
+            "skip",
+            busy.waiting,
+            "refused: approver-person may not skip gates of any application.",
+        ),
+        (
+            "deployer-person",
+            "approve",
+            busy.waiting,
+            "refused: deployer-person may not approve any application.",
+        ),
+    ]
+    assert told[2][0] == "alex"
+
+
+@pytest.mark.parametrize("how", ["revoked", "expired"])
+async def test_a_vote_with_a_token_that_ended_is_in_the_audit_log(how: str) -> None:
+    """401 says nothing of what was wrong; the log says whose token it was and when it ended."""
+    async with serving_world() as http:
+        busy = await make_busy(http)
+        lasts = timedelta(seconds=-1) if how == "expired" else None
+        token = await http.token("kim", "approver", groups=("release-managers",), lasts=lasts)
+        listed = (await http.get("/tokens"))["items"]
+        kept = next(row["id"] for row in listed if row["subject"] == "kim")
+        if how == "revoked":
+            await http.post(f"/tokens/{kept}/revoke")
+        reply = await http.ask("POST", f"/runs/{busy.waiting}/approve", token=token)
+        read = await http.ask("GET", f"/runs/{busy.waiting}", token=token)
+        log = (await http.get("/audit"))["items"]
+        votes = (await http.get("/approvals"))["items"]
+
+    assert (reply.status, read.status) == (401, 401)
+    assert reply.document["detail"] == "The request has no valid token."
+    mine = [row for row in log if row["subject"] == "kim"]
+    assert [(row["action"], row["target"]) for row in mine] == [("approve", busy.waiting)]
+    word = "was revoked" if how == "revoked" else "ended"
+    assert mine[0]["outcome"].startswith(f"refused: token {kept} {word} at ")
+    assert votes == []
 
 
 async def test_roles_of_people_follow_the_file_at_once() -> None:

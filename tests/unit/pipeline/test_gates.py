@@ -1,18 +1,18 @@
-"""Configured gates: approval and soak, and how all answers are read together."""
+"""How the answers of all gates are read together."""
 
 from __future__ import annotations
 
 from dataclasses import replace
-from datetime import datetime, timedelta
+from datetime import timedelta
 
 import pytest
 
 from gitopsd.domain.config import StageSpec
 from gitopsd.domain.gate_specs import ApprovalGate, SoakGate
-from gitopsd.domain.gates import Closed, Decision, GateAnswer, GateState, Open, Refused, Vote
+from gitopsd.domain.gates import Closed, GateAnswer, GateState, Open, Refused
 from gitopsd.domain.manifests import Digest
 from gitopsd.domain.releases import Line, Offer, Release, StageName
-from gitopsd.domain.runs import RunId, RunKind, Step
+from gitopsd.domain.runs import RunKind, Step
 from gitopsd.domain.sources import Commit, CommitSha, RefName
 from gitopsd.domain.stages import AppliedSet, Stage
 from gitopsd.pipeline.facts import GateFacts
@@ -26,9 +26,8 @@ from gitopsd.pipeline.gates import (
 from tests.support.runs import BYTES, KEY, NOON, run_at
 
 RUN = run_at(RunKind.ROLLOUT, Step.GATE)
-PLAN = Digest("sha256:plan")
 STAGING = StageName("staging")
-MINUTE, HOUR = timedelta(minutes=1), timedelta(hours=1)
+MINUTE = timedelta(minutes=1)
 APPROVAL = ApprovalGate(("group:managers", "user:ben"))
 
 FACTS = GateFacts(
@@ -54,19 +53,6 @@ IMPLICIT = [
     "brake",
     "observe",
 ]
-
-
-def vote(
-    subject: str = "maria",
-    *groups: str,
-    decision: Decision = Decision.APPROVE,
-    plan: Digest = PLAN,
-    run: RunId = RUN.id,
-    reason: str = "",
-    void_at: datetime | None = None,
-) -> Vote:
-    """A vote of somebody in these groups."""
-    return Vote(f"vote-{subject}", run, plan, subject, groups, decision, reason, NOON, void_at)
 
 
 def answer(facts: GateFacts, name: str = "approval") -> GateAnswer:
@@ -109,87 +95,6 @@ def test_the_first_refusal_names_its_gate() -> None:
     later = GateState("prune", implicit=True, answer=Refused("rejected by ben"))
     assert first_refusal([closed, refused, later]) == "approval: rejected by maria"
     assert first_refusal([closed]) is None
-
-
-def test_an_approval_waits_for_somebody_who_may_give_it() -> None:
-    """The answer counts what is there, and names the command and who may type it."""
-    assert answer(FACTS) == Closed(
-        "0 of 1 approvals", "gitopsd approve run-7 (by group:managers or user:ben)"
-    )
-
-
-def test_an_approval_says_when_it_expires() -> None:
-    """Once it is known when the run came to its Gate; it does not open by itself then."""
-    entered = replace(FACTS, gate_entered_at=NOON - HOUR)
-    assert answer(entered) == Closed(
-        "0 of 1 approvals, expires 2030-06-02 11:00 UTC",
-        "gitopsd approve run-7 (by group:managers or user:ben)",
-        None,
-    )
-
-
-@pytest.mark.parametrize(
-    "given",
-    [vote("maria", "managers"), vote("ben"), vote("maria", "others", "managers")],
-)
-def test_one_allowed_vote_opens_it(given: Vote) -> None:
-    """By name or by group."""
-    opened = answer(replace(FACTS, votes=(given,)))
-    assert opened == Open(f"approved by {given.subject}")
-
-
-@pytest.mark.parametrize(
-    "given",
-    [
-        vote("maria"),
-        vote("maria", "others"),
-        vote("managers"),
-        vote("maria", "ben"),
-        vote("ben", plan=Digest("sha256:before")),
-        vote("ben", run=RunId("run-6")),
-        vote("ben", void_at=NOON),
-    ],
-)
-def test_other_votes_do_not_count(given: Vote) -> None:
-    """Strangers', those for another run or plan, and void ones."""
-    assert isinstance(answer(replace(FACTS, votes=(given,))), Closed)
-    against = replace(given, decision=Decision.REJECT)
-    assert isinstance(answer(replace(FACTS, votes=(against,))), Closed)
-
-
-def test_people_are_counted_once() -> None:
-    """Two approvals need two people."""
-    spec = replace(FACTS.spec, gates=(replace(APPROVAL, count=2),))
-    twice = replace(FACTS, spec=spec, votes=(vote("ben"), vote("ben", "managers")))
-    waiting = answer(twice)
-    assert isinstance(waiting, Closed)
-    assert waiting.reason == "1 of 2 approvals"
-    both = replace(twice, votes=(vote("maria", "managers"), vote("ben")))
-    assert answer(both) == Open("approved by ben, maria")
-
-
-def test_a_rejection_refuses_for_good() -> None:
-    """It outweighs any number of approvals, and is quoted."""
-    against = vote("ben", decision=Decision.REJECT, reason="not on a Friday")
-    votes = (vote("maria", "managers"), against)
-    assert answer(replace(FACTS, votes=votes)) == Refused("rejected by ben: not on a Friday")
-    silent = replace(against, reason="")
-    assert answer(replace(FACTS, votes=(silent,))) == Refused("rejected by ben")
-
-
-def test_an_empty_plan_needs_no_approval() -> None:
-    """There is nothing to agree to."""
-    given = replace(FACTS, run=replace(RUN, plan_empty=True))
-    assert answer(given) == Open("the plan changes nothing")
-
-
-def test_there_is_no_approval_without_a_plan() -> None:
-    """A run that is diffed anew has to come back first, whatever was voted."""
-    run = replace(RUN, plan=None, plan_empty=True)
-    votes = (vote("ben"),)
-    assert answer(replace(FACTS, run=run, votes=votes)) == Closed(
-        "there is no plan to approve yet", "wait until it is diffed"
-    )
 
 
 def test_a_plan_counts_for_the_applied_set_it_was_made_against() -> None:

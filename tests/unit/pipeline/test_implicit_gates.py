@@ -16,8 +16,9 @@ from gitopsd.domain.sources import RefName
 from gitopsd.domain.stages import Condition, Freeze, Stage, Stall
 from gitopsd.domain.verifications import Quarantine, StallReason
 from gitopsd.pipeline.facts import GateFacts
+from tests.support.people_facts import vote
 from tests.support.runs import BYTES, KEY, NOON, run_at
-from tests.unit.pipeline.test_gates import FACTS, RUN, answer, vote
+from tests.unit.pipeline.test_gates import FACTS, RUN, answer
 
 HOUR = timedelta(hours=1)
 TAGGED = RefName("refs/tags/v*")

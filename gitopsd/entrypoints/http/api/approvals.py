@@ -2,19 +2,22 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from datetime import datetime
 
 from pydantic import Field
 
+from gitopsd.domain.config import Configuration
 from gitopsd.domain.gate_specs import ApprovalGate
-from gitopsd.domain.gates import Decision, Vote
+from gitopsd.domain.gates import Decision
 from gitopsd.domain.runs import Phase, Run, RunId, Step
+from gitopsd.engine.facts import load_gate_facts
 from gitopsd.entrypoints.http.api.results import cut_page, expect
 from gitopsd.entrypoints.http.api.vote_views import VoteView, view_vote
 from gitopsd.entrypoints.http.models import Model, PageQuery
 from gitopsd.entrypoints.http.permissions import Access
 from gitopsd.entrypoints.http.routes import Answer, Call, Route
+from gitopsd.pipeline.facts import GateFacts
+from gitopsd.pipeline.gate_kinds.votes import judge_votes
 from gitopsd.store_ports import Transaction
 
 
@@ -52,7 +55,7 @@ async def list_approvals(call: Call) -> Answer:
                 waiting
                 for run in tx.runs.live()
                 if call.principal.may(Access.READ, run.stage.application)
-                for waiting in _waiting(tx, run)
+                for waiting in _waiting(tx, run, call.service.services.configuration())
             ],
             next=following,
         )
@@ -65,19 +68,27 @@ def _may_see(tx: Transaction, call: Call, run: RunId) -> bool:
     return found is not None and call.principal.may(Access.READ, found.stage.application)
 
 
-def _waiting(tx: Transaction, run: Run) -> list[WaitingView]:
+def _waiting(tx: Transaction, run: Run, config: Configuration) -> list[WaitingView]:
     if run.phase is not Phase.RUNNING or run.step is not Step.GATE or run.plan is None:
         return []
     if run.plan_empty:
         return []
     application = tx.specs.current(run.stage.application)
     spec = application.stage(run.stage.stage) if application is not None else None
-    gates = [gate for gate in spec.gates if isinstance(gate, ApprovalGate)] if spec else []
-    return [_view(run, gate, tx.votes.of_run(run.id), run.plan) for gate in gates]
+    if application is None or spec is None:
+        return []
+    gates = [gate for gate in spec.gates if isinstance(gate, ApprovalGate)]
+    facts = load_gate_facts(tx, run, application, spec, config) if gates else None
+    return [_view(gate, facts, run.plan) for gate in gates] if facts is not None else []
 
 
-def _view(run: Run, gate: ApprovalGate, votes: Sequence[Vote], plan: str) -> WaitingView:
-    given = {vote.subject for vote in votes if _counts(vote, gate, plan)}
+def _view(gate: ApprovalGate, facts: GateFacts, plan: str) -> WaitingView:
+    run = facts.run
+    given = {
+        one.vote.subject
+        for one in judge_votes(facts, gate.subjects)
+        if not one.against and one.vote.decision is Decision.APPROVE
+    }
     return WaitingView(
         run=run.id,
         application=run.stage.application,
@@ -89,12 +100,6 @@ def _view(run: Run, gate: ApprovalGate, votes: Sequence[Vote], plan: str) -> Wai
         given=len(given),
         expires_at=run.step_deadline,
     )
-
-
-def _counts(vote: Vote, gate: ApprovalGate, plan: str) -> bool:
-    mine = {f"user:{vote.subject}", *(f"group:{group}" for group in vote.groups)}
-    standing = vote.void_at is None and vote.plan == plan
-    return standing and vote.decision is Decision.APPROVE and bool(mine & set(gate.subjects))
 
 
 ROUTES = (

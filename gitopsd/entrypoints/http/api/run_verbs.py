@@ -19,6 +19,14 @@ class VoteBody(Model):
     reason: str = Field("", max_length=1000)
 
 
+class SkipBody(Model):
+    """Which gate a run may pass, and why."""
+
+    gate: str = Field(min_length=1, max_length=100, description="Name of the gate.")
+    reason: str = Field(min_length=1, max_length=1000, pattern=r"\S", description="Why.")
+    plan: str = Field("", max_length=200, description="The plan you saw; the present one if empty.")
+
+
 class AbortBody(Model):
     """How to abort."""
 
@@ -37,6 +45,16 @@ async def reject(call: Call) -> Answer:
     run, body = await _run(call, Access.APPROVE), expect(VoteBody, call.body)
     actions = call.service.actions
     return answer_result(await actions.reject(call.actor, run.id, body.plan, body.reason))
+
+
+async def skip(call: Call) -> Answer:
+    """Let a run pass one gate."""
+    run, body = await _run(call, Access.SKIP_GATE), expect(SkipBody, call.body)
+    actions = call.service.actions
+    done = await actions.skip(
+        call.actor, run.id, body.gate, plan=body.plan, reason=body.reason.strip()
+    )
+    return answer_result(done)
 
 
 async def abort(call: Call) -> Answer:
@@ -61,6 +79,7 @@ async def _run(call: Call, access: Access) -> Run:
 _VERBS = (
     ("approve", approve, Access.APPROVE, VoteBody, "Approve a run's plan."),
     ("reject", reject, Access.APPROVE, VoteBody, "Reject a run's plan; the run ends."),
+    ("skip", skip, Access.SKIP_GATE, SkipBody, "Let a run pass one gate, for its present plan."),
     ("abort", abort, Access.DEPLOY, AbortBody, "End a run."),
     ("retry", retry, Access.DEPLOY, NoBody, "Try a run's release again."),
 )

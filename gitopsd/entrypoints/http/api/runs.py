@@ -10,7 +10,7 @@ from aiohttp import web
 from pydantic import Field, JsonValue
 
 from gitopsd.domain.asked_gates import GateObservation
-from gitopsd.domain.gates import GateState, Vote
+from gitopsd.domain.gates import GateSkip, GateState, Vote
 from gitopsd.domain.manifests import Json
 from gitopsd.domain.releases import Release
 from gitopsd.domain.runs import Run, RunId
@@ -22,7 +22,7 @@ from gitopsd.entrypoints.http.api.answer_views import AnswerView, view_answer
 from gitopsd.entrypoints.http.api.release_views import ReleaseView, view_release
 from gitopsd.entrypoints.http.api.results import not_found
 from gitopsd.entrypoints.http.api.run_views import RunView, view_run
-from gitopsd.entrypoints.http.api.vote_views import VoteView, view_vote
+from gitopsd.entrypoints.http.api.vote_views import SkipView, VoteView, view_skip, view_vote
 from gitopsd.entrypoints.http.models import Model, to_json
 from gitopsd.entrypoints.http.permissions import Access
 from gitopsd.entrypoints.http.routes import Answer, Call, Route
@@ -94,6 +94,7 @@ class RunDetail(RunView):
     gates: list[GateView]
     answers: list[AnswerView] = Field(description="What gates that ask outside were answered.")
     votes: list[VoteView]
+    skips: list[SkipView] = Field(description="Gates that people let it pass.")
     change_set: JsonValue = Field(description="What it would do or did, object by object.")
     diff: str = Field(description="The change set as text, without secrets.")
     verification: list[EvidenceView] = Field(description="Every kept attempt of every check.")
@@ -128,6 +129,7 @@ class _Stored:
     gates: tuple[GateState, ...]
     observations: tuple[GateObservation, ...]
     votes: tuple[Vote, ...]
+    skips: tuple[GateSkip, ...]
 
 
 async def load_run(call: Call) -> Run:
@@ -189,6 +191,7 @@ def _load(tx: Transaction, run: Run) -> _Stored:
         gates=load_gates(tx, run),
         observations=tuple(tx.runs.observations(run.id)),
         votes=tuple(tx.votes.of_run(run.id)),
+        skips=tuple(tx.skips.of_run(run.id)),
     )
 
 
@@ -210,6 +213,7 @@ def _detail(stored: _Stored) -> RunDetail:
         gates=[GateView.model_validate(describe_gate(gate)) for gate in stored.gates],
         answers=[view_answer(one) for one in stored.observations],
         votes=[view_vote(vote) for vote in stored.votes],
+        skips=[view_skip(skip) for skip in stored.skips],
         change_set=to_json(plan),
         diff=write_diff(plan),
         verification=[_evidence(one) for one in stored.evidence if one.kind is EvidenceKind.CHECK],

@@ -51,7 +51,7 @@ class TokenBody(Model):
     """Which token to make."""
 
     subject: str = Field(min_length=1, max_length=200, pattern=r"^\S+$", description="Its bearer.")
-    role: Literal["", "viewer", "deployer", "approver", "admin"] = ""
+    role: Literal["", "viewer", "deployer", "approver", "skip-gate", "admin"] = ""
     groups: list[str] = Field(default=[], max_length=50)
     applications: list[str] = Field(default=[], max_length=1000)
     expires_in_seconds: int | None = Field(None, gt=0)

@@ -1,4 +1,4 @@
-"""What an approval or rejection looks like."""
+"""What an approval or rejection looks like, and a gate that was skipped."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ from datetime import datetime
 
 from pydantic import Field
 
-from gitopsd.domain.gates import Vote
+from gitopsd.domain.gates import GateSkip, Vote
 from gitopsd.entrypoints.http.models import Model
 from gitopsd.kube.redaction import redact_text
 
@@ -22,6 +22,29 @@ class VoteView(Model):
     reason: str
     at: datetime
     void_at: datetime | None = Field(description="When it stopped counting.")
+
+
+class SkipView(Model):
+    """A gate that a person let a run pass."""
+
+    gate: str
+    plan: str = Field(description="The plan it counts for; no other one passes.")
+    subject: str
+    reason: str
+    at: datetime
+    void_at: datetime | None = Field(description="When it stopped counting.")
+
+
+def view_skip(skip: GateSkip) -> SkipView:
+    """Describe a skipped gate."""
+    return SkipView(
+        gate=skip.gate,
+        plan=skip.plan,
+        subject=skip.subject,
+        reason=redact_text(skip.reason),
+        at=skip.at,
+        void_at=skip.void_at,
+    )
 
 
 def view_vote(vote: Vote) -> VoteView:

@@ -1,0 +1,80 @@
+"""What gates that people open are decided from, and who may open them."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from dataclasses import dataclass, field
+
+from gitopsd.domain.contributions import CommitPeople, Contributions
+from gitopsd.domain.gates import GateSkip
+from gitopsd.domain.people import People, normalise_signature
+
+
+@dataclass(frozen=True, slots=True)
+class PeopleFacts:
+    """Who there is, whose commits a release brings, and what people let pass.
+
+    Attributes:
+        directory: ``people.yaml`` as it is now.
+        contributions: Who had a hand in what the release brings; None while nobody looked.
+        revoked_tokens: Ids of tokens that were revoked; what was said with one does not count.
+        skips: Gates of the run that people let it pass.
+    """
+
+    directory: People = field(default_factory=People)
+    contributions: Contributions | None = None
+    revoked_tokens: frozenset[str] = frozenset()
+    skips: tuple[GateSkip, ...] = ()
+
+
+def names_of(
+    people: People, subject: str, groups: tuple[str, ...], *, known: bool
+) -> frozenset[str]:
+    """List the names by which a gate may mean somebody now: ``user:SUBJECT``, ``group:NAME``.
+
+    Args:
+        people: ``people.yaml`` as it is now.
+        subject: Who.
+        groups: Groups at the time when it was said.
+        known: Whether ``people.yaml`` knew the person then. Whoever it knew and does not know any
+            more has left.
+    """
+    if known and not people.knows(subject):
+        return frozenset()
+    present = people.groups_of(subject, groups)
+    return frozenset({f"user:{subject}", *(f"group:{group}" for group in present)})
+
+
+def find_hand(people: People, subject: str, contributions: Contributions | None) -> str:
+    """Say what somebody did for what a release brings; empty for nothing.
+
+    E.g. ``committed 0123456789ab``. Pushing counts before the rest, since it is what brings.
+    """
+    if contributions is None:
+        return ""
+    mine = people.signs_as(subject)
+    for commit in contributions.range.commits:
+        for verb, signatures in _hands_in(commit, contributions):
+            if not mine.isdisjoint(normalise_signature(one) for one in signatures if one):
+                return f"{verb} {commit.sha[:12]}"
+    return ""
+
+
+def list_makers(people: People, contributions: Contributions | None) -> tuple[str, ...]:
+    """List who of ``people.yaml`` had a hand in what a release brings, by subject."""
+    found = {
+        person.subject
+        for person in people.persons
+        if find_hand(people, person.subject, contributions)
+    }
+    return tuple(sorted(found))
+
+
+def _hands_in(
+    commit: CommitPeople, contributions: Contributions
+) -> Iterable[tuple[str, tuple[str, ...]]]:
+    return (
+        ("pushed", contributions.pushers.get(commit.sha, ())),
+        ("authored", (commit.author, *commit.co_authors)),
+        ("committed", (commit.committer,)),
+    )
