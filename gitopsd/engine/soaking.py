@@ -27,6 +27,9 @@ from gitopsd.store_ports import Transaction
 CALM = 3
 """What has soaked in full is still looked at, so many times less often: a failure counts."""
 
+SOON = timedelta(seconds=1)
+"""Looks are never closer to each other than this."""
+
 
 @dataclass(frozen=True, slots=True)
 class _Scene:
@@ -60,6 +63,14 @@ class _Scene:
         reached = self.soak.accumulated if self.soak is not None else timedelta(0)
         return frozenset(key for key, wanted in self.waiting.items() if reached < wanted)
 
+    @property
+    def next_satisfied_at(self) -> datetime | None:
+        """When the first of them has waited for long enough; None while nothing counts."""
+        if self.soak is None or self.soak.healthy_at is None or not self.unsatisfied:
+            return None
+        shortest = min(self.waiting[key] for key in self.unsatisfied)
+        return self.soak.healthy_at + shortest - self.soak.accumulated
+
 
 async def soak_look(services: Services, item: WorkItem) -> timedelta | None:
     """Look once at a stage that another one's run waits for.
@@ -73,18 +84,27 @@ async def soak_look(services: Services, item: WorkItem) -> timedelta | None:
     if not before.waiting:
         return None
     now, pace = services.clock.now(), services.pace.watch
-    if before.looked_at is None or now - before.looked_at >= pace / 2:
+    recent = before.looked_at is not None and now - before.looked_at < pace / 2
+    if not recent or _is_due(before, now):
         await observe(services, key)
 
-    def follow(tx: Transaction) -> bool:
+    def follow(tx: Transaction) -> _Scene:
         after = _load(tx, key, configuration)
         if after.news != before.news:
             settle(tx, sorted(after.waiting), configuration)
-        return bool(after.unsatisfied)
+        return after
 
-    more = await retry_conflicts(services.store, follow)
+    after = await retry_conflicts(services.store, follow)
     await services.doorbell.ring()
-    return pace if more else CALM * pace
+    due = after.next_satisfied_at
+    if due is not None:
+        return min(pace, max(due - services.clock.now(), SOON))
+    return pace if after.unsatisfied else CALM * pace
+
+
+def _is_due(scene: _Scene, now: datetime) -> bool:
+    """Tell whether one more healthy look is all that somebody waits for."""
+    return scene.next_satisfied_at is not None and now >= scene.next_satisfied_at
 
 
 def _load(tx: Transaction, key: StageKey, config: Configuration) -> _Scene:
