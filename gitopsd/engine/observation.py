@@ -17,7 +17,7 @@ from gitopsd.domain.verifications import (
     VerificationId,
 )
 from gitopsd.domain.work import Page, WorkItem
-from gitopsd.engine.admission import admit, settle
+from gitopsd.engine.admission import admit, apply_event, settle
 from gitopsd.engine.effects import (
     LOOP_WINDOW,
     mark_stalled,
@@ -33,7 +33,9 @@ from gitopsd.engine.soak_facts import is_soaked_for
 from gitopsd.engine.step_context import StepContext
 from gitopsd.engine.transactions import retry_conflicts
 from gitopsd.errors import GitopsdError
+from gitopsd.pipeline.apply_hold import is_held_before_apply
 from gitopsd.pipeline.commands import Trigger
+from gitopsd.pipeline.events import Superseded
 from gitopsd.pipeline.facts import WatchFacts
 from gitopsd.pipeline.rollback import decide_watch_failure
 from gitopsd.pipeline.soaking import LOOKS_APART, begin_soak, count_look, fail_soak
@@ -42,6 +44,9 @@ from gitopsd.store_ports import Transaction
 CLUSTER_WINDOW = timedelta(minutes=10)
 """From the third watch-window rollback that wants to start on a cluster within this time on, none
 does; those that have begun go on."""
+
+SOON = timedelta(seconds=2)
+"""How soon is looked again when what stood in the way of a rollback ends."""
 
 
 def load_applied(tx: Transaction, services: Services, key: StageKey) -> StepContext | None:
@@ -140,7 +145,8 @@ async def watch_run(services: Services, item: WorkItem) -> timedelta | None:
     context = await services.store.read(lambda tx: load_applied(tx, services, run.stage))
     if context is None or not _still_runs(context, run):
         return None
-    if context.stage.front is not None:
+    front = await services.store.read(lambda tx: _front_of(tx, run.stage))
+    if front is not None and not is_held_before_apply(front):
         return services.pace.watch
     soaked_for = await services.store.read(lambda tx: is_soaked_for(tx, run.stage))
     try:
@@ -154,10 +160,33 @@ async def watch_run(services: Services, item: WorkItem) -> timedelta | None:
     if not sight.failed:
         return services.pace.watch
     configuration = services.configuration()
+    if front is not None:
+        gives_way = front.id
+        await retry_conflicts(
+            services.store, lambda tx: _give_way(tx, run, gives_way, configuration)
+        )
+        await services.doorbell.ring()
+        return SOON
     message = sight.message
     await retry_conflicts(services.store, lambda tx: fail_verified(tx, run, message, configuration))
     await services.doorbell.ring()
     return None
+
+
+def _front_of(tx: Transaction, key: StageKey) -> Run | None:
+    stage = tx.stages.get(key)
+    return tx.runs.get(stage.front) if stage is not None and stage.front is not None else None
+
+
+def _give_way(tx: Transaction, run: Run, held: RunId, config: Configuration) -> None:
+    """End a run that is held before Apply: what it was to replace fails, and goes back first.
+
+    Its release waits at its Gate again afterwards. Safe to repeat: a run ends once.
+    """
+    front = tx.runs.get(held)
+    if front is not None and is_held_before_apply(front):
+        event = Superseded(tx.now, by=RunId(f"{run.id}-rb"), by_alias=f"the end of {run.release}")
+        apply_event(tx, held, event, config)
 
 
 def _still_runs(context: StepContext, run: Run) -> bool:

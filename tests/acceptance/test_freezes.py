@@ -153,7 +153,7 @@ async def test_a_freeze_during_prepare_holds_the_run_before_apply() -> None:
         frozen = await press(world)
         waiting = await held(world, run)
         assert waiting.clock_stopped_at is not None
-        await world.clock.sleep(40 * MINUTE)
+        await world.clock.sleep(10 * MINUTE)
         still = await world.run(run.id)
         assert (still.step, still.version) == (Step.PREPARE, waiting.version)
         assert not applied(world)
@@ -262,17 +262,58 @@ async def test_a_window_that_says_wait_holds_what_it_let_in() -> None:
     """It closes during Prepare; the run applies when it opens again."""
     hours = tuple(
         WeeklyWindow(f"{at}", tuple(range(7)), minute, minute + 5)
-        for at, minute in (("09:00", 540), ("09:30", 570))
+        for at, minute in (("09:00", 540), ("09:12", 552))
     )
     gate = WindowGate(hours, overrun=Overrun.WAIT)
     spec = shop_spec()
     waits = replace(spec, stages=(replace(spec.stages[0], gates=(gate,)), *spec.stages[1:]))
     async with running_world(waits) as world:
-        world.cluster.workloads[TOOL] = Workload(10 * MINUTE)
+        world.cluster.workloads[TOOL] = Workload(6 * MINUTE)
         begun = world.clock.now()
         await world.push("one", deployment(ONE), job(TOOL, hook="PreSync"))
         run = await waiting_in(world, Step.PREPARE)
         waiting = await held(world, run)
         assert waiting.waiting_for.startswith("window: outside of its hours; opens Mon 2026-01-05 ")
         await world.until_run(STAGING, RunKind.ROLLOUT, Phase.SUCCEEDED)
-        assert world.clock.now() - begun >= 30 * MINUTE
+        assert world.clock.now() - begun >= 12 * MINUTE
+
+
+async def test_a_window_that_holds_a_run_can_be_skipped() -> None:
+    """For that run: it applies at once, with the window still closed."""
+    gate = WindowGate((WeeklyWindow("09:00", tuple(range(7)), 540, 545),), overrun=Overrun.WAIT)
+    spec = shop_spec()
+    waits = replace(spec, stages=(replace(spec.stages[0], gates=(gate,)), *spec.stages[1:]))
+    async with running_world(waits) as world:
+        world.cluster.workloads[TOOL] = Workload(6 * MINUTE)
+        await world.push("one", deployment(ONE), job(TOOL, hook="PreSync"))
+        run = await held(world, await waiting_in(world, Step.PREPARE))
+        done = await world.actions.skip(APPROVER, run.id, "window", plan="", reason="it is urgent")
+        assert isinstance(done, ActionDone), done
+        skipped = world.clock.now()
+        await world.until_run(STAGING, RunKind.ROLLOUT, Phase.SUCCEEDED)
+        assert world.clock.now() - skipped <= 30 * SECOND
+
+
+async def test_what_runs_is_watched_while_its_successor_is_held() -> None:
+    """It fails within its watch window: the held run gives way, what was before comes back."""
+    spec = shop_spec()
+    watched = replace(spec.stages[0], watch=2 * HOUR)
+    async with running_world(replace(spec, stages=(watched, *spec.stages[1:]))) as world:
+        await world.push("one", deployment(ONE))
+        await world.until_run(STAGING, RunKind.ROLLOUT, Phase.SUCCEEDED)
+        await world.push("two", deployment(TWO))
+        await world.until_run(STAGING, RunKind.ROLLOUT, Phase.SUCCEEDED, count=2)
+        world.cluster.workloads[TOOL] = Workload(30 * SECOND)
+        await world.push("three", deployment(BAD), job(TOOL, hook="PreSync"))
+        run = await waiting_in(world, Step.PREPARE)
+        frozen = await press(world)
+        await held(world, run)
+        world.cluster.workloads[TWO] = Workload(None, "CrashLoopBackOff", "x", restarts=4)
+        await world.until_run(STAGING, RunKind.ROLLBACK, Phase.SUCCEEDED)
+        assert ONE in str(world.cluster.live()["Deployment shop-staging/api"])
+        ended = await world.run(run.id)
+        assert ended.failure is not None
+        assert ended.failure.reason == AbortReason.SUPERSEDED.value
+        await end(world, frozen)
+        again = await world.until_run(STAGING, RunKind.ROLLOUT, Phase.SUCCEEDED, count=3)
+        assert again.release == run.release
