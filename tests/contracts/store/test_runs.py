@@ -61,6 +61,7 @@ FULL = Run(
     attempt=3,
     command=CommandId("c-1"),
     step_deadline=NOON + MINUTE,
+    clock_stopped_at=NOON,
     started_at=NOON,
     created_at=NOON,
     ended_at=NOON,

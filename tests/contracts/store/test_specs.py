@@ -19,9 +19,11 @@ from gitopsd.domain.checks import (
     TlsCheck,
 )
 from gitopsd.domain.config import ApplicationSpec, GitSource, RollbackPolicy, StageSpec
+from gitopsd.domain.dependencies import DependencyGate
 from gitopsd.domain.gate_specs import ApprovalGate, SoakGate
-from gitopsd.domain.releases import ApplicationName, StageName
+from gitopsd.domain.releases import ApplicationName, StageKey, StageName
 from gitopsd.domain.sources import RefName, RepoURL
+from gitopsd.domain.windows import CronWindow, Overrun, WeeklyWindow, WindowGate
 from gitopsd.store_ports import Store, Transaction
 from tests.support.store_values import NOON, SHOP
 
@@ -53,6 +55,14 @@ def _spec(name: str = "shop", *, cluster: str = "east", digest: str = "") -> App
         gates=(
             ApprovalGate(("group:release-managers",), count=2),
             SoakGate(StageName("staging"), timedelta(minutes=10)),
+            DependencyGate(StageKey(ApplicationName("api"), StageName("live")), same_commit=True),
+            WindowGate(
+                (WeeklyWindow("Sat 22:00-06:00", (5,), 1320, 360),),
+                (CronWindow("0 22 * * 5", timedelta(hours=8)),),
+                "Europe/Madrid",
+                Overrun.WAIT,
+                ("group:leads",),
+            ),
         ),
         rollback_policy=RollbackPolicy.MANUAL,
     )

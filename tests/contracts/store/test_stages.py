@@ -10,7 +10,7 @@ import pytest
 from gitopsd.domain.manifests import Health
 from gitopsd.domain.releases import ApplicationName, ReleaseId, StageKey, StageName
 from gitopsd.domain.runs import RunId
-from gitopsd.domain.stages import AppliedSet, Condition, Lease, Observation, Stage, Stall
+from gitopsd.domain.stages import AppliedSet, Condition, Lease, Observation, Soak, Stage, Stall
 from gitopsd.domain.verifications import Destination, StallReason, VerificationId
 from gitopsd.errors import ConflictError
 from gitopsd.store_ports import Store
@@ -19,6 +19,7 @@ from tests.support.store_steps import each
 from tests.support.store_values import NOON, PRODUCTION, STAGING, digest_of
 
 LEASE = timedelta(seconds=30)
+SECOND = timedelta(seconds=1)
 
 FULL = Stage(
     STAGING,
@@ -44,6 +45,10 @@ FULL = Stage(
     kept_offer=3,
     superseded_waiting=1,
     observation=Observation(Health.DEGRADED, None, "CrashLoopBackOff", NOON),
+    soaks=(
+        Soak(VerificationId("v-1"), ReleaseId("r-1"), digest_of("set"), 90 * SECOND, NOON),
+        Soak(VerificationId("v-0"), ReleaseId("r-0"), digest_of("old"), failed="it crashed"),
+    ),
     retired_at=NOON,
 )
 
