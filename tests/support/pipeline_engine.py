@@ -25,6 +25,7 @@ from gitopsd.domain.verifications import (
     Verification,
     VerificationId,
 )
+from gitopsd.pipeline.apply_hold import is_frozen
 from gitopsd.pipeline.commands import (
     Command,
     ExecuteStep,
@@ -39,6 +40,8 @@ from gitopsd.pipeline.events import (
     AbortRequested,
     AppliedChanged,
     ApprovalComplete,
+    ClockStarted,
+    ClockStopped,
     Event,
     GateRefused,
     RunAdmitted,
@@ -280,6 +283,11 @@ class Engine(State):
             else:
                 event = replace(event, no_restore=choice)
             return not self._advance(run.id, event).ignored
+        if is_frozen(states) != (run.clock_stopped_at is not None):
+            stopped = is_frozen(states)
+            run = self._advance(
+                run.id, ClockStopped(self.now) if stopped else ClockStarted(self.now)
+            ).run
         if not run.approved and not lacks_approval(states):
             run = self._advance(run.id, ApprovalComplete(self.now)).run
         front = self.front_of(run.stage)

@@ -24,7 +24,7 @@ from gitopsd.domain.releases import ReleaseId, StageKey
 from gitopsd.domain.runs import LastLook, Phase, Run, RunId, RunKind, Step
 from gitopsd.pipeline.commands import ExecuteStep, RecordVerified, StartRollback, StoreQuarantine
 from gitopsd.pipeline.endings import Transition
-from gitopsd.pipeline.events import Event, RollbackRequested
+from gitopsd.pipeline.events import DeadlineReached, Event, RollbackRequested
 from gitopsd.pipeline.quarantine import is_quarantined
 from gitopsd.pipeline.steps import NEXT_STEPS
 from tests.support.pipeline_state import PRODUCTION, STAGES, STAGING, Content
@@ -47,6 +47,11 @@ class CheckedWorld(World):
         entered = after.step is Step.PREPARE and before.step is Step.GATE
         if entered:
             self._check_leaving_gate(after)
+        begins = entered or (after.step is Step.APPLY and before.step is Step.PREPARE)
+        if begins and after.kind is RunKind.ROLLOUT and self.spec_of(after.stage) is not None:
+            assert not self.frozen(after.stage), "it began while it was frozen"
+        late = before.clock_stopped_at is not None and isinstance(event, DeadlineReached)
+        assert not late or transition.ignored, "it expired while it was frozen"
         return transition
 
     def _check_leaving_gate(self, run: Run) -> None:
@@ -226,6 +231,20 @@ class PipelineRules(RuleBasedStateMachine):
         """A person asks for a release."""
         self.world.promote(key, self._release(number))
 
+    @rule(
+        scope=st.sampled_from(["*", f"stage:{PRODUCTION}"]),
+        minutes=st.sampled_from([None, 5, 60 * 24]),
+    )
+    def freeze(self, scope: str, minutes: int | None) -> None:
+        """Somebody presses the stop button."""
+        lasts = timedelta(minutes=minutes) if minutes is not None else None
+        self.world.freeze(scope, lasts)
+
+    @rule()
+    def thaw(self) -> None:
+        """Somebody lets go of it."""
+        self.world.thaw()
+
     @precondition(lambda self: self.world.quarantines)
     @rule(number=_NUMBERS)
     def lift(self, number: int) -> None:
@@ -292,6 +311,7 @@ class PipelineRules(RuleBasedStateMachine):
         """Once all is well again, the next push reaches production."""
         world = self.world
         world.read_file(STAGES)
+        world.thaw()
         fix = world.offer(Content(99, 99))
         for number in range(60):
             for key in (STAGING, PRODUCTION):

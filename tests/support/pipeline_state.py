@@ -26,7 +26,7 @@ from gitopsd.domain.runs import (
     RunKind,
 )
 from gitopsd.domain.sources import Commit, CommitSha, RefName
-from gitopsd.domain.stages import Stage, StageRendering
+from gitopsd.domain.stages import Freeze, Stage, StageRendering
 from gitopsd.domain.verifications import (
     Destination,
     Quarantine,
@@ -113,6 +113,7 @@ class State:
     quarantines: list[Quarantine] = field(default_factory=list)
     renderings: dict[tuple[StageKey, ReleaseId], StageRendering] = field(default_factory=dict)
     votes: list[Vote] = field(default_factory=list)
+    freezes: list[Freeze] = field(default_factory=list)
     waiting_for_time: dict[RunId, datetime] = field(default_factory=dict)
     told: list[Notify] = field(default_factory=list)
     log: list[tuple[Run, Event, Transition]] = field(default_factory=list)
@@ -165,6 +166,7 @@ class State:
             spec=spec,
             front_run=self.front_of(run.stage),
             votes=tuple(self.votes),
+            freezes=self.frozen(run.stage),
             verified_upstream_at=since,
             running_offer=numbers[running.release].number if running is not None else None,
             quarantines=self.held(run.stage),
@@ -239,6 +241,16 @@ class State:
         """Quarantines in force."""
         return tuple(
             item for item in self.quarantines if item.stage == key and item.lifted_at is None
+        )
+
+    def frozen(self, key: StageKey) -> tuple[Freeze, ...]:
+        """Freezes in force whose scope covers a stage."""
+        return tuple(
+            item
+            for item in self.freezes
+            if item.thawed_at is None
+            and (item.until is None or item.until > self.now)
+            and item.scope in ("*", f"stage:{key}")
         )
 
     def recent_rollbacks(self, key: StageKey) -> int:

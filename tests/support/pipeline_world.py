@@ -29,7 +29,8 @@ from gitopsd.domain.runs import (
     Step,
 )
 from gitopsd.domain.sources import RepoURL
-from gitopsd.domain.stages import Condition, Stage, StageRendering
+from gitopsd.domain.stages import Condition, Freeze, Stage, StageRendering
+from gitopsd.pipeline.apply_hold import PREPARED, evaluate_before_apply, is_held_before_apply
 from gitopsd.pipeline.commands import (
     MarkStalled,
     StartRollback,
@@ -37,6 +38,7 @@ from gitopsd.pipeline.commands import (
 )
 from gitopsd.pipeline.events import (
     AbortRequested,
+    ClockStopped,
     DeadlineReached,
     RollbackRequested,
     StepErrored,
@@ -45,6 +47,7 @@ from gitopsd.pipeline.events import (
     StepSucceeded,
 )
 from gitopsd.pipeline.facts import WatchFacts
+from gitopsd.pipeline.gates import all_open
 from gitopsd.pipeline.machine import Transition
 from gitopsd.pipeline.quarantine import is_quarantined
 from gitopsd.pipeline.rollback import (
@@ -53,6 +56,7 @@ from gitopsd.pipeline.rollback import (
     choose_manual_target,
     decide_watch_failure,
 )
+from gitopsd.pipeline.table import is_closing
 from tests.support.pipeline_engine import Engine
 from tests.support.pipeline_state import LINE, SHOP, STAGES, Content, destination_of
 
@@ -121,6 +125,21 @@ class World(Engine):
         if self.offers[-1].release != release:
             stage = replace(stage, hold=Condition("maria", "promoted by hand", self.now))
         self.put(stage)
+        self.settle()
+
+    def freeze(self, scope: str, lasts: timedelta | None) -> None:
+        """A person presses the stop button, for a while or until it is thawed."""
+        until = self.now + lasts if lasts is not None else None
+        number = f"f-{len(self.freezes) + 1}"
+        self.freezes.append(Freeze(number, scope, "maria", "an incident", self.now, until))
+        self.settle()
+
+    def thaw(self) -> None:
+        """A person ends every freeze."""
+        self.freezes = [
+            item if item.thawed_at is not None else replace(item, thawed_at=self.now)
+            for item in self.freezes
+        ]
         self.settle()
 
     def lift(self, number: int) -> None:
@@ -223,7 +242,21 @@ class World(Engine):
                 plan_base=before,
                 applied_verified=self.stages[run.stage].verified is not None,
             )
-        return self.apply(run.id, event)
+        if not self.is_held(run):
+            return self.apply(run.id, event)
+        transition = self.apply(
+            run.id, StepPending(self.now, command, timedelta(minutes=1), cursor=PREPARED)
+        )
+        if is_held_before_apply(self.runs[run.id]):
+            self.apply(run.id, ClockStopped(self.now))
+        return transition
+
+    def is_held(self, run: Run) -> bool:
+        """Tell whether a run may not begin to apply though its Prepare is done."""
+        spec = self.spec_of(run.stage)
+        if run.kind is not RunKind.ROLLOUT or run.step is not Step.PREPARE or spec is None:
+            return False
+        return not all_open(evaluate_before_apply(self.gate_facts(run, spec)))
 
     def work(self, key: StageKey, until: Step | None = None) -> None:
         """Every command of the stage succeeds, until a run stands at a step, or nothing is left.
@@ -235,7 +268,12 @@ class World(Engine):
             moving = [run for run in (waiting, front) if run is not None and run.command]
             if any(run.step is until for run in moving):
                 return
-            ready = [run for run in moving if run.step is not Step.GATE]
+            ready = [
+                run
+                for run in moving
+                if run.step is not Step.GATE
+                and not (is_held_before_apply(run) and self.is_held(run) and not is_closing(run))
+            ]
             if not ready:
                 return
             self.succeed(ready[0])
