@@ -330,7 +330,6 @@ def test_mistakes_in_a_stage_are_explained(rest: str, path: str, problem: str, r
 @pytest.mark.parametrize(
     "rest, path, key",
     [
-        ("gates: [{window: {allow: x}}]", "gates[0].window", "window"),
         ("gates: [{checks: {commit: [x]}}]", "gates[0].checks", "checks"),
         ("gates: [{prometheus: {query: x}}]", "gates[0].prometheus", "prometheus"),
         ("gates: [{external: {url: x}}]", "gates[0].external", "external"),
