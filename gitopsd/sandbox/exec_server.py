@@ -41,8 +41,8 @@ async def serve_command(request: web.Request, loop: ContainerLoop) -> web.Stream
     # A kubelet shows in this way that the connection stands.
     await socket.send_bytes(bytes([_OUT]))
     words = request.query.getall("command", [])
-    running = asyncio.ensure_future(loop.run_command(words, limit=LONGEST))
-    leaving = asyncio.ensure_future(_wait_for_close(socket))
+    running = asyncio.create_task(loop.run_command(words, limit=LONGEST))
+    leaving = asyncio.create_task(_wait_for_close(socket))
     try:
         await asyncio.wait([running, leaving], return_when=asyncio.FIRST_COMPLETED)
         if running.done():
@@ -98,7 +98,7 @@ async def _wait_for_close(socket: web.WebSocketResponse) -> None:
             return
 
 
-async def _stop(*tasks: asyncio.Future[object]) -> None:
+async def _stop(*tasks: asyncio.Task[CommandResult | None] | asyncio.Task[None]) -> None:
     for task in tasks:
         task.cancel()
     await asyncio.gather(*tasks, return_exceptions=True)

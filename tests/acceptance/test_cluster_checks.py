@@ -135,7 +135,7 @@ async def test_a_job_that_fails_takes_the_release_back() -> None:
         assert run.failure.message.startswith("Job shop-staging/smoke: check smoke failed after 1 ")
         assert "page 7 is empty" in run.failure.message
         assert [(one["attempt"], one["passed"]) for one in kept] == [(1, False)] * 2
-        assert first["message"] in run.failure.message
+        assert str(first["message"]) in run.failure.message
         assert [one["passed"] for one in await checks_of(world, restored)] == [True]
         assert len(jobs_made(world)) == 3
         assert GOOD in str(world.cluster.live()["Deployment shop-staging/api"])

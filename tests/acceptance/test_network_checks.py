@@ -45,7 +45,7 @@ from tests.support.verified_servers import (
 )
 
 GOOD, NEXT = "registry.example/api:1", "registry.example/api:2"
-TIMES = {"within": timedelta(seconds=1.5), "timeout": timedelta(seconds=0.4)}
+WITHIN, TIMEOUT = timedelta(seconds=1.5), timedelta(seconds=0.4)
 DAY = timedelta(days=1)
 
 
@@ -106,12 +106,13 @@ async def verified_world(directory: Path, left: timedelta = 90 * DAY) -> AsyncIt
         tls = await stack.enter_async_context(run_tcp_server(stay, authority.context(left=left)))
         asked = [HttpCheck(path, url=f"{pages.url}{path}") for path in ("/health", "/ready")]
         checks: tuple[Check, ...] = (
-            HttpListCheck("pages", tuple(asked), **TIMES),
-            TcpCheck("port", Endpoint(tcp, NAME), expect="220 ", **TIMES),
-            TlsCheck("certificate", Endpoint(tls, NAME), ca_file=authority.file, **TIMES),
-            GrpcCheck("cart", Endpoint(health.port, NAME), **TIMES),
-            DnsCheck("name", NAME, expect=("192.0.2.1",), nameservers=(names.address,), **TIMES),
+            HttpListCheck("pages", tuple(asked)),
+            TcpCheck("port", Endpoint(tcp, NAME), expect="220 "),
+            TlsCheck("certificate", Endpoint(tls, NAME), ca_file=authority.file),
+            GrpcCheck("cart", Endpoint(health.port, NAME)),
+            DnsCheck("name", NAME, expect=("192.0.2.1",), nameservers=(names.address,)),
         )
+        checks = tuple(replace(check, within=WITHIN, timeout=TIMEOUT) for check in checks)
         spec = shop_spec()
         world = make_world(replace(spec, stages=(replace(spec.stages[0], verify=checks),)))
         resolver = CheckedResolver(allow_loopback=True, look_up=servers.look_up)

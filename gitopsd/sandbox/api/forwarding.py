@@ -130,9 +130,11 @@ class Forwarder:
             node = await self._client.ws_connect(f"{backend.url}{path}", protocols=EXEC_PROTOCOLS)
         except aiohttp.WSServerHandshakeError as error:
             raise bad_request(f"the node refuses: {error.message}") from error
-        except (aiohttp.ClientError, ConnectionError) as error:
+        except (aiohttp.ClientConnectorError, ConnectionError) as error:
             why = say_dial(error, backend.address, backend.port)
             raise StatusError(500, "InternalError", f"error dialing backend: {why}") from error
+        except aiohttp.ClientError as error:
+            raise StatusError(500, "InternalError", f"error dialing backend: {error}") from error
         async with node:
             await client.prepare(request)
             began(client.status)

@@ -57,7 +57,7 @@ async def verifier(plane: Plane) -> AsyncIterator[VerifierByKind]:
 
 def template(image: str, **env: str) -> JsonObject:
     """A Job with as many tries as a careless author gives it."""
-    container = {
+    container: JsonObject = {
         "name": "smoke",
         "image": image,
         "env": [{"name": name, "value": value} for name, value in env.items()],

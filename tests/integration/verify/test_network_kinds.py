@@ -8,7 +8,7 @@ from __future__ import annotations
 import errno
 import json
 import socket
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import AsyncIterator, Iterator, Sequence
 from dataclasses import replace
 from datetime import timedelta
 from pathlib import Path
@@ -337,10 +337,10 @@ async def test_a_missing_ca_file_is_no_verdict(verifier: VerifierByKind, tmp_pat
 
 
 @pytest.fixture
-def server() -> AsyncIterator[GrpcServer]:
+def server() -> Iterator[GrpcServer]:
     """A real gRPC server with the real health service."""
     with run_grpc_server() as running:
-        yield running  # type: ignore[misc]  # pytest takes a generator
+        yield running
 
 
 def grpc_check(port: int, service: str = "") -> GrpcCheck:
