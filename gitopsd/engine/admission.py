@@ -118,8 +118,10 @@ def _reconsider(tx: Transaction, key: StageKey, config: Configuration) -> tuple[
     application = tx.specs.current(key.application)
     if stage is None:
         return ()
-    _admit_waiting_front(tx, stage, config)
-    _release_front(tx, stage, config)
+    front = tx.runs.get(stage.front) if stage.front is not None else None
+    if front is not None:
+        _admit_waiting_front(tx, front, config)
+        _release_front(tx, front, config)
     spec = application.stage(key.stage) if application is not None else None
     if application is None or spec is None or stage.retired_at is not None:
         return _drop_next(tx, stage, config)
@@ -131,9 +133,8 @@ def _reconsider(tx: Transaction, key: StageKey, config: Configuration) -> tuple[
     return follow
 
 
-def _admit_waiting_front(tx: Transaction, stage: Stage, config: Configuration) -> None:
-    front = tx.runs.get(stage.front) if stage.front is not None else None
-    if front is None or front.phase is not Phase.PENDING:
+def _admit_waiting_front(tx: Transaction, front: Run, config: Configuration) -> None:
+    if front.phase is not Phase.PENDING:
         return
     item = tx.work.get(f"admit:{front.id}")
     if item is None or item.due_at <= tx.now:
@@ -141,10 +142,9 @@ def _admit_waiting_front(tx: Transaction, stage: Stage, config: Configuration) -
         admit(tx, front, config)
 
 
-def _release_front(tx: Transaction, stage: Stage, config: Configuration) -> None:
+def _release_front(tx: Transaction, front: Run, config: Configuration) -> None:
     """Let a run that was held before Apply be asked again at once, when nothing holds it."""
-    front = tx.runs.get(stage.front) if stage.front is not None else None
-    if front is None or front.command is None or not is_held_before_apply(front):
+    if front.command is None or not is_held_before_apply(front):
         return
     if not find_hold(tx, front, config):
         tx.work.hasten(front.command, tx.now)
