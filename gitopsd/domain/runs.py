@@ -118,8 +118,8 @@ class Run:
         attempt: Attempt of the current step, from 1.
         command: The outstanding ExecuteStep; None when there is none.
         step_deadline: When the current step ends at the latest; None before the first step.
-        clock_stopped_at: Since when that deadline stands still, for a freeze has the run wait; None
-            while it counts.
+        clock_stopped_at: Since when that deadline stands still, for a freeze or a shut window has
+            the run wait; None while it counts.
         started_at: When it was admitted; None while Pending.
         created_at: When it was created.
         ended_at: When it ended; None while live.

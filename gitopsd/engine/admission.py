@@ -27,7 +27,7 @@ from gitopsd.engine.notifications import ask_for_approval
 from gitopsd.engine.showing import refresh_reports
 from gitopsd.engine.slots import schedule_reconsider
 from gitopsd.engine.soak_facts import ask_for_looks
-from gitopsd.pipeline.apply_hold import is_frozen, is_held_before_apply
+from gitopsd.pipeline.apply_hold import has_clock_stopped, is_held_before_apply
 from gitopsd.pipeline.events import (
     AbortRequested,
     AppliedChanged,
@@ -271,10 +271,11 @@ def _pass_gate(
 def _keep_clock(
     tx: Transaction, run: Run, states: tuple[GateState, ...], config: Configuration
 ) -> Run:
-    """Let a run's deadline stand still for as long as a freeze has it wait."""
-    if is_frozen(states) == (run.clock_stopped_at is not None):
+    """Let a run's deadline stand still for as long as a freeze or a shut window has it wait."""
+    stopped = has_clock_stopped(run, states)
+    if stopped == (run.clock_stopped_at is not None):
         return run
-    event = ClockStopped(tx.now) if is_frozen(states) else ClockStarted(tx.now)
+    event = ClockStopped(tx.now) if stopped else ClockStarted(tx.now)
     return advance(tx, run.id, event, config).run
 
 

@@ -49,6 +49,22 @@ def is_frozen(states: Iterable[GateState]) -> bool:
     )
 
 
+def has_clock_stopped(run: Run, states: Iterable[GateState]) -> bool:
+    """Tell whether a run's deadline stands still at its Gate.
+
+    While it is frozen; and once no vote is missing, while a window is shut: nobody has to agree
+    again because the next one is far away.
+    """
+    states = tuple(states)
+    shut = any(
+        not state.implicit
+        and state.name.split("-")[0] == "window"
+        and isinstance(state.answer, Closed)
+        for state in states
+    )
+    return is_frozen(states) or (run.approved and shut)
+
+
 def _is_asked_again(state: GateState, spec: object) -> bool:
     if state.implicit:
         return state.name == FREEZE

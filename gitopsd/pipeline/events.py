@@ -158,7 +158,9 @@ class ApprovalComplete:
 
 @dataclass(frozen=True, slots=True)
 class ClockStopped:
-    """A freeze has the run wait, at its Gate or before Apply: its deadline stands still.
+    """A freeze or a shut window has the run wait, at its Gate or before Apply.
+
+    Its deadline stands still.
 
     Attributes:
         at: When.
@@ -169,7 +171,7 @@ class ClockStopped:
 
 @dataclass(frozen=True, slots=True)
 class ClockStarted:
-    """No freeze has the run wait any more: its deadline counts again.
+    """Nothing of that kind has the run wait any more: its deadline counts again.
 
     Attributes:
         at: When.

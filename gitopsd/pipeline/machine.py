@@ -17,14 +17,14 @@ cluster: it is marked (``superseded_by``, ``aborting``, ``redirect``) and *close
 ends with the next outcome whatever that says, or at its deadline, whichever comes first.
 
 Deadlines are set when a step is entered. One thing extends one of them, once: when no approval is
-missing at the Gate, the deadline for approving gives way to the Gate's own. And while a freeze has
-a run wait, at its Gate or before Apply, its deadline stands still: from `ClockStopped` to
-`ClockStarted`. A deadline is judged by the last look: *not healthy* is a verdict (Failed,
-DeadlineExceeded), everything else is none (Errored, Unreachable). That holds for a last look that
-said *healthy*, too: in WaitHealthy it cannot stand, for a healthy look ends the step; in Certify it
-means that looking stopped, and a release is neither certified nor condemned by looks that were not
-made. An attempt that errored counts as a look that saw nothing, so an API server that goes away
-after a not-healthy look never turns into a verdict.
+missing at the Gate, the deadline for approving gives way to the Gate's own. And while a freeze or a
+shut window has a run wait, at its Gate or before Apply, its deadline stands still: from
+`ClockStopped` to `ClockStarted`. A deadline is judged by the last look: *not healthy* is a verdict
+(Failed, DeadlineExceeded), everything else is none (Errored, Unreachable). That holds for a last
+look that said *healthy*, too: in WaitHealthy it cannot stand, for a healthy look ends the step; in
+Certify it means that looking stopped, and a release is neither certified nor condemned by looks
+that were not made. An attempt that errored counts as a look that saw nothing, so an API server that
+goes away after a not-healthy look never turns into a verdict.
 
 `table.ROWS` says what can happen where; without a row an event is ignored with a reason. What
 each ending emits is in `endings`. Ids of commands are made of the run's id and version, so the

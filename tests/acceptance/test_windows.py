@@ -11,6 +11,7 @@ from datetime import UTC, datetime, timedelta
 import pytest
 
 from gitopsd.domain.config import ApplicationSpec
+from gitopsd.domain.gate_specs import ApprovalGate
 from gitopsd.domain.gates import Closed, GateAnswer
 from gitopsd.domain.runs import Phase, Run, RunKind, Step
 from gitopsd.domain.windows import CronWindow, Overrun, WeeklyWindow, WindowGate
@@ -19,8 +20,10 @@ from tests.support.engine_world import (
     PRODUCTION,
     World,
     deployment,
+    make_world,
     running_world,
     shop_spec,
+    started,
 )
 
 pytestmark = pytest.mark.looptime
@@ -84,3 +87,19 @@ async def test_what_has_begun_to_write_finishes_after_the_window_closed() -> Non
         assert done.id == run.id
         assert done.ended_at is not None
         assert done.ended_at >= datetime(2026, 1, 5, 9, 11, tzinfo=UTC)
+
+
+async def test_a_window_that_is_far_away_costs_no_approval() -> None:
+    """Approved on Monday, let in eleven days later: the same run, and nobody was asked twice."""
+    far = CronWindow("0 9 16 1 *", timedelta(hours=2))
+    gates = (ApprovalGate(("group:release-managers",)), WindowGate((far,)))
+    world = make_world(shop_spec(lambda stage: replace(stage, gates=gates)))
+    async with started(world):
+        await world.push("one", deployment(ONE))
+        await world.approve()
+        await world.clock.sleep(timedelta(minutes=2))
+    await world.clock.sleep(timedelta(days=11) - timedelta(minutes=5))
+    async with started(world):
+        done = await world.until_run(PRODUCTION, RunKind.ROLLOUT, Phase.SUCCEEDED)
+        assert [run.id for run in await world.runs(PRODUCTION)] == [done.id]
+        assert await left_gate(world, done) >= datetime(2026, 1, 16, 9, tzinfo=UTC)

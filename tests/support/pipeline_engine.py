@@ -25,7 +25,7 @@ from gitopsd.domain.verifications import (
     Verification,
     VerificationId,
 )
-from gitopsd.pipeline.apply_hold import is_frozen
+from gitopsd.pipeline.apply_hold import has_clock_stopped
 from gitopsd.pipeline.commands import (
     Command,
     ExecuteStep,
@@ -283,8 +283,8 @@ class Engine(State):
             else:
                 event = replace(event, no_restore=choice)
             return not self._advance(run.id, event).ignored
-        if is_frozen(states) != (run.clock_stopped_at is not None):
-            stopped = is_frozen(states)
+        stopped = has_clock_stopped(run, states)
+        if stopped != (run.clock_stopped_at is not None):
             run = self._advance(
                 run.id, ClockStopped(self.now) if stopped else ClockStarted(self.now)
             ).run

@@ -17,6 +17,7 @@ from gitopsd.domain.windows import Overrun, WeeklyWindow, WindowGate
 from gitopsd.pipeline.apply_hold import (
     PREPARED,
     evaluate_before_apply,
+    has_clock_stopped,
     is_frozen,
     is_held_before_apply,
 )
@@ -124,6 +125,20 @@ def test_frozen_is_said_of_the_implicit_gate_alone() -> None:
     assert not is_frozen([GateState("freeze", implicit=True, answer=opened)])
     assert not is_frozen([GateState("freeze", implicit=False, answer=closed)])
     assert not is_frozen([GateState("hold", implicit=True, answer=closed)])
+
+
+def test_a_shut_window_stops_the_clock_once_no_vote_is_missing() -> None:
+    """Until then people have to hurry all the same; other closed gates stop nothing."""
+    shut = GateState("window-2", implicit=False, answer=Closed("why", "how"))
+    open_window = replace(shut, answer=Open())
+    soak = replace(shut, name="soak")
+    approved = replace(AT_GATE, approved=True)
+    assert has_clock_stopped(approved, [open_window, shut])
+    assert not has_clock_stopped(AT_GATE, [shut])
+    assert not has_clock_stopped(approved, [open_window, soak])
+    assert not has_clock_stopped(approved, [replace(shut, implicit=True)])
+    frozen = GateState("freeze", implicit=True, answer=Closed("why", "how"))
+    assert has_clock_stopped(AT_GATE, [soak, frozen])
 
 
 @pytest.mark.parametrize(
