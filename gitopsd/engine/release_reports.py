@@ -14,6 +14,8 @@ from gitopsd.domain.work import Page, RunEvent
 from gitopsd.engine.queries import load_gates, rollback_after
 from gitopsd.engine.report_links import Links
 from gitopsd.kube.redaction import redact_clause
+from gitopsd.pipeline.apply_hold import is_held_before_apply
+from gitopsd.pipeline.table import is_closing
 from gitopsd.store_ports import Transaction
 
 MOST_RUNS = 10
@@ -181,10 +183,12 @@ def _not_begun(name: StageName, before: Sequence[StageLine]) -> StageLine:
 
 
 def _on_its_way(tx: Transaction, run: Run, line: StageLine) -> StageLine:
-    if run.step is Step.GATE:
+    held = is_held_before_apply(run) and not is_closing(run)
+    if run.step is Step.GATE or held:
         closed = [state for state in load_gates(tx, run) if isinstance(state.answer, Closed)]
         reasons = "; ".join(f"{state.name}: {state.answer.reason}" for state in closed)
-        sentence = f"waits at its gate: {redact_clause(reasons)}" if reasons else "at its gate"
+        where = "before Apply" if held else "at its gate"
+        sentence = f"waits {where}: {redact_clause(reasons)}" if reasons else where
         return replace(line, standing=Standing.HELD, sentence=sentence)
     sentence = run.step.value if run.step is not None else "begins"
     if run.aborting or run.superseded_by is not None:

@@ -27,8 +27,8 @@ from gitopsd.domain.reports import (
 )
 from gitopsd.domain.runs import Phase, RunKind, Step
 from gitopsd.domain.sources import RepoURL
-from gitopsd.engine.actions import Actor
-from gitopsd.engine.freezing import freeze
+from gitopsd.engine.actions import ActionDone, Actor
+from gitopsd.engine.freezing import freeze, thaw
 from gitopsd.engine.pauses import AT_ONCE
 from gitopsd.engine.sending import send_queued
 from gitopsd.errors import PermanentError, TemporaryError
@@ -42,6 +42,7 @@ from tests.support.engine_world import (
     World,
     config_map,
     deployment,
+    job,
     running_world,
     shop_spec,
 )
@@ -318,6 +319,35 @@ async def test_a_freeze_is_a_message_of_its_own() -> None:
         await freeze(world.services, Actor("alex", ()), "*", "audit", None)
         await world.until(lambda: bool(_calls(world)), "the freeze is told")
         assert "audit" in _calls(world)[0].sentence
+
+
+async def test_a_freeze_is_shown_at_the_commit_that_it_holds() -> None:
+    """At its Gate, and before Apply when its hooks ran already; after the thaw it goes on."""
+    async with running_world() as world:
+        await _use(world, GITHUB)
+        world.cluster.workloads["registry.example/tool:1"] = Workload(MINUTE)
+        hook = job("registry.example/tool:1", hook="PreSync")
+        await world.push("good", deployment(GOOD), hook)
+        await world.until_run(STAGING, RunKind.ROLLOUT, Phase.RUNNING, step=Step.PREPARE)
+        alex = Actor("alex", ())
+        frozen = await freeze(world.services, alex, "stage:shop/staging", "audit", None)
+        assert isinstance(frozen, ActionDone)
+        await world.clock.sleep(3 * MINUTE)
+        (told,) = [one for one in _stages(world) if one.stage == "staging"]
+        assert told.state is Check.PENDING
+        assert told.sentence == (
+            "waits before Apply: freeze: stage:shop/staging frozen by alex: audit"
+        )
+        await thaw(world.services, alex, frozen.made)
+        await world.until_run(STAGING, RunKind.ROLLOUT, Phase.SUCCEEDED)
+        await freeze(world.services, alex, "application:shop", "a fair", None)
+        await world.approve()
+        await world.clock.sleep(MINUTE)
+        (told,) = [one for one in _stages(world) if one.stage == "production"]
+        assert told.state is Check.PENDING
+        assert told.sentence == (
+            "waits at its gate: freeze: application:shop frozen by alex: a fair"
+        )
 
 
 async def _time_of_release(*channels: ChannelSpec, trouble: str = "") -> timedelta:
