@@ -27,12 +27,15 @@ if TYPE_CHECKING:
 
 Talk = Callable[[asyncio.StreamReader, asyncio.StreamWriter], Awaitable[None]]
 NAME = "shop.example"
+TURNS = 5
+"""Turns of the loop between a connection's being accepted and its being treated."""
 
 
 @asynccontextmanager
 async def run_tcp_server(talk: Talk, tls: ssl.SSLContext | None = None) -> AsyncIterator[int]:
     """Run a server on 127.0.0.1 that treats every connection in one way; yields its port."""
     talks: set[asyncio.Task[None]] = set()
+    writers: set[asyncio.StreamWriter] = set()
 
     async def serve(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         with suppress(OSError, ssl.SSLError):
@@ -40,6 +43,7 @@ async def run_tcp_server(talk: Talk, tls: ssl.SSLContext | None = None) -> Async
         writer.transport.abort()
 
     def begin(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        writers.add(writer)
         task = asyncio.create_task(serve(reader, writer))
         talks.add(task)
         task.add_done_callback(talks.discard)
@@ -50,9 +54,15 @@ async def run_tcp_server(talk: Talk, tls: ssl.SSLContext | None = None) -> Async
     finally:
         server.close()
         await server.wait_closed()
+        for _ in range(TURNS):
+            await asyncio.sleep(0)  # noqa: TID251 - what was accepted in this moment gets its turn
         for task in talks:
             task.cancel()
         await asyncio.gather(*talks, return_exceptions=True)
+        for writer in writers:
+            writer.transport.abort()
+        closing = (writer.wait_closed() for writer in writers)
+        await asyncio.gather(*closing, return_exceptions=True)
 
 
 async def stay(reader: asyncio.StreamReader, _: asyncio.StreamWriter) -> None:
