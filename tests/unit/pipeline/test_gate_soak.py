@@ -6,7 +6,7 @@ from dataclasses import replace
 from datetime import datetime, timedelta
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from gitopsd.domain.config import StageSpec
@@ -187,13 +187,14 @@ def test_images_soak_where_they_ran_together() -> None:
 
 LOOKS = st.lists(
     st.tuples(
-        st.integers(1, 150),
+        st.integers(1, 90),
         st.sampled_from([Health.HEALTHY, Health.PROGRESSING, Health.UNKNOWN, Health.DEGRADED]),
     ),
-    max_size=30,
+    max_size=12,
 )
 
 
+@settings(max_examples=50)
 @given(LOOKS)
 def test_the_count_is_what_a_second_by_second_reading_of_the_looks_says(
     looks: list[tuple[int, Health]],
