@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from datetime import timedelta
+from typing import TypeAlias
 
 from gitopsd.adapters.clock import SystemClock
 from gitopsd.adapters.outgoing_addresses import CheckedResolver
@@ -31,6 +32,9 @@ from gitopsd.ports import CheckAttempt, CheckTarget, Clock
 
 SLACK = timedelta(seconds=30)
 """Added to the time of kinds that bound what they wait for themselves."""
+
+ConnectingCheck: TypeAlias = TcpCheck | TlsCheck | GrpcCheck | DnsCheck
+"""Kinds that gitopsd connects to something for, itself."""
 
 
 class VerifierByKind:
@@ -79,22 +83,26 @@ class VerifierByKind:
                 return await self._http.run_check(check, target)
             case HttpListCheck():
                 return await self._http.run_checks(check, target)
-            case TcpCheck():
-                bound, talk = check.timeout + SLACK, self._tcp.look
-                return await make_attempt(check, target, talk, self._clock, bound=bound)
-            case TlsCheck():
-                return await make_attempt(check, target, self._tls.look, self._clock)
-            case GrpcCheck():
-                return await make_attempt(check, target, self._grpc.look, self._clock)
-            case DnsCheck():
-                bound, look_up = check.timeout + SLACK, self._dns.look
-                return await make_attempt(check, target, look_up, self._clock, bound=bound)
             case JobCheck():
                 return await self._jobs.run(check, target)
             case CommandCheck():
                 bound = check.timeout + SLACK
                 look = self._commands.look
                 return await make_attempt(check, target, look, self._clock, bound=bound)
+            case _:
+                return await self._connect(check, target)
+
+    async def _connect(self, check: ConnectingCheck, target: CheckTarget) -> CheckAttempt:
+        clock, patient = self._clock, check.timeout + SLACK
+        match check:
+            case TcpCheck():
+                return await make_attempt(check, target, self._tcp.look, clock, bound=patient)
+            case TlsCheck():
+                return await make_attempt(check, target, self._tls.look, clock)
+            case GrpcCheck():
+                return await make_attempt(check, target, self._grpc.look, clock)
+            case DnsCheck():
+                return await make_attempt(check, target, self._dns.look, clock, bound=patient)
 
     async def tidy(self, check: Check, target: CheckTarget) -> None:
         """Remove what an attempt left in the cluster, once its answer is stored. Never raises."""
