@@ -24,6 +24,12 @@ class Person:
     groups: tuple[str, ...] = ()
     github: str = ""
 
+    @property
+    def signs_as(self) -> frozenset[str]:
+        """What the person's commits and pushes are signed with, as `normalise_signature` does."""
+        names = (self.subject, *self.emails, self.github)
+        return frozenset(normalise_signature(name) for name in names if name)
+
 
 @dataclass(frozen=True, slots=True)
 class RoleBinding:
@@ -68,9 +74,8 @@ class People:
 
         The subject itself, the e-mails, and the login; GitHub's own addresses come to the login.
         """
-        entries = [one for one in self.persons if one.subject == subject]
-        names = {subject, *(name for one in entries for name in (*one.emails, one.github))}
-        return frozenset(normalise_signature(name) for name in names if name)
+        entries = (one.signs_as for one in self.persons if one.subject == subject)
+        return frozenset({normalise_signature(subject)}).union(*entries)
 
 
 def normalise_signature(signature: str) -> str:

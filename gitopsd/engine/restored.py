@@ -7,6 +7,8 @@ refs have moved since. Who writes next is then a person's choice.
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 from gitopsd.domain.config import Configuration
 from gitopsd.domain.manifests import Inventory
 from gitopsd.domain.releases import StageKey
@@ -67,10 +69,16 @@ def say_choices(key: StageKey) -> str:
 
 
 def void_votes(tx: Transaction, stage: Stage) -> None:
-    """Void every vote for the run that waits: people saw a plan against another past."""
+    """Void what people said about the run that waits: they saw a plan against another past.
+
+    Votes, gates they let it pass, and the name of the release they wanted.
+    """
     if stage.next is not None:
         tx.votes.void(stage.next, keep_plan=None, at=tx.now)
         tx.skips.void(stage.next, tx.now)
+    present = tx.stages.get(stage.key)
+    if present is not None and present.naming is not None:
+        tx.stages.save(replace(present, naming=None))
 
 
 def _look_again(tx: Transaction, key: StageKey) -> None:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 
 from gitopsd.domain.contributions import CommitPeople, Contributions
@@ -48,26 +48,33 @@ def names_of(
 def find_hand(people: People, subject: str, contributions: Contributions | None) -> str:
     """Say what somebody did for what a release brings; empty for nothing.
 
-    E.g. ``committed 0123456789ab``. Pushing counts before the rest, since it is what brings.
+    E.g. ``committed 0123456789ab``: of the newest commit, and pushing before the rest, since it is
+    what brings.
     """
-    if contributions is None:
-        return ""
-    mine = people.signs_as(subject)
-    for commit in contributions.range.commits:
-        for verb, signatures in _hands_in(commit, contributions):
-            if not mine.isdisjoint(normalise_signature(one) for one in signatures if one):
-                return f"{verb} {commit.sha[:12]}"
-    return ""
+    hands = _index_hands(contributions)
+    found = [hands[name] for name in people.signs_as(subject) if name in hands]
+    return min(found)[1] if found else ""
 
 
 def list_makers(people: People, contributions: Contributions | None) -> tuple[str, ...]:
     """List who of ``people.yaml`` had a hand in what a release brings, by subject."""
-    found = {
-        person.subject
-        for person in people.persons
-        if find_hand(people, person.subject, contributions)
-    }
+    hands = _index_hands(contributions)
+    found = {one.subject for one in people.persons if not one.signs_as.isdisjoint(hands)}
     return tuple(sorted(found))
+
+
+def _index_hands(contributions: Contributions | None) -> Mapping[str, tuple[int, str]]:
+    """Work out for each signature what its first hand in the commits was, and in which order."""
+    found: dict[str, tuple[int, str]] = {}
+    if contributions is None:
+        return found
+    for commit in contributions.range.commits:
+        for verb, signatures in _hands_in(commit, contributions):
+            for signature in signatures:
+                if signature:
+                    told = (len(found), f"{verb} {commit.sha[:12]}")
+                    found.setdefault(normalise_signature(signature), told)
+    return found
 
 
 def _hands_in(

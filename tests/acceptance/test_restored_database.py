@@ -5,17 +5,19 @@ Real: the engine. In memory: everything outside.
 
 from __future__ import annotations
 
+from dataclasses import replace
 from datetime import timedelta
 
 import pytest
 
-from gitopsd.domain.releases import StageKey
+from gitopsd.domain.releases import ReleaseId, StageKey
 from gitopsd.domain.runs import AbortReason, Phase, RunKind, Step
-from gitopsd.domain.stages import RestoredChoice, Stall
+from gitopsd.domain.stages import Naming, RestoredChoice, Stall
 from gitopsd.domain.verifications import StallReason
 from gitopsd.engine.actions import ActionDone, ActionRefused
 from gitopsd.engine.fence_check import check_fences
 from gitopsd.errors import TemporaryError
+from gitopsd.store_ports import Transaction
 from tests.support.engine_world import (
     APPROVER,
     PRODUCTION,
@@ -130,7 +132,7 @@ async def test_what_the_cluster_and_git_agree_on_is_known_again_without_a_write(
 
 
 async def test_approvals_of_the_past_are_void_when_it_is_found() -> None:
-    """A vote for what waits at its Gate does not count any more, before anybody resumed."""
+    """Nothing that was said of what waits at its Gate counts any more, before anybody resumed."""
     world = make_world(shop_spec())
     async with started(world):
         await release(world, "one", 1)
@@ -139,7 +141,9 @@ async def test_approvals_of_the_past_are_void_when_it_is_found() -> None:
         await world.push("two", config_map("settings", mode="two"))
         waiting = await world.until_run(PRODUCTION, RunKind.ROLLOUT, Phase.RUNNING, step=Step.GATE)
         await world.actions.suspend(APPROVER, PRODUCTION, "audit")
+        await world.actions.skip(APPROVER, waiting.id, "approval", plan="", reason="urgent")
         await world.approve()
+        await world.store.transact(lambda tx: _name(tx, waiting.release))
         world.memory.back_up()
         await world.actions.resume(APPROVER, PRODUCTION)
         await world.until_run(PRODUCTION, RunKind.ROLLOUT, Phase.SUCCEEDED, count=2)
@@ -147,7 +151,17 @@ async def test_approvals_of_the_past_are_void_when_it_is_found() -> None:
     async with started(world):
         await stall_of(world, PRODUCTION)
         votes = await world.store.read(lambda tx: tx.votes.of_run(waiting.id))
-        assert [vote.void_at is None for vote in votes] == [False]
+        skips = await world.store.read(lambda tx: tx.skips.of_run(waiting.id))
+        assert [one.void_at is None for one in (*votes, *skips)] == [False, False]
+        assert (await world.stage(PRODUCTION)).naming is None
+
+
+def _name(tx: Transaction, release: ReleaseId) -> None:
+    """Somebody named a release for production."""
+    stage = tx.stages.get(PRODUCTION)
+    assert stage is not None
+    naming = Naming(release, APPROVER.subject, APPROVER.groups, known=False, token="", at=tx.now)
+    tx.stages.save(replace(stage, naming=naming))
 
 
 @pytest.mark.parametrize("key", BOTH)
