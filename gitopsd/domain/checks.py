@@ -246,9 +246,10 @@ class CommandCheck:
     successes: int = 1
 
 
-Check: TypeAlias = (
-    HttpCheck | HttpListCheck | TcpCheck | TlsCheck | GrpcCheck | DnsCheck | JobCheck | CommandCheck
-)
+ConnectingCheck: TypeAlias = TcpCheck | TlsCheck | GrpcCheck | DnsCheck
+"""Kinds for which gitopsd connects to something itself."""
+
+Check: TypeAlias = HttpCheck | HttpListCheck | ConnectingCheck | JobCheck | CommandCheck
 """A configured check. The first one is what a stored check without a kind is."""
 
 

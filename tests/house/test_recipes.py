@@ -14,7 +14,8 @@ RECIPES = read_recipes((REPOSITORY / "CONTRIBUTING.md").read_text("utf-8"))
 
 def test_the_recipes_that_are_promised_are_there() -> None:
     """There is a recipe for each thing that is added most often, and each has a test."""
-    assert sorted(RECIPES) == ["Add a gate", "Add a notifier", "Add a provider", "Add a step"]
+    promised = ["check", "gate", "notifier", "provider", "step"]
+    assert sorted(RECIPES) == [f"Add a {thing}" for thing in promised]
     assert all(recipe.tests for recipe in RECIPES.values())
 
 

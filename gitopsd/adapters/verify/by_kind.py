@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from datetime import timedelta
-from typing import TypeAlias
 
 from gitopsd.adapters.clock import SystemClock
 from gitopsd.adapters.outgoing_addresses import CheckedResolver
@@ -20,6 +19,7 @@ from gitopsd.cluster_ports import Clusters
 from gitopsd.domain.checks import (
     Check,
     CommandCheck,
+    ConnectingCheck,
     DnsCheck,
     GrpcCheck,
     HttpCheck,
@@ -32,9 +32,6 @@ from gitopsd.ports import CheckAttempt, CheckTarget, Clock
 
 SLACK = timedelta(seconds=30)
 """Added to the time of kinds that bound what they wait for themselves."""
-
-ConnectingCheck: TypeAlias = TcpCheck | TlsCheck | GrpcCheck | DnsCheck
-"""Kinds that gitopsd connects to something for, itself."""
 
 
 class VerifierByKind:
