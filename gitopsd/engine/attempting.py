@@ -177,6 +177,8 @@ def asked_patience(attempts: Iterable[CheckAttempt]) -> timedelta | None:
     """Tell the longest time that an API server asked to be left alone."""
     asked = [one.retry_after for one in attempts if one.retry_after is not None]
     return max(asked, default=None)
+
+
 async def keep_monitored(context: StepContext, check: Check, answer: CheckAttempt) -> None:
     """Keep why a monitor's check failed with the run whose release it watches: the last time."""
     content: dict[str, Json] = {
@@ -188,5 +190,3 @@ async def keep_monitored(context: StepContext, check: Check, answer: CheckAttemp
         "evidence": answer.evidence,
     }
     await context.keep(EvidenceKind.CHECK, content, key=f"{check.name}#monitor")
-
-
