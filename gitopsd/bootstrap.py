@@ -161,10 +161,20 @@ def _services(
     stack.push_async_callback(clusters.close)
     registry = HttpRegistry(lambda: configuration().registries, clock)
     stack.push_async_callback(registry.close)
-    verifier = VerifierByKind(clusters, clock, allow_loopback=settings.verify.allow_loopback)
-    stack.push_async_callback(verifier.close)
-    prober = GateProberByKind(clock, allow_loopback=settings.verify.allow_loopback)
+    prober = GateProberByKind(
+        configuration,
+        clock,
+        allow_loopback=settings.verify.allow_loopback,
+        github_url=settings.github.base_url,
+    )
     stack.push_async_callback(prober.close)
+    verifier = VerifierByKind(
+        clusters,
+        clock,
+        allow_loopback=settings.verify.allow_loopback,
+        metrics=prober.metrics,
+    )
+    stack.push_async_callback(verifier.close)
     notifier = NotifierByType(
         clock, slack_url=settings.slack.base_url, github_url=settings.github.base_url
     )

@@ -193,6 +193,19 @@ class Renderer(Protocol):
 
 
 @dataclass(frozen=True, slots=True)
+class Baseline:
+    """What ran before a release was applied.
+
+    Attributes:
+        release: Its release.
+        until: Until when it ran undisturbed.
+    """
+
+    release: str
+    until: datetime
+
+
+@dataclass(frozen=True, slots=True)
 class CheckTarget:
     """Where a check is made.
 
@@ -205,6 +218,9 @@ class CheckTarget:
         begun: Whether this process knows that the attempt has begun.
         templates: Objects of the rendered set that checks are made from.
         labels: Labels that every object of the stage carries.
+        values: Placeholder of a query -> what stands for it.
+        since: From when on metrics are measured; None when those of a moment ago count too.
+        baseline: What metrics are compared with; None when there is nothing.
     """
 
     cluster: str
@@ -215,6 +231,9 @@ class CheckTarget:
     begun: bool = False
     templates: tuple[JsonObject, ...] = ()
     labels: Mapping[str, str] = field(default_factory=dict)
+    values: Mapping[str, str] = field(default_factory=dict)
+    since: datetime | None = None
+    baseline: Baseline | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -254,8 +273,9 @@ class GateProber(Protocol):
     """Asks outside what a gate wants to know."""
 
     async def ask(self, question: GateQuestion) -> ProbeAnswer:
-        """Ask once, within the gate's own time. Never raises: what could not be found out is an
-        answer too, with the reason. Safe to repeat: it only asks.
+        """Ask once, within the gate's own time. Never raises.
+
+        What could not be found out is an answer too, with the reason. Safe to repeat: it only asks.
         """
 
     async def close(self) -> None:

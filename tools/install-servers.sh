@@ -36,6 +36,7 @@ need openssh-client ssh-keygen
 need redis-server redis-server valkey-server
 need postgresql '/usr/lib/postgresql/*/bin/initdb' /usr/local/bin/initdb
 need docker-registry docker-registry registry
+need prometheus prometheus
 
 if [ -z "$missing" ]; then
     exit 0

@@ -139,11 +139,14 @@ class HttpAsker:
         return self._session
 
 
-def is_json(headers: Mapping[str, str]) -> bool:
-    """Tell whether an answer says that it is plain JSON."""
-    kind = headers.get("content-type", "").partition(";")[0].strip().lower()
+def find_type_problem(headers: Mapping[str, str]) -> str:
+    """Say what an answer says it is, if it is not plain JSON; empty when it is."""
     packed = headers.get("content-encoding", "identity").strip().lower()
-    return kind == _JSON and packed == "identity"
+    if packed != "identity":
+        return f"it packed, as {packed[:20]}"
+    said = headers.get("content-type", "")
+    kind = said.partition(";")[0].strip().lower()
+    return "" if kind == _JSON else f"{said[:60] or 'no type'} instead of {_JSON}"
 
 
 def load_strictly(body: bytes) -> Json:

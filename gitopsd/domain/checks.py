@@ -7,6 +7,8 @@ from dataclasses import dataclass, field
 from datetime import timedelta
 from typing import TypeAlias
 
+from gitopsd.domain.metrics import Condition, OnEmpty, Worsening
+
 
 @dataclass(frozen=True, slots=True)
 class HttpCheck:
@@ -246,10 +248,49 @@ class CommandCheck:
     successes: int = 1
 
 
+@dataclass(frozen=True, slots=True)
+class PrometheusCheck:
+    """A figure of a metric server is measured several times, and stays as it must be.
+
+    At least one of ``condition`` and ``worsening`` is there.
+
+    Attributes:
+        name: What people call it.
+        query: The query, with placeholders as ``{{ namespace }}``.
+        condition: What each figure must be; None for anything.
+        worsening: How much worse than before the release the mean may be; None for anything.
+        cluster: Cluster whose metric server is asked; empty for the stage's own.
+        on_empty: What it means that the query finds nothing.
+        interval: Time between two measurements.
+        count: Measurements that have to tell something.
+        failure_limit: How many of them may be bad.
+        inconclusive_limit: How many more may tell nothing.
+        timeout: How long the metric server may take to answer.
+        within: For how long an analysis that failed is begun anew: not at all.
+        successes: Analyses that must pass.
+    """
+
+    name: str
+    query: str
+    condition: Condition | None = None
+    worsening: Worsening | None = None
+    cluster: str = ""
+    on_empty: OnEmpty = OnEmpty.INCONCLUSIVE
+    interval: timedelta = timedelta(seconds=10)
+    count: int = 6
+    failure_limit: int = 0
+    inconclusive_limit: int = 3
+    timeout: timedelta = timedelta(seconds=10)
+    within: timedelta = timedelta(0)
+    successes: int = 1
+
+
 ConnectingCheck: TypeAlias = TcpCheck | TlsCheck | GrpcCheck | DnsCheck
 """Kinds for which gitopsd connects to something itself."""
 
-Check: TypeAlias = HttpCheck | HttpListCheck | ConnectingCheck | JobCheck | CommandCheck
+Check: TypeAlias = (
+    HttpCheck | HttpListCheck | ConnectingCheck | JobCheck | CommandCheck | PrometheusCheck
+)
 """A configured check. The first one is what a stored check without a kind is."""
 
 
@@ -278,7 +319,9 @@ def find_object(check: Check, namespace: str) -> str:
 
 
 def compute_longest(check: Check) -> timedelta:
-    """Compute how long a check may take in Verify: a Job's own time is not part of ``within``."""
+    """Compute how long a check may take in Verify: what a Job or an analysis takes is added."""
     if isinstance(check, JobCheck):
         return check.within + check.timeout * check.successes
+    if isinstance(check, PrometheusCheck):
+        return check.interval * (check.count + check.inconclusive_limit) + check.timeout
     return check.within

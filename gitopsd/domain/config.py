@@ -11,6 +11,7 @@ from gitopsd.domain.channels import ChannelSpec
 from gitopsd.domain.checks import Check
 from gitopsd.domain.gate_specs import GateSpec
 from gitopsd.domain.images import ImageSource, PinImages, RegistrySpec
+from gitopsd.domain.metrics import MetricsServer
 from gitopsd.domain.people import People
 from gitopsd.domain.releases import ApplicationName, StageName
 from gitopsd.domain.sources import ReceiverName, ReceiverSpec, RefName, RepositorySpec, RepoURL
@@ -208,6 +209,7 @@ class ClusterSpec:
         ca_file: File with the CA certificates.
         inventory_namespace: Namespace of gitopsd's own in this cluster.
         rollout_budget: Front Rollouts that may be under way at once.
+        metrics: Where its metrics are asked for; None when nowhere.
     """
 
     name: str
@@ -219,6 +221,7 @@ class ClusterSpec:
     ca_file: str = ""
     inventory_namespace: str = "gitopsd"
     rollout_budget: int = 10
+    metrics: MetricsServer | None = None
 
 
 @dataclass(frozen=True, slots=True)

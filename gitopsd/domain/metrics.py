@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field
-from datetime import datetime
+from dataclasses import dataclass
+from datetime import datetime, timedelta
 from enum import Enum
 
 
@@ -116,4 +116,90 @@ class MetricAnswer:
 
     ranged: bool
     series: tuple[Series, ...] = ()
-    warnings: tuple[str, ...] = field(default=())
+    warnings: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class MetricWindow:
+    """The time that a query is asked for.
+
+    Attributes:
+        start: Its begin.
+        end: Its end; equal to the begin for one moment.
+        step: Time between two samples; zero for one moment.
+    """
+
+    start: datetime
+    end: datetime
+    step: timedelta = timedelta(0)
+
+    @property
+    def ranged(self) -> bool:
+        """Whether it is longer than a moment."""
+        return self.end > self.start
+
+
+@dataclass(frozen=True, slots=True)
+class Measured:
+    """What was measured and can be believed.
+
+    Attributes:
+        samples: Figures of the one series, oldest first, finite, at least one.
+    """
+
+    samples: tuple[Sample, ...]
+
+    @property
+    def mean(self) -> float:
+        """The mean of all figures."""
+        return sum(one.figure for one in self.samples) / len(self.samples)
+
+
+@dataclass(frozen=True, slots=True)
+class Unclear:
+    """Nothing could be found out.
+
+    Attributes:
+        sentence: Why, in one clause.
+        retry_after: How long the server asked to be left alone; None when it did not.
+    """
+
+    sentence: str
+    retry_after: timedelta | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class MetricVerdict:
+    """What a measurement means.
+
+    Attributes:
+        passed: Whether all is as it must be.
+        sentence: Why, in one clause with the figure.
+        figure: The figure that decided.
+    """
+
+    passed: bool
+    sentence: str
+    figure: str
+
+
+class Better(Enum):
+    """Which figures are the better ones."""
+
+    LOWER = "lower"
+    HIGHER = "higher"
+
+
+@dataclass(frozen=True, slots=True)
+class Worsening:
+    """How much worse than before a figure may be.
+
+    Attributes:
+        share: Part of the former figure that it may be worse by, e.g. 0.1.
+        better: Which figures are the better ones.
+        least: Differences up to this count for nothing, however large their share is.
+    """
+
+    share: float
+    better: Better = Better.LOWER
+    least: float = 0.0

@@ -6,18 +6,19 @@ import asyncio
 from collections.abc import AsyncIterator, Iterable, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
-from datetime import timedelta
+from datetime import datetime, timedelta
 
-from gitopsd.domain.checks import Check, JobCheck
+from gitopsd.domain.checks import Check, JobCheck, PrometheusCheck
 from gitopsd.domain.config import StageSpec
 from gitopsd.domain.manifests import Json, JsonObject, RenderedSet
 from gitopsd.domain.work import EvidenceKind
+from gitopsd.engine.baselines import find_baseline
 from gitopsd.engine.step_context import StepContext
 from gitopsd.engine.writing import write_permit
 from gitopsd.kube.hooks import find_hooks
 from gitopsd.kube.names import HookPhase
 from gitopsd.kube.verification_jobs import find_template
-from gitopsd.ports import CheckAttempt, CheckTarget
+from gitopsd.ports import Baseline, CheckAttempt, CheckTarget
 
 ATTEMPTS_KEPT = 10
 """Attempts of each check whose evidence stays with the run, beside that of the first failure."""
@@ -32,12 +33,14 @@ class Planned:
         number: Which attempt of the check it is in this step, from 1.
         underway: Whether this execution of the step has begun it already.
         failed: Whether an earlier attempt of the check in this step has failed.
+        since: From when on metrics are measured; None when those of a moment ago count too.
     """
 
     check: Check
     number: int = 1
     underway: bool = False
     failed: bool = False
+    since: datetime | None = None
 
 
 async def attempt_checks(
@@ -107,6 +110,9 @@ async def _attempt(
         begun=one.underway,
         templates=templates,
         labels=context.labels,
+        values=placeholder_values(context),
+        since=one.since,
+        baseline=await _find_baseline(context, one.check) if keep else None,
     )
     is_job = isinstance(one.check, JobCheck)
     answer = await _recall(context, one, target) if is_job and keep else None
@@ -117,6 +123,25 @@ async def _attempt(
     if is_job and not answer.underway:
         await verifier.tidy(one.check, target)
     return answer
+
+
+async def _find_baseline(context: StepContext, check: Check) -> Baseline | None:
+    if not isinstance(check, PrometheusCheck) or check.worsening is None:
+        return None
+    return await context.services.store.read(lambda tx: find_baseline(tx, context.run))
+
+
+def placeholder_values(context: StepContext) -> dict[str, str]:
+    """Tell what stands for each placeholder of a query."""
+    return {
+        "application": context.application.name,
+        "stage": context.spec.name,
+        "cluster": context.spec.cluster,
+        "namespace": context.spec.namespace,
+        "release": context.release.id,
+        "commit": context.release.commit.sha,
+        "run": context.run.id,
+    }
 
 
 async def _recall(context: StepContext, one: Planned, target: CheckTarget) -> CheckAttempt | None:
@@ -158,6 +183,19 @@ async def _keep(
         await context.keep(EvidenceKind.CHECK, content, key=_slot(one))
 
 
+async def keep_monitored(context: StepContext, check: Check, answer: CheckAttempt) -> None:
+    """Keep why a monitor's check failed with the run whose release it watches: the last time."""
+    content: dict[str, Json] = {
+        "check": check.name,
+        "monitored": True,
+        "passed": answer.passed,
+        "message": answer.message,
+        "seconds": round(answer.latency / timedelta(seconds=1), 3),
+        "evidence": answer.evidence,
+    }
+    await context.keep(EvidenceKind.CHECK, content, key=f"{check.name}#monitor")
+
+
 async def _is_first_kept(context: StepContext, check: Check) -> bool:
     """Whether a first failure is stored already: after a crash the count may begin anew."""
     pieces = await context.services.store.read(lambda tx: tx.runs.evidence(context.run.id))
@@ -177,16 +215,3 @@ def asked_patience(attempts: Iterable[CheckAttempt]) -> timedelta | None:
     """Tell the longest time that an API server asked to be left alone."""
     asked = [one.retry_after for one in attempts if one.retry_after is not None]
     return max(asked, default=None)
-
-
-async def keep_monitored(context: StepContext, check: Check, answer: CheckAttempt) -> None:
-    """Keep why a monitor's check failed with the run whose release it watches: the last time."""
-    content: dict[str, Json] = {
-        "check": check.name,
-        "monitored": True,
-        "passed": answer.passed,
-        "message": answer.message,
-        "seconds": round(answer.latency / timedelta(seconds=1), 3),
-        "evidence": answer.evidence,
-    }
-    await context.keep(EvidenceKind.CHECK, content, key=f"{check.name}#monitor")

@@ -79,12 +79,14 @@ class CheckProgress:
         states: Check name -> state.
         blind: Since when nothing can be seen; None while something can.
         unseen: Rounds in a row in which nothing could be seen.
+        started: When the step began, whatever could be seen since.
     """
 
     began: datetime
     states: Mapping[str, CheckState]
     blind: datetime | None = None
     unseen: int = 0
+    started: datetime | None = None
 
     @classmethod
     def parse(cls, cursor: str, checks: tuple[Check, ...], now: datetime) -> CheckProgress:
@@ -96,9 +98,10 @@ class CheckProgress:
             states = {name: CheckState(**stored["states"].get(name, {})) for name in fresh}
             since, unseen = stored.get("blind"), int(stored.get("unseen", 0))
             blind = datetime.fromisoformat(since) if since else None
+            started = datetime.fromisoformat(stored.get("started") or stored["began"])
         except (ValueError, KeyError, TypeError):
-            return cls(now, fresh)
-        return cls(began, states, blind, unseen)
+            return cls(now, fresh, started=now)
+        return cls(began, states, blind, unseen, started)
 
     def spell(self) -> str:
         """Write the progress as a cursor."""
@@ -110,6 +113,7 @@ class CheckProgress:
                 "states": states,
                 "blind": blind,
                 "unseen": self.unseen,
+                "started": (self.started or self.began).isoformat(),
             }
         )
 

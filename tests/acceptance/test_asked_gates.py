@@ -10,9 +10,19 @@ from datetime import timedelta
 
 import pytest
 
-from gitopsd.domain.asked_gates import ExternalGate, Finding, GateObservation, ProbeAnswer
+from gitopsd.domain.asked_gates import (
+    AskedGate,
+    ChecksGate,
+    ExternalGate,
+    Finding,
+    GateObservation,
+    Otherwise,
+    ProbeAnswer,
+    PrometheusGate,
+)
 from gitopsd.domain.config import ApplicationSpec, StageSpec
-from gitopsd.domain.gates import Closed
+from gitopsd.domain.gates import Closed, Open
+from gitopsd.domain.metrics import Comparison, Condition
 from gitopsd.domain.runs import AbortReason, Phase, Run, RunKind, Step
 from gitopsd.engine.actions import ActionDone, ActionRefused
 from gitopsd.engine.queries import load_gates
@@ -38,7 +48,7 @@ CLOSED = ProbeAnswer(Finding.UNMET, "decide.example says closed: the index is be
 LOST = ProbeAnswer(Finding.INCONCLUSIVE, "decide.example: no complete answer within 10 s")
 
 
-def guarded(*gates: ExternalGate) -> ApplicationSpec:
+def guarded(*gates: AskedGate) -> ApplicationSpec:
     """The shop, whose production asks outside."""
 
     def guard(stage: StageSpec) -> StageSpec:
@@ -55,10 +65,10 @@ async def at_gate(world: World) -> Run:
     return await world.run(run.id)
 
 
-async def why(world: World, run: Run) -> Closed:
-    """How the run's external gate is closed."""
+async def why(world: World, run: Run, gate: str = "external") -> Closed:
+    """How a gate of the run is closed."""
     gates = await world.store.read(lambda tx: load_gates(tx, run))
-    (found,) = [one.answer for one in gates if one.name == "external"]
+    (found,) = [one.answer for one in gates if one.name == gate]
     assert isinstance(found, Closed)
     return found
 
@@ -204,3 +214,68 @@ async def test_an_answer_grows_old_while_no_process_runs() -> None:
         await world.clock.sleep(timedelta(minutes=5))
         assert (await world.run(run.id)).step is Step.GATE
         assert (await why(world, run)).reason == CLOSED.sentence
+
+
+async def test_a_release_waits_for_the_checks_of_its_commit() -> None:
+    """What is asked names the commit; a check that fails later keeps it closed again."""
+    gate = ChecksGate(("ci/test",))
+    world = make_world(guarded(gate))
+    pending = ProbeAnswer(Finding.UNMET, "ci/test is in_progress on it")
+    failed = ProbeAnswer(Finding.FAILED, "ci/test is failure on it: https://ci.example/1")
+    world.prober.answer("ci/test", pending, failed, failed, OPEN)
+    async with started(world):
+        sha = await world.push("one", deployment(ONE))
+        run = await at_gate(world)
+        assert (await why(world, run, "checks")).reason == pending.sentence
+        await world.clock.sleep(40 * SECOND)
+        assert (await why(world, run, "checks")).reason == failed.sentence
+        await world.until_run(PRODUCTION, RunKind.ROLLOUT, Phase.SUCCEEDED)
+    assert {one.commit for one in world.prober.asked} == {sha}
+
+
+async def test_a_failed_check_ends_the_run_if_so_configured() -> None:
+    """The release is rejected; the next one is asked about on its own."""
+    gate = ChecksGate(("ci/test",), on_failure=Otherwise.REFUSE)
+    world = make_world(guarded(gate))
+    world.prober.answer("ci/test", ProbeAnswer(Finding.FAILED, "ci/test is failure on it"), OPEN)
+    async with started(world):
+        await world.push("one", deployment(ONE))
+        run = await world.until_run(PRODUCTION, RunKind.ROLLOUT, Phase.ABORTED)
+        assert run.failure is not None
+        assert run.failure.message == "checks: ci/test is failure on it"
+        await world.push("two", deployment("registry.example/api:2"))
+        await world.until_run(PRODUCTION, RunKind.ROLLOUT, Phase.SUCCEEDED)
+
+
+async def test_a_release_waits_for_a_figure() -> None:
+    """Bad, unknown, then good; each sentence is there while it holds."""
+    gate = PrometheusGate("errors", Condition(Comparison.LESS, 0.05))
+    world = make_world(guarded(gate))
+    bad = ProbeAnswer(Finding.FAILED, "0.0731 is not < 0.05", "0.0731")
+    empty = ProbeAnswer(Finding.INCONCLUSIVE, "the query finds nothing")
+    world.prober.answer("errors", bad, empty, ProbeAnswer(Finding.MET, "0.01 is < 0.05", "0.01"))
+    async with started(world):
+        await world.push("one", deployment(ONE))
+        run = await at_gate(world)
+        assert (await why(world, run, "prometheus")).reason == bad.sentence
+        (seen,) = await observed(world, run)
+        assert seen.figure == "0.0731"
+        await world.clock.sleep(30 * SECOND)
+        assert (await why(world, run, "prometheus")).reason == empty.sentence
+        await world.until_run(PRODUCTION, RunKind.ROLLOUT, Phase.SUCCEEDED)
+        gates = await world.store.read(lambda tx: load_gates(tx, run))
+        assert [one.answer for one in gates if one.name == "prometheus"] == [Open("0.01 is < 0.05")]
+
+
+async def test_an_unknown_figure_ends_the_run_if_so_configured() -> None:
+    """One answer that tells nothing is enough then."""
+    gate = PrometheusGate(
+        "errors", Condition(Comparison.LESS, 0.05), on_inconclusive=Otherwise.REFUSE
+    )
+    world = make_world(guarded(gate))
+    world.prober.answer("errors", ProbeAnswer(Finding.INCONCLUSIVE, "the query finds nothing"))
+    async with started(world):
+        await world.push("one", deployment(ONE))
+        run = await world.until_run(PRODUCTION, RunKind.ROLLOUT, Phase.ABORTED)
+        assert run.failure is not None
+        assert run.failure.message == "prometheus: the query finds nothing"

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import re
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
@@ -36,6 +37,10 @@ class GitHubServer:
         headers: Headers of the last request, by lower-case name.
         tokens: Tokens that count.
         app_key: Public key of the App; None when there is none.
+        check_runs: Commit -> its check runs, as the API shows them.
+        contexts: Commit -> the newest status of each context.
+        unchanged: How often it answered that nothing changed.
+        permissions: What tokens of installations were last asked for.
     """
 
     url: str = ""
@@ -47,6 +52,10 @@ class GitHubServer:
     headers: dict[str, str] = field(default_factory=dict)
     tokens: set[str] = field(default_factory=lambda: {TOKEN})
     app_key: Any = None
+    check_runs: dict[str, list[dict[str, Any]]] = field(default_factory=dict)
+    contexts: dict[str, list[dict[str, Any]]] = field(default_factory=dict)
+    unchanged: int = 0
+    permissions: Any = None
 
     def states(self, context: str) -> list[str]:
         """States that a context had, in order."""
@@ -61,12 +70,19 @@ class GitHubServer:
         if instead is not None:
             return instead
         status, answer = self._route(request, body)
-        return finish(request, web.json_response(answer, status=status))
+        said = web.json_response(answer, status=status)
+        if request.method == "GET":
+            said.headers["ETag"] = f'W/"{hashlib.sha256(said.body or b"").hexdigest()}"'  # type: ignore[arg-type]  # bytes here
+            if request.headers.get("If-None-Match") == said.headers["ETag"]:
+                self.unchanged += 1
+                said = web.Response(status=304, headers={"ETag": said.headers["ETag"]})
+        return finish(request, said)
 
     def _route(self, request: web.Request, body: Body) -> tuple[int, Any]:
         token = request.headers.get("Authorization", "").partition(" ")[2]
         path = request.path
         if path.startswith("/app/") or path.endswith("/installation"):
+            self.permissions = body.get("permissions")
             return self._sign_in(path, token)
         if token not in self.tokens:
             return 401, {"message": "Bad credentials"}
@@ -114,6 +130,14 @@ class GitHubServer:
     def _list_statuses(self, _: web.Request, __: Body, sha: str) -> tuple[int, Any]:
         return 200, [one for of, one in reversed(self.statuses) if of == sha]
 
+    def _list_check_runs(self, request: web.Request, _: Body, sha: str) -> tuple[int, Any]:
+        rows = self.check_runs.get(sha, [])
+        return 200, {"total_count": len(rows), "check_runs": _page(request, rows)}
+
+    def _combine(self, request: web.Request, _: Body, sha: str) -> tuple[int, Any]:
+        rows = self.contexts.get(sha, [])
+        return 200, {"total_count": len(rows), "statuses": _page(request, rows)}
+
     def _make_deployment(self, _: web.Request, body: Body) -> tuple[int, Any]:
         if body.get("auto_merge", True) or body.get("required_contexts") != []:
             return 409, {"message": "Conflict merging main into what is deployed"}
@@ -141,7 +165,14 @@ class GitHubServer:
         return 200, list(reversed(found[0]["statuses"]))
 
 
+def _page(request: web.Request, rows: list[dict[str, Any]]) -> list[dict[str, Any]]:
+    size, number = int(request.query.get("per_page", 30)), int(request.query.get("page", 1))
+    return rows[(number - 1) * size : number * size]
+
+
 _ROUTES: Any = (
+    ("GET", r"/commits/(\w+)/check-runs", GitHubServer._list_check_runs),
+    ("GET", r"/commits/(\w+)/status", GitHubServer._combine),
     ("POST", r"/statuses/(\w+)", GitHubServer._make_status),
     ("GET", r"/commits/(\w+)/statuses", GitHubServer._list_statuses),
     ("POST", r"/deployments", GitHubServer._make_deployment),

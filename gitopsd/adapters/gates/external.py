@@ -12,7 +12,7 @@ from gitopsd.adapters.asking_http import (
     HttpAsker,
     HttpQuestion,
     HttpReply,
-    is_json,
+    find_type_problem,
     load_strictly,
 )
 from gitopsd.adapters.notify.outgoing import find_pause
@@ -91,10 +91,9 @@ class ExternalProber:
                 f"{who} answered {reply.status} instead of 200{more}",
                 retry_after=find_pause(reply.headers, self._clock.now()),
             )
-        if not is_json(reply.headers):
-            kind = reply.headers.get("content-type") or "no type"
-            sentence = f"{who} answered {kind[:60]} instead of application/json"
-            return ProbeAnswer(Finding.INCONCLUSIVE, sentence)
+        problem = find_type_problem(reply.headers)
+        if problem:
+            return ProbeAnswer(Finding.INCONCLUSIVE, f"{who} answered {problem}")
         try:
             document = load_strictly(reply.body)
         except ValueError as error:

@@ -46,7 +46,35 @@ _FORBIDDEN = 403
 _NOT_FOUND = 404
 _NOT_NOW = (408, 425, 429)
 _PUBLIC_HOSTS = ("github.com", "www.github.com", "ssh.github.com")
-_PERMISSIONS = {"statuses": "write", "deployments": "write", "metadata": "read"}
+_NOT_MODIFIED = 304
+_CONDITIONS = ("if-none-match", "if-modified-since")
+_CACHED_ANSWERS = 200
+
+
+@dataclass(frozen=True, slots=True)
+class GitHubRights:
+    """What is asked of an App's installation, and of whoever made a token.
+
+    Attributes:
+        permissions: Permissions of the App's token.
+        words: The same for people.
+    """
+
+    permissions: Mapping[str, str]
+    words: str
+
+
+REPORTING = GitHubRights(
+    {"statuses": "write", "deployments": "write", "metadata": "read"},
+    "Commit statuses and Deployments (read and write)",
+)
+"""For showing how commits stand."""
+
+READING_CHECKS = GitHubRights(
+    {"statuses": "read", "checks": "read", "metadata": "read"},
+    "Checks and Commit statuses (read)",
+)
+"""For reading how the checks of commits stand."""
 
 
 class AnswerError(Exception):
@@ -82,11 +110,26 @@ class GitHubClient:
         outgoing: Connections.
         clock: Time.
         base_url: Address of the API; empty for the public one.
+        rights: What it is used for.
+        conditional: Whether what was read before is only asked for if it changed: such an answer
+            does not count against GitHub's limits.
     """
 
-    def __init__(self, outgoing: Outgoing, clock: Clock, base_url: str = "") -> None:
+    def __init__(
+        self,
+        outgoing: Outgoing,
+        clock: Clock,
+        base_url: str = "",
+        *,
+        rights: GitHubRights = REPORTING,
+        conditional: bool = False,
+    ) -> None:
         self._outgoing = outgoing
         self._clock = clock
+        self._rights = rights
+        self._conditional = conditional
+        # Of each channel its own: what one credential sees, another may not.
+        self._read: dict[ChannelSpec, _Answers] = {}
         self._base_url = (base_url or PUBLIC_URL).rstrip("/")
         self._tokens: dict[tuple[ChannelSpec, str], _Token] = {}
 
@@ -127,7 +170,13 @@ class GitHubClient:
         where = f"channel {channel.name}: GitHub"
         try:
             token = await self._token(channel, where, repository)
-            return await self._request(where, f"/repos/{repository}{path}", body, oauth_token=token)
+            return await self._request(
+                where,
+                f"/repos/{repository}{path}",
+                body,
+                oauth_token=token,
+                read=self._read.setdefault(channel, _Answers()) if self._conditional else None,
+            )
         except AnswerError as error:
             if error.status == _UNAUTHORIZED:
                 self._tokens.clear()
@@ -141,11 +190,14 @@ class GitHubClient:
         *,
         jwt: str | None = None,
         oauth_token: str | None = None,
+        read: _Answers | None = None,
     ) -> Any:
         """Post ``body``, or get when there is none."""
         from gidgethub import HTTPException
 
-        api = _api_class()(self._outgoing.session(), USER_AGENT, base_url=self._base_url)
+        api = _api_class()(
+            self._outgoing.session(), USER_AGENT, base_url=self._base_url, cache=read
+        )
         try:
             async with self._outgoing.request_to(where):
                 if body is None:
@@ -173,7 +225,10 @@ class GitHubClient:
         answer = await self._request(
             where,
             f"/app/installations/{installation}/access_tokens",
-            {"repositories": [repository.partition("/")[2]], "permissions": _PERMISSIONS},
+            {
+                "repositories": [repository.partition("/")[2]],
+                "permissions": dict(self._rights.permissions),
+            },
             jwt=signed,
         )
         token = _read_token(where, answer)
@@ -211,7 +266,7 @@ class GitHubClient:
             return UnsentError(said, retry_after=find_pause(error.headers, now))
         if status in _SERVER_ERRORS:
             return UnclearError(said, retry_after=find_pause(error.headers, now))
-        remedy = _advise(channel, repository, status)
+        remedy = _advise(channel, repository, status, self._rights)
         if not remedy:
             return PermanentError(said)
         kind = NotThereError if status == _NOT_FOUND else PermanentError
@@ -233,6 +288,16 @@ class GitHubClient:
         return SECONDARY_PAUSE if limited else None
 
 
+class _Answers(dict[str, Any]):
+    """What was read, by address; the oldest goes when there is too much."""
+
+    def __setitem__(self, address: str, answer: Any) -> None:
+        self.pop(address, None)
+        super().__setitem__(address, answer)
+        if len(self) > _CACHED_ANSWERS:
+            del self[next(iter(self))]
+
+
 @cache
 def _api_class() -> type[GitHubAPI]:
     from gidgethub.aiohttp import GitHubAPI
@@ -249,7 +314,9 @@ def _api_class() -> type[GitHubAPI]:
             ) as response:
                 content = await response.read()
                 lower = {name.lower(): value for name, value in response.headers.items()}
-                if response.status not in _SUCCESS:
+                known = any(name in headers for name in _CONDITIONS)
+                unchanged = response.status == _NOT_MODIFIED and known
+                if response.status not in _SUCCESS and not unchanged:
                     raise AnswerError(response.status, lower, _read_words(content))
                 # Limits are judged by what refuses, not by counting; a wrong count trips it up.
                 kept = {name: value for name, value in lower.items() if "ratelimit" not in name}
@@ -285,16 +352,13 @@ def _read_token(where: str, answer: Any) -> _Token:
     return _Token(token, until)
 
 
-def _advise(channel: ChannelSpec, repository: str, status: int) -> str:
+def _advise(channel: ChannelSpec, repository: str, status: int, rights: GitHubRights) -> str:
     """Say what a person must change; empty when it is this one request that is wrong."""
     file = channel.key_file if channel.app_id else channel.token_file
     if status == _UNAUTHORIZED:
         return f"Put a token, or an App's key, that counts into {file}"
     if status == _FORBIDDEN:
-        return (
-            f"Give what {file} stands for the permissions Commit statuses and Deployments "
-            f"(read and write) in {repository}"
-        )
+        return f"Give what {file} stands for the permissions {rights.words} in {repository}"
     if status == _NOT_FOUND:
         return f"Let what {file} stands for see the repository {repository}, or correct its name"
     if status in _REDIRECTS:

@@ -6,6 +6,8 @@ from datetime import timedelta
 
 from gitopsd.adapters.clock import SystemClock
 from gitopsd.adapters.outgoing_addresses import CheckedResolver
+from gitopsd.adapters.prometheus.analysing import MetricAnalyst
+from gitopsd.adapters.prometheus.measuring import MetricReader
 from gitopsd.adapters.verify.attempts import make_attempt
 from gitopsd.adapters.verify.commands import CommandRunner
 from gitopsd.adapters.verify.dialing import Dialer
@@ -25,6 +27,7 @@ from gitopsd.domain.checks import (
     HttpCheck,
     HttpListCheck,
     JobCheck,
+    PrometheusCheck,
     TcpCheck,
     TlsCheck,
 )
@@ -42,6 +45,7 @@ class VerifierByKind:
         clock: Measures latency; real time unless given.
         allow_loopback: Whether checks may connect to this machine.
         resolver: Resolves names; the system's, with refused addresses left out, unless given.
+        metrics: Asks metric servers; None where there are none.
     """
 
     def __init__(
@@ -51,6 +55,7 @@ class VerifierByKind:
         *,
         allow_loopback: bool = False,
         resolver: CheckedResolver | None = None,
+        metrics: MetricReader | None = None,
     ) -> None:
         self._clock = clock or SystemClock()
         checked = resolver or CheckedResolver(allow_loopback=allow_loopback)
@@ -64,6 +69,7 @@ class VerifierByKind:
         self._dns = DnsLooker(allow_loopback=allow_loopback)
         self._jobs = JobRunner(clusters, self._clock)
         self._commands = CommandRunner(clusters)
+        self._analyst = MetricAnalyst(metrics, self._clock) if metrics is not None else None
 
     async def run_check(self, check: Check, target: CheckTarget) -> CheckAttempt:
         """Make one attempt. Never raises.
@@ -82,6 +88,8 @@ class VerifierByKind:
                 return await self._http.run_checks(check, target)
             case JobCheck():
                 return await self._jobs.run(check, target)
+            case PrometheusCheck():
+                return await self._measure(check, target)
             case CommandCheck():
                 bound = check.timeout + SLACK
                 look = self._commands.look
@@ -100,6 +108,11 @@ class VerifierByKind:
                 return await make_attempt(check, target, self._grpc.look, clock)
             case DnsCheck():
                 return await make_attempt(check, target, self._dns.look, clock, bound=patient)
+
+    async def _measure(self, check: PrometheusCheck, target: CheckTarget) -> CheckAttempt:
+        if self._analyst is None:
+            return CheckAttempt(passed=None, message="no metric server can be asked here")
+        return await self._analyst.run(check, target)
 
     async def tidy(self, check: Check, target: CheckTarget) -> None:
         """Remove what an attempt left in the cluster, once its answer is stored. Never raises."""

@@ -66,7 +66,9 @@ async def _run_round(
     began_at = context.services.clock.now()
     pending = progress.pending(context.spec.verify)
     planned = [
-        Planned(check, state.attempts + 1, state.underway, bool(state.first))
+        Planned(
+            check, state.attempts + 1, state.underway, bool(state.first), since=progress.started
+        )
         for check, state in pending
     ]
     attempts = await attempt_checks(context, planned)
