@@ -16,7 +16,14 @@ from pydantic import (
 )
 
 from gitopsd.adapters.config_files.application_model import MetadataSection
-from gitopsd.adapters.config_files.fields import FileName, HttpUrl, Name, Section, refuse
+from gitopsd.adapters.config_files.fields import (
+    FileName,
+    HttpUrl,
+    Name,
+    OwnerAndName,
+    Section,
+    refuse,
+)
 from gitopsd.domain.channels import ChannelSpec, ChannelType, Subscription
 
 Trigger: TypeAlias = Literal[
@@ -38,8 +45,6 @@ Trigger: TypeAlias = Literal[
 _LATER = ("email", "pagerduty", "teams", "discord", "mattermost")
 _CONVERSATION_PATTERN = r"^[CGD][A-Z0-9]{5,20}$"
 _CONVERSATION = re.compile(_CONVERSATION_PATTERN.replace("$", r"\Z"))
-_REPOSITORY_PATTERN = r"^[A-Za-z0-9-]{1,39}/[A-Za-z0-9._-]{1,100}$"
-_REPOSITORY = re.compile(_REPOSITORY_PATTERN.replace("$", r"\Z"))
 _NUMBER = re.compile(r"[A-Za-z0-9.]{1,40}\Z")
 # Keys of each type: those that it needs, and those that it may have.
 _KEYS: Mapping[str, tuple[tuple[str, ...], tuple[str, ...]]] = {
@@ -62,12 +67,6 @@ def _check_conversation(value: str) -> str:
             f"{value[:60]!r} is no id of a conversation",
             "Write the id, such as `C0123456789`: Slack shows it at the end of a channel's details",
         )
-    return value
-
-
-def _check_repository(value: str) -> str:
-    if not _REPOSITORY.match(value):
-        raise refuse(f"{value[:60]!r} is no repository", "Write `OWNER/NAME` as GitHub does")
     return value
 
 
@@ -104,11 +103,6 @@ Conversation: TypeAlias = Annotated[
     str,
     AfterValidator(_check_conversation),
     WithJsonSchema({"type": "string", "pattern": _CONVERSATION_PATTERN}),
-]
-OwnerAndName: TypeAlias = Annotated[
-    str,
-    AfterValidator(_check_repository),
-    WithJsonSchema({"type": "string", "pattern": _REPOSITORY_PATTERN}),
 ]
 Number: TypeAlias = Annotated[
     str,

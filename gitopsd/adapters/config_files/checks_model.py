@@ -6,7 +6,7 @@ import re
 from collections.abc import Iterator, Sequence
 from dataclasses import replace
 from itertools import count
-from typing import Annotated, ClassVar, Literal, Self
+from typing import Annotated, Literal, Self
 from urllib.parse import urlsplit
 
 from pydantic import AfterValidator, BeforeValidator, Field, WithJsonSchema, model_validator
@@ -14,6 +14,7 @@ from pydantic.alias_generators import to_camel
 
 from gitopsd.adapters.config_files.check_kind_model import CheckKindSection
 from gitopsd.adapters.config_files.checks_cluster_model import CommandSection, JobSection
+from gitopsd.adapters.config_files.checks_metric_model import AnalysisSection
 from gitopsd.adapters.config_files.checks_network_model import (
     DnsSection,
     GrpcSection,
@@ -228,10 +229,6 @@ def _expect(one: HttpCheck, request: HttpRequestSection) -> HttpCheck:
 class CheckSection(Section):
     """One entry of ``verify:``."""
 
-    NOT_YET: ClassVar[dict[str, str]] = {
-        "prometheus": "Check over HTTP meanwhile",
-    }
-
     http: HttpSection | None = Field(
         default=None, description="An HTTP request and what its answer must be"
     )
@@ -241,6 +238,9 @@ class CheckSection(Section):
     dns: DnsSection | None = Field(default=None, description="A name and its records")
     job: JobSection | None = Field(default=None, description="A Job that runs to its end")
     command: CommandSection | None = Field(default=None, description="A command in a pod")
+    prometheus: AnalysisSection | None = Field(
+        default=None, description="A figure of a metric server"
+    )
 
     @model_validator(mode="after")
     def _check_one(self) -> Self:
@@ -253,7 +253,7 @@ class CheckSection(Section):
         return self
 
     @property
-    def _given(self) -> list[CheckKindSection]:
+    def _given(self) -> list[CheckKindSection | AnalysisSection]:
         fields = (getattr(self, name) for name in type(self).model_fields)
         return [one for one in fields if one is not None]
 

@@ -7,6 +7,11 @@ from dataclasses import dataclass
 
 from gitopsd.adapters.config_files.dependency_checks import find_dependency_problems
 from gitopsd.adapters.config_files.documents import Parsed
+from gitopsd.adapters.config_files.gate_files import (
+    find_channel_problems,
+    find_metric_problems,
+    name_gate_files,
+)
 from gitopsd.adapters.config_files.problems import suggest
 from gitopsd.domain.channels import ChannelSpec
 from gitopsd.domain.config import ApplicationSpec, ClusterSpec, ProjectSpec, StageSpec
@@ -44,7 +49,8 @@ def find_problems(parsed: Iterable[Parsed], broken: Iterable[str] = ()) -> list[
     files = list(parsed)
     broken = tuple(broken)
     mend = next((file for file in sorted(broken) if file.startswith("clusters/")), "")
-    clusters = {one.name for one in files if isinstance(one.value, ClusterSpec)}
+    clusters = {one.name: one.value for one in files if isinstance(one.value, ClusterSpec)}
+    channels = {one.name: one.value for one in files if isinstance(one.value, ChannelSpec)}
     projects = [one.value for one in files if isinstance(one.value, ProjectSpec)]
     applications = {
         one.value.name: one.value for one in files if isinstance(one.value, ApplicationSpec)
@@ -54,12 +60,14 @@ def find_problems(parsed: Iterable[Parsed], broken: Iterable[str] = ()) -> list[
     findings += map(Finding, _find_same_hosts(files))
     for one in files:
         if isinstance(one.value, ApplicationSpec):
-            findings += _find_unknown_clusters(one.file, one.value, clusters, mend)
+            findings += _find_unknown_clusters(one.file, one.value, set(clusters), mend)
             findings += map(Finding, _find_stage_problems(one.file, one.value))
             findings += map(
                 Finding,
                 find_dependency_problems(one.file, one.value, applications, complete=complete),
             )
+            findings += map(Finding, find_metric_problems(one.file, one.value, clusters))
+            findings += map(Finding, find_channel_problems(one.file, one.value, channels))
             findings += map(Finding, _find_image_problems(one.file, one.value))
             findings += map(Finding, _find_limits(one.file, one.value, projects))
     return findings
@@ -92,7 +100,9 @@ def name_secret_files(one: Parsed) -> list[tuple[str, str]]:
     """List (place in the document, file name) of every file that a value names."""
     value = one.value
     named: list[tuple[str, str]] = []
-    if isinstance(value, ReceiverSpec):
+    if isinstance(value, ApplicationSpec):
+        named = list(name_gate_files(value))
+    elif isinstance(value, ReceiverSpec):
         named = [(f"spec.secretFiles[{i}]", name) for i, name in enumerate(value.secret_files)]
     elif isinstance(value, ChannelSpec):
         named = [
@@ -105,6 +115,7 @@ def name_secret_files(one: Parsed) -> list[tuple[str, str]]:
             ("spec.kubeconfig", value.kubeconfig),
             ("spec.tokenFile", value.token_file),
             ("spec.caFile", value.ca_file),
+            *_name_metric_files(value),
         ]
     elif isinstance(value, RepositorySpec):
         named = [
@@ -117,6 +128,17 @@ def name_secret_files(one: Parsed) -> list[tuple[str, str]]:
     elif isinstance(value, RegistrySpec):
         named = [("spec.credentialFile", value.credential_file), ("spec.caFile", value.ca_file)]
     return [(path, name) for path, name in named if name]
+
+
+def _name_metric_files(cluster: ClusterSpec) -> list[tuple[str, str]]:
+    metrics = cluster.metrics
+    if metrics is None:
+        return []
+    return [
+        ("spec.metrics.tokenFile", metrics.token_file),
+        ("spec.metrics.passwordFile", metrics.password_file),
+        ("spec.metrics.caFile", metrics.ca_file),
+    ]
 
 
 def _find_duplicates(files: Sequence[Parsed]) -> Iterator[ConfigError]:

@@ -36,6 +36,8 @@ _KIND_PATTERN = r"^[A-Z][A-Za-z0-9]*$"
 _KIND = re.compile(_KIND_PATTERN.replace("$", r"\Z"))
 _GRANT_PATTERN = r"^[A-Z][A-Za-z0-9]*(?:/[A-Za-z0-9](?:[-.:A-Za-z0-9]*[A-Za-z0-9])?)?$"
 _GRANT = re.compile(_GRANT_PATTERN.replace("$", r"\Z"))
+_REPOSITORY_PATTERN = r"^[A-Za-z0-9-]{1,39}/[A-Za-z0-9._-]{1,100}$"
+_REPOSITORY = re.compile(_REPOSITORY_PATTERN.replace("$", r"\Z"))
 _SUBJECT_PATTERN = r"^(?:group|user):[^\s:]+$"
 _SUBJECT = re.compile(_SUBJECT_PATTERN.replace("$", r"\Z"))
 
@@ -225,6 +227,13 @@ Subject = Annotated[
     WithJsonSchema({"type": "string", "pattern": _SUBJECT_PATTERN}),
 ]
 """Who: ``group:NAME`` or ``user:SUBJECT``."""
+
+OwnerAndName = Annotated[
+    str,
+    AfterValidator(_check_pattern(_REPOSITORY, "repository", "Write `OWNER/NAME` as GitHub does")),
+    WithJsonSchema({"type": "string", "pattern": _REPOSITORY_PATTERN}),
+]
+"""A repository on GitHub."""
 
 RepositoryPath = Annotated[str, AfterValidator(_check_path)]
 RepositoryUrl = Annotated[str, AfterValidator(_check_repository_url)]

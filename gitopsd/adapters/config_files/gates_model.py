@@ -4,11 +4,16 @@ from __future__ import annotations
 
 from abc import abstractmethod
 from datetime import timedelta
-from typing import Annotated, ClassVar, Self
+from typing import Annotated, Self
 
 from pydantic import Field, model_validator
 
 from gitopsd.adapters.config_files.fields import Name, PositiveDuration, Section, Subject, refuse
+from gitopsd.adapters.config_files.gate_asked_model import (
+    ChecksSection,
+    ExternalSection,
+    PrometheusSection,
+)
 from gitopsd.adapters.config_files.gate_dependency_model import DependencySection
 from gitopsd.adapters.config_files.gate_window_model import WindowSection
 from gitopsd.domain.gate_specs import (
@@ -72,13 +77,10 @@ class SoakSection(GateKindSection):
 class GateSection(Section):
     """One entry of ``gates:``."""
 
-    NOT_YET: ClassVar[dict[str, str]] = {
-        "checks": "Use an approval meanwhile",
-        "prometheus": "Use a soak and HTTP checks meanwhile",
-        "external": "Use an approval by a service's own token meanwhile",
-    }
-
     approval: ApprovalSection | None = None
+    checks: ChecksSection | None = None
+    external: ExternalSection | None = None
+    prometheus: PrometheusSection | None = None
     manual: ManualSection | None = None
     soak: SoakSection | None = None
     window: WindowSection | None = None

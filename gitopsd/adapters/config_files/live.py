@@ -16,6 +16,7 @@ from gitopsd.adapters.config_files.folder import (
     load_content,
     load_signature,
 )
+from gitopsd.adapters.config_files.gate_files import resolve_gate_files
 from gitopsd.adapters.config_files.merging import (
     build_configuration,
     is_mass_removal,
@@ -26,6 +27,7 @@ from gitopsd.adapters.secret_files import load_secret
 from gitopsd.domain.channels import ChannelSpec
 from gitopsd.domain.config import ApplicationSpec, ClusterSpec, Configuration, HeldRemoval
 from gitopsd.domain.images import RegistrySpec
+from gitopsd.domain.metrics import MetricsServer
 from gitopsd.domain.sources import (
     ReceiverSpec,
     RepositorySpec,
@@ -265,6 +267,8 @@ def _resolve_files(one: Parsed, directory: Path) -> Parsed:
 
     value = one.value
     match value:
+        case ApplicationSpec():
+            value = resolve_gate_files(value, resolve)
         case ReceiverSpec():
             value = replace(value, secret_files=tuple(resolve(name) for name in value.secret_files))
         case ChannelSpec():
@@ -280,6 +284,7 @@ def _resolve_files(one: Parsed, directory: Path) -> Parsed:
                 kubeconfig=resolve(value.kubeconfig),
                 token_file=resolve(value.token_file),
                 ca_file=resolve(value.ca_file),
+                metrics=_resolve_metrics(value.metrics, resolve),
             )
         case RepositorySpec():
             value = replace(
@@ -299,3 +304,16 @@ def _resolve_files(one: Parsed, directory: Path) -> Parsed:
         case _:
             return one
     return replace(one, value=value)
+
+
+def _resolve_metrics(
+    server: MetricsServer | None, resolve: Callable[[str], str]
+) -> MetricsServer | None:
+    if server is None:
+        return None
+    return replace(
+        server,
+        token_file=resolve(server.token_file),
+        password_file=resolve(server.password_file),
+        ca_file=resolve(server.ca_file),
+    )

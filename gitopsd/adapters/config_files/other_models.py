@@ -18,6 +18,7 @@ from gitopsd.adapters.config_files.fields import (
     refuse,
 )
 from gitopsd.domain.config import ClusterSpec, ProjectSpec
+from gitopsd.domain.metrics import MetricsServer
 from gitopsd.domain.people import People, Person, RoleBinding
 from gitopsd.domain.sources import (
     ReceiverName,
@@ -63,6 +64,41 @@ class RolloutSection(Section):
     )
 
 
+class MetricsSection(Section):
+    """``metrics:`` of a cluster: a server with Prometheus' HTTP API."""
+
+    url: HttpUrl = Field(
+        description="Its address, without `/api/v1`",
+        examples=["http://prometheus.monitoring:9090"],
+    )
+    token_file: FileName | None = Field(default=None, description="File with a bearer token")
+    username: str = Field(default="", description="User of basic authentication")
+    password_file: FileName | None = Field(default=None, description="File with its password")
+    ca_file: FileName | None = Field(default=None, description="File with the CA certificates")
+
+    @model_validator(mode="after")
+    def _check_one_way(self) -> Self:
+        if bool(self.username) != (self.password_file is not None):
+            raise refuse(
+                "`username` and `passwordFile` go together", "Write both, or `tokenFile`, or none"
+            )
+        if self.username and self.token_file is not None:
+            raise refuse("there are two ways to sign in", "Write `tokenFile`, or `username`")
+        if ":" in self.username:
+            raise refuse("a user name holds no colon", "Write the name alone")
+        return self
+
+    def to_domain(self) -> MetricsServer:
+        """Make the frozen value."""
+        return MetricsServer(
+            url=self.url,
+            token_file=self.token_file or "",
+            username=self.username,
+            password_file=self.password_file or "",
+            ca_file=self.ca_file or "",
+        )
+
+
 class ClusterSection(Section):
     """``spec:`` of a cluster."""
 
@@ -74,6 +110,9 @@ class ClusterSection(Section):
     ca_file: FileName | None = Field(default=None, description="File with the CA certificates")
     inventory_namespace: Name = Field(default="gitopsd", description="Namespace of gitopsd's own")
     rollout: RolloutSection = RolloutSection()
+    metrics: MetricsSection | None = Field(
+        default=None, description="Where Prometheus gates and checks of its stages ask"
+    )
 
     @model_validator(mode="after")
     def _check_one_way(self) -> Self:
@@ -115,6 +154,7 @@ class Cluster(Section):
             ca_file=spec.ca_file or "",
             inventory_namespace=spec.inventory_namespace,
             rollout_budget=spec.rollout.budget,
+            metrics=spec.metrics.to_domain() if spec.metrics is not None else None,
         )
 
 

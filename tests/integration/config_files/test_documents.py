@@ -330,12 +330,8 @@ def test_mistakes_in_a_stage_are_explained(rest: str, path: str, problem: str, r
 @pytest.mark.parametrize(
     "rest, path, key",
     [
-        ("gates: [{checks: {commit: [x]}}]", "gates[0].checks", "checks"),
-        ("gates: [{prometheus: {query: x}}]", "gates[0].prometheus", "prometheus"),
-        ("gates: [{external: {url: x}}]", "gates[0].external", "external"),
         ("drift: {policy: report}", "drift", "drift"),
         ("rollback: {git: revert-commit}", "rollback.git", "git"),
-        ("verify: [{prometheus: {query: x}}]", "verify[0].prometheus", "prometheus"),
     ],
 )
 def test_what_is_to_come_is_refused_by_name(rest: str, path: str, key: str) -> None:
