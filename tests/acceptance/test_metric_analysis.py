@@ -8,7 +8,7 @@ from __future__ import annotations
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, replace
-from datetime import timedelta
+from datetime import datetime, timedelta
 
 import pytest
 
@@ -20,7 +20,6 @@ from gitopsd.domain.metrics import Comparison, Condition, MetricsServer, Worseni
 from gitopsd.domain.runs import Phase, Run, RunKind, Step
 from gitopsd.domain.work import Evidence, EvidenceKind
 from gitopsd.ports import CheckAttempt, CheckTarget
-from gitopsd.testing.clock import LoopClock
 from gitopsd.testing.verifier import MemoryVerifier
 from tests.support.engine_world import (
     PRODUCTION,
@@ -50,11 +49,25 @@ CHECK = PrometheusCheck(
 
 @dataclass
 class Measured:
-    """A world whose production is verified by metrics."""
+    """A world whose production is verified by metrics.
+
+    Attributes:
+        world: The world.
+        metrics: Its metric server.
+        history: Since when the figure was what; None for nothing.
+    """
 
     world: World
     metrics: FigureClient
-    figure: float | None = 0.01
+    history: list[tuple[datetime, float | None]]
+
+    def show(self, figure: float | None) -> None:
+        """Let the figure be that from now on."""
+        self.history.append((self.world.clock.now(), figure))
+
+    def at(self, moment: datetime) -> float | None:
+        """Tell what it was at a moment."""
+        return next(one for since, one in reversed(self.history) if since <= moment)
 
 
 @asynccontextmanager
@@ -69,10 +82,10 @@ async def measured(check: PrometheusCheck = CHECK, **more: object) -> AsyncItera
     clusters = {"one": ClusterSpec("one", metrics=MetricsServer("http://metrics.example"))}
     world.configuration[0] = replace(world.configuration[0], clusters=clusters)
     metrics = FigureClient()
-    site = Measured(world, metrics)
-    metrics.figures[ERRORS] = lambda _: site.figure
+    site = Measured(world, metrics, [(world.clock.now() - timedelta(days=1), 0.01)])
+    metrics.figures[ERRORS] = site.at
     reader = MetricReader(metrics, lambda: world.configuration[0])
-    verifier = _Measuring(VerifierByKind(world.services.clusters, LoopClock(), metrics=reader))
+    verifier = _Measuring(VerifierByKind(world.services.clusters, world.clock, metrics=reader))
     world.services = replace(world.services, verifier=verifier)
     async with started(world):
         await world.push("one", deployment(ONE))
@@ -121,14 +134,14 @@ async def test_a_first_release_is_measured_as_often_as_it_asks() -> None:
 async def test_a_bad_figure_brings_the_last_release_back() -> None:
     """With the figure in the reason, as soon as it is seen."""
     async with measured() as site:
-        site.figure = 0.2
+        site.show(0.2)
         await site.world.push("two", deployment(TWO))
         failed = await site.world.until_run(PRODUCTION, RunKind.ROLLOUT, Phase.FAILED)
         assert failed.failure is not None
         assert failed.failure.message.endswith(
             "check errors failed after 1 attempt: 0.2 is not < 0.05: 1 of 1 measurements"
         )
-        site.figure = 0.01
+        site.show(0.01)
         await site.world.until_run(PRODUCTION, RunKind.ROLLBACK, Phase.SUCCEEDED)
         assert ONE in await live_image(site.world)
 
@@ -136,20 +149,20 @@ async def test_a_bad_figure_brings_the_last_release_back() -> None:
 async def test_a_figure_that_is_fine_and_worse_than_before_brings_the_last_release_back() -> None:
     """A look-alike that only knows the bound would have passed it."""
     async with measured() as site:
-        site.figure = 0.04
+        site.show(0.04)
         await site.world.push("two", deployment(TWO))
         failed = await site.world.until_run(PRODUCTION, RunKind.ROLLOUT, Phase.FAILED)
         assert failed.failure is not None
         assert "0.04 is worse than the 0.01 of before by more than 10%" in failed.failure.message
         # What comes back is compared with nothing: what ran before it was the bad one.
-        site.figure = 0.045
+        site.show(0.045)
         await site.world.until_run(PRODUCTION, RunKind.ROLLBACK, Phase.SUCCEEDED)
 
 
 async def test_a_figure_as_good_as_before_stays() -> None:
     """A little more is within the share that is allowed."""
     async with measured() as site:
-        site.figure = 0.0105
+        site.show(0.0105)
         await site.world.push("two", deployment(TWO))
         await site.world.until_run(PRODUCTION, RunKind.ROLLOUT, Phase.SUCCEEDED, count=2)
         assert TWO in await live_image(site.world)
@@ -161,7 +174,7 @@ async def test_what_turns_bad_in_certify_is_seen() -> None:
         await site.world.push("two", deployment(TWO))
         await site.world.until_run(PRODUCTION, RunKind.ROLLOUT, Phase.RUNNING, step=Step.CERTIFY)
         await site.world.clock.sleep(30 * SECOND)
-        site.figure = 0.3
+        site.show(0.3)
         failed = await site.world.until_run(PRODUCTION, RunKind.ROLLOUT, Phase.FAILED)
         assert failed.failure is not None
         assert failed.failure.step is Step.CERTIFY
@@ -186,7 +199,7 @@ async def test_a_silent_server_is_no_verdict() -> None:
 async def test_figures_that_never_come_call_a_person() -> None:
     """The run ends without a verdict: nothing is quarantined and nothing rolled back."""
     async with measured() as site:
-        site.figure = None
+        site.show(None)
         await site.world.push("two", deployment(TWO))
         errored = await site.world.until_run(PRODUCTION, RunKind.ROLLOUT, Phase.ERRORED)
         assert errored.failure is not None
@@ -218,7 +231,7 @@ async def test_a_monitor_measures_the_last_moments() -> None:
     monitor = MonitorSpec(timedelta(minutes=1), (CHECK,))
     async with measured(monitor=monitor) as site:
         await site.world.clock.sleep(timedelta(minutes=3))
-        site.figure = 0.4
+        site.show(0.4)
         await site.world.until(
             lambda: any(
                 "0.4" in one.message for one in site.world.notifier.received.get("ops", [])

@@ -125,7 +125,7 @@ PROMETHEUS = "spec.stages[0].gates[0].prometheus"
 @pytest.mark.parametrize(
     "gate, problem",
     [
-        ("{external: {url: 'https://a.example'}}", f"{EXTERNAL}: `secretFile` is missing"),
+        ("{external: {url: 'https://a.example'}}", f"{EXTERNAL}.secretFile: it is missing"),
         (
             "{external: {url: 'https://me:pw@a.example', secretFile: secret}}",
             f"{EXTERNAL}.url: the address holds credentials",
@@ -146,7 +146,7 @@ PROMETHEUS = "spec.stages[0].gates[0].prometheus"
             "{external: {url: 'https://a.example', secretFile: secret, timeout: 31s}}",
             f"{EXTERNAL}.timeout: an answer is waited for at most 30 seconds",
         ),
-        ("{prometheus: {query: up}}", f"{PROMETHEUS}: `condition` is missing"),
+        ("{prometheus: {query: up}}", f"{PROMETHEUS}.condition: it is missing"),
         (
             "{prometheus: {query: up, condition: '0.05'}}",
             f"{PROMETHEUS}.condition: '0.05' is no condition. Write one of < <= > >= == != and",
@@ -378,7 +378,7 @@ CHECK = "spec.stages[0].verify[0].prometheus"
             "{query: up, condition: '< 1', cluster: two}",
             f"{CHECK}.cluster: cluster two has no `metrics`",
         ),
-        ("{query: up, condition: '< 1', within: 60s}", f"{CHECK}: "),
+        ("{query: up, condition: '< 1', within: 60s}", f"{CHECK}.within: unknown key `within`"),
     ],
 )
 def test_mistakes_in_a_check_on_metrics_are_explained(
