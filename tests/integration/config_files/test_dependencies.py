@@ -90,7 +90,8 @@ def test_whoever_closes_a_circle_is_taken_back(tmp_path: Path) -> None:
     for name, other in (("api", "web"), ("web", "api")):
         path = tmp_path / "applications" / f"{name}.yaml"
         path.write_text(path.read_text().replace(STAGE, f"{STAGE}, {_gate(other, 'production')}"))
-        result = files.load()
+        files.load()
+    result = files.load()
     assert "applications/web.yaml" in {file for file, _, _ in _said(result)}
     gates = {
         name: len(spec.stages[1].gates) for name, spec in result.configuration.applications.items()
