@@ -8,7 +8,7 @@ from dataclasses import replace
 from datetime import datetime
 
 from gitopsd.domain.gate_specs import ApprovalGate
-from gitopsd.domain.gates import Closed, Decision, GateState, Open, Vote
+from gitopsd.domain.gates import Closed, Decision, GateSkip, Open, Vote
 from gitopsd.domain.manifests import ChangeAction, Json
 from gitopsd.domain.reports import ApprovalReport, Outcome
 from gitopsd.domain.runs import AbortReason, Phase, Run, RunId, Step
@@ -107,10 +107,14 @@ def _with_outcome(
     tx: Transaction, run: Run, votes: list[Vote], report: ApprovalReport
 ) -> ApprovalReport:
     agreed = ", ".join(vote.subject for vote in votes if vote.decision is Decision.APPROVE)
-    gates = load_gates(tx, run)
-    asked = [state for state in gates if state.name.split("-")[0] == "approval"]
-    skipped = [state.answer.reason for state in asked if _is_skipped(state)]
-    voted_at = max((vote.at for vote in votes), default=None)
+    skips = [
+        skip
+        for skip in tx.skips.of_run(run.id)
+        if _is_approval(skip.gate) and skip.plan == report.plan and skip.void_at is None
+    ]
+    skipped = [f"skipped by {skip.subject}: {skip.reason}" for skip in skips]
+    said: tuple[Vote | GateSkip, ...] = (*votes, *skips)
+    voted_at = max((one.at for one in said), default=None)
     if run.phase is Phase.ABORTED and run.step is Step.GATE and run.plan == report.plan:
         reason = run.failure.reason if run.failure is not None else ""
         why = redact_clause(run.failure.message) if run.failure is not None else ""
@@ -120,6 +124,8 @@ def _with_outcome(
         return _decided(report, Outcome.CHANGED, sentence, None)
     if run.step is not Step.GATE or not run.live:
         return _decided(report, Outcome.APPROVED, _agreement(agreed, skipped), voted_at)
+    gates = load_gates(tx, run)
+    asked = [state for state in gates if _is_approval(state.name)]
     if asked and all(isinstance(state.answer, Open) for state in asked):
         waits = [state.name for state in gates if isinstance(state.answer, Closed)]
         more = f"; it still waits for {', '.join(waits)}" if waits else ""
@@ -128,8 +134,8 @@ def _with_outcome(
     return report
 
 
-def _is_skipped(state: GateState) -> bool:
-    return isinstance(state.answer, Open) and state.answer.reason.startswith("skipped by ")
+def _is_approval(gate: str) -> bool:
+    return gate.split("-", maxsplit=1)[0] == "approval"
 
 
 def _agreement(agreed: str, skipped: list[str]) -> str:

@@ -63,6 +63,24 @@ def list_makers(people: People, contributions: Contributions | None) -> tuple[st
     return tuple(sorted(found))
 
 
+def tell_apart(people: People, subjects: Iterable[str]) -> tuple[tuple[str, ...], ...]:
+    """Put subjects together that are one person: who sign alike in ``people.yaml``.
+
+    Returns:
+        For each person the subjects, in their order.
+    """
+    apart: list[tuple[tuple[str, ...], frozenset[str]]] = []
+    for subject in sorted(set(subjects)):
+        names: tuple[str, ...] = (subject,)
+        signs = people.signs_as(subject)
+        alike = [one for one in apart if not one[1].isdisjoint(signs)]
+        for one in alike:
+            apart.remove(one)
+            names, signs = (*one[0], *names), one[1] | signs
+        apart.append((tuple(sorted(names)), signs))
+    return tuple(names for names, _ in sorted(apart, key=lambda one: one[0]))
+
+
 def _index_hands(contributions: Contributions | None) -> Mapping[str, tuple[int, str]]:
     """Work out for each signature what its first hand in the commits was, and in which order."""
     found: dict[str, tuple[int, str]] = {}

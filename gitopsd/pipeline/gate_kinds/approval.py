@@ -6,7 +6,7 @@ from gitopsd.domain.gate_specs import ApprovalGate
 from gitopsd.domain.gates import Closed, Decision, GateAnswer, Open, Refused
 from gitopsd.pipeline.facts import GateFacts
 from gitopsd.pipeline.gate_kinds.votes import JudgedVote, judge_votes
-from gitopsd.pipeline.people_facts import list_makers, names_of
+from gitopsd.pipeline.people_facts import list_makers, names_of, tell_apart
 
 
 def evaluate_approval(spec: ApprovalGate, facts: GateFacts) -> GateAnswer:
@@ -26,14 +26,16 @@ def evaluate_approval(spec: ApprovalGate, facts: GateFacts) -> GateAnswer:
     if rejected:
         said = f": {rejected[0].reason}" if rejected[0].reason else ""
         return Refused(f"rejected by {rejected[0].subject}{said}")
-    given = {vote.subject for vote in counted}
+    given = tell_apart(facts.people.directory, (vote.subject for vote in counted))
     if len(given) >= spec.count:
-        return Open("; ".join((f"approved by {', '.join(sorted(given))}", *_unknown(facts))))
+        who = ", ".join(" alias ".join(names) for names in given)
+        return Open("; ".join((f"approved by {who}", *_unknown(facts))))
     reason = f"{len(given)} of {spec.count} approvals"
     running = run.clock_stopped_at is None and not run.approved
     if run.step_deadline is not None and running:
         reason = f"{reason}, expires {run.step_deadline:%Y-%m-%d %H:%M} UTC"
-    notes = (reason, *_uncounted(judged), *_unknown(facts))
+    alike = [f"{' and '.join(names)} are one person" for names in given if len(names) > 1]
+    notes = (reason, *alike, *_uncounted(judged), *_unknown(facts))
     return Closed("; ".join(notes), f"gitopsd approve {run.id} (by {_who(spec, facts)})")
 
 

@@ -136,6 +136,22 @@ async def test_an_approval_is_asked_for_with_what_changes_and_gets_its_outcome()
         assert told.at is not None
 
 
+async def test_an_approval_that_was_skipped_says_who_and_why() -> None:
+    """Nobody approved, and nobody is said to have."""
+    async with running_world() as world:
+        await _use(world, SLACK)
+        await world.push("tea", deployment(GOOD))
+        await world.until(lambda: bool(_approvals(world)), "the approval is asked for")
+        run = await world.until_run(PRODUCTION, RunKind.ROLLOUT, Phase.RUNNING, step=Step.GATE)
+        await world.actions.skip(Actor("kim"), run.id, "approval", plan="", reason="it is down")
+        await world.until(
+            lambda: _approvals(world)[0].outcome is Outcome.APPROVED, "the outcome is shown"
+        )
+        [told] = _approvals(world)
+        assert told.sentence == "skipped by kim: it is down"
+        assert told.at is not None
+
+
 async def test_a_rejection_is_the_outcome() -> None:
     """Whoever rejects is named with the reason, in the request and in the release."""
     async with running_world() as world:

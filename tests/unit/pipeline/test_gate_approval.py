@@ -102,6 +102,26 @@ def test_a_quorum_is_of_distinct_people() -> None:
     assert answer(both) == Open("approved by ben, maria")
 
 
+def test_two_names_of_one_person_count_once() -> None:
+    """Who sign alike, by an address or a login, are one; over a third name too."""
+    people = People(
+        persons=(
+            Person("ana", ("ana@x.example",), ("managers",)),
+            Person("root", ("root@x.example", "Ana@X.example"), ("managers",), "ana-gh"),
+            Person("robot", (), ("managers",), "Ana-GH"),
+            Person("sam", ("sam@x.example",), ("managers",)),
+        )
+    )
+    given = [vote(name, "managers") for name in ("robot", "ana", "root")]
+    assert answer(known(*given, people=people, count=2)) == Closed(
+        f"1 of 2 approvals, {EXPIRES}; ana and robot and root are one person", OPENER
+    )
+    both = known(*given[1:], vote("sam", "managers"), people=people, count=2)
+    assert answer(both) == Open("approved by ana alias root, sam")
+    apart = known(vote("robot", "managers"), vote("ana", "managers"), people=people, count=2)
+    assert answer(apart) == Open("approved by ana, robot")
+
+
 def test_groups_are_read_from_people_yaml() -> None:
     """For somebody it knows, what the token says of groups counts for nothing."""
     facts = known(vote("ines", "managers"))

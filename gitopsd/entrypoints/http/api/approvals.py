@@ -18,6 +18,7 @@ from gitopsd.entrypoints.http.permissions import Access
 from gitopsd.entrypoints.http.routes import Answer, Call, Route
 from gitopsd.pipeline.facts import GateFacts
 from gitopsd.pipeline.gate_kinds.votes import judge_votes
+from gitopsd.pipeline.people_facts import tell_apart
 from gitopsd.store_ports import Transaction
 
 
@@ -84,11 +85,11 @@ def _waiting(tx: Transaction, run: Run, config: Configuration) -> list[WaitingVi
 
 def _view(gate: ApprovalGate, facts: GateFacts, plan: str) -> WaitingView:
     run = facts.run
-    given = {
+    agreed = [
         one.vote.subject
         for one in judge_votes(facts, gate.subjects)
         if not one.against and one.vote.decision is Decision.APPROVE
-    }
+    ]
     return WaitingView(
         run=run.id,
         application=run.stage.application,
@@ -97,7 +98,7 @@ def _view(gate: ApprovalGate, facts: GateFacts, plan: str) -> WaitingView:
         plan=plan,
         subjects=list(gate.subjects),
         count=gate.count,
-        given=len(given),
+        given=len(tell_apart(facts.people.directory, agreed)),
         expires_at=run.step_deadline,
     )
 
