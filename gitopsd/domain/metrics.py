@@ -48,8 +48,7 @@ class Condition:
                 return figure >= self.bound
             case Comparison.EQUAL:
                 return figure == self.bound
-            case Comparison.OTHER:
-                return figure != self.bound
+        return figure != self.bound
 
 
 class OnEmpty(Enum):

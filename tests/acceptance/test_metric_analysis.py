@@ -149,8 +149,9 @@ async def test_a_bad_figure_brings_the_last_release_back() -> None:
 async def test_a_figure_that_is_fine_and_worse_than_before_brings_the_last_release_back() -> None:
     """A look-alike that only knows the bound would have passed it."""
     async with measured() as site:
-        site.show(0.04)
         await site.world.push("two", deployment(TWO))
+        await site.world.until_run(PRODUCTION, RunKind.ROLLOUT, Phase.RUNNING, step=Step.VERIFY)
+        site.show(0.04)
         failed = await site.world.until_run(PRODUCTION, RunKind.ROLLOUT, Phase.FAILED)
         assert failed.failure is not None
         assert "0.04 is worse than the 0.01 of before by more than 10%" in failed.failure.message

@@ -253,7 +253,8 @@ async def test_what_is_no_answer_tells_nothing(
 
 async def test_odd_rows_open_nothing(github: GitHubServer, prober: GateProberByKind) -> None:
     """Without a conclusion, of a strange type, or with an address that is none."""
-    rows = [run_of("ci/test", "success", conclusion=5), run_of("lint", html_url="javascript:x")]
+    odd = {**run_of("ci/test"), "conclusion": 5}
+    rows = [odd, run_of("lint", html_url="javascript:x")]
     github.check_runs[COMMIT] = rows
     answer = await _ask(prober)
     assert (answer.finding, answer.sentence) == (
