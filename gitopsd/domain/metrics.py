@@ -48,7 +48,8 @@ class Condition:
                 return figure >= self.bound
             case Comparison.EQUAL:
                 return figure == self.bound
-        return figure != self.bound
+            case _:
+                return figure != self.bound
 
 
 class OnEmpty(Enum):

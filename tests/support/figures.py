@@ -14,6 +14,12 @@ from gitopsd.domain.metrics import MetricsServer, MetricWindow, Unclear
 Figure = Callable[[datetime], float | None]
 """What a query finds at a moment; None for nothing."""
 
+
+def find_nothing(_: datetime) -> float | None:
+    """What a query finds that nobody has heard of."""
+    return None
+
+
 _MARKED = re.compile(r'label_replace\(\n(.*)\n, "gitopsd_question", "([0-9a-f]+)"', re.DOTALL)
 
 
@@ -44,7 +50,7 @@ class FigureClient(PrometheusClient):
         self.asked.append((found[1], window))
         if self.away:
             return Unclear("metrics.example answered 503")
-        figure = self.figures.get(found[1], lambda _: None)
+        figure = self.figures.get(found[1], find_nothing)
         moments = [window.start]
         while window.ranged and moments[-1] + window.step <= window.end:
             moments.append(moments[-1] + window.step)

@@ -14,6 +14,7 @@ from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 from datetime import timedelta
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -122,6 +123,15 @@ async def run_prometheus(folder: Path, exporter: Exporter) -> AsyncIterator[Prom
         folder: Where its configuration, data and log lie.
         exporter: What it scrapes.
     """
+    listen, process = await _start(folder, exporter)
+    try:
+        yield PrometheusServer(f"http://{listen}", exporter)
+    finally:
+        await asyncio.to_thread(process.stop)
+
+
+async def _start(folder: Path, exporter: Exporter) -> tuple[str, ServerProcess]:
+    """Start a server on a free port; tells where it listens."""
     config = folder / "prometheus.yml"
     config.write_text(_CONFIG.format(scrape=SCRAPE, target=exporter.target))
     for attempt in range(1, _PORTS_TRIED + 1):
@@ -142,7 +152,7 @@ async def run_prometheus(folder: Path, exporter: Exporter) -> AsyncIterator[Prom
         try:
             await asyncio.to_thread(
                 wait_until,
-                lambda listen=listen: _is_ready(listen),
+                partial(_is_ready, listen),
                 what="Prometheus",
                 within=READY,
                 servers=[process],
@@ -152,11 +162,8 @@ async def run_prometheus(folder: Path, exporter: Exporter) -> AsyncIterator[Prom
             if attempt == _PORTS_TRIED:
                 raise
         else:
-            break
-    try:
-        yield PrometheusServer(f"http://{listen}", exporter)
-    finally:
-        await asyncio.to_thread(process.stop)
+            return listen, process
+    raise AssertionError("a port is tried at least once")
 
 
 def _is_ready(listen: str) -> bool:

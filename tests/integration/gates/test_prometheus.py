@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 import tracemalloc
 from base64 import b64encode
-from collections.abc import AsyncIterator, Awaitable, Callable
+from collections.abc import AsyncIterator
 from dataclasses import replace
 from datetime import timedelta
 from pathlib import Path
@@ -37,7 +37,6 @@ from tests.support.lying_server import (
 
 GATE = PrometheusGate('errors{namespace="{{ namespace }}"}', Condition(Comparison.LESS, 0.05))
 QUICK = timedelta(milliseconds=300)
-Write = Callable[[LyingServer, object], Awaitable[None]]
 
 
 @pytest.fixture
@@ -157,7 +156,7 @@ async def test_each_query_has_a_mark_of_its_own(
     server: LyingServer, prober: GateProberByKind, clock: ManualClock
 ) -> None:
     """So the answer to another query is none, though it says what would open the gate."""
-    good = [clock.now().timestamp(), "0"]
+    good: Json = [clock.now().timestamp(), "0"]
     await _ask(prober, server, vector(good))
     before = mark_of(server)
     answer = await _ask(prober, server, vector(good, mark=before))

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import replace
 from datetime import timedelta
 
@@ -33,10 +33,12 @@ def checks(**states: str) -> tuple[CommitCheck, ...]:
 
 
 def judge(
-    found: Sequence[CommitCheck], gate: ChecksGate = GATE, **more: Sequence[CommitCheck]
+    found: Sequence[CommitCheck],
+    gate: ChecksGate = GATE,
+    other: Sequence[CommitCheck] | None = None,
 ) -> ProbeAnswer:
-    """What it means that the commit has these."""
-    commits: Mapping[str, Sequence[CommitCheck]] = {SHA: found, **more}
+    """What it means that the commit has these, and another one those."""
+    commits = {SHA: found} if other is None else {SHA: found, OTHER: other}
     return judge_checks(gate.names, gate.accept, commits)
 
 
@@ -127,8 +129,8 @@ def test_names_are_compared_exactly() -> None:
 def test_each_commit_must_be_good() -> None:
     """A release whose images were built from two commits needs the checks of both."""
     good, bad = checks(test="success", lint="success"), checks(test="success")
-    assert judge(good, **{OTHER: good}).sentence.endswith("aaaaaaaaaaaa and bbbbbbbbbbbb")
-    assert judge(good, **{OTHER: bad}) == ProbeAnswer(
+    assert judge(good, other=good).sentence.endswith("aaaaaaaaaaaa and bbbbbbbbbbbb")
+    assert judge(good, other=bad) == ProbeAnswer(
         Finding.UNMET, f"ci/lint has not appeared {ON_OTHER}"
     )
 

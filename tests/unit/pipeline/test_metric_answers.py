@@ -48,7 +48,7 @@ def test_a_vector_is_read() -> None:
 
 def test_a_range_is_read() -> None:
     """All samples in the order they came in."""
-    one = {"metric": {"gitopsd_question": MARK}, "values": [[AT, "1"], [AT + 10, "2.5"]]}
+    one: Json = {"metric": {"gitopsd_question": MARK}, "values": [[AT, "1"], [AT + 10, "2.5"]]}
     assert parse(answered([one], "matrix"), ranged=True) == MetricAnswer(
         ranged=True,
         series=(Series({}, (Sample(NOON, 1.0), Sample(NOON + timedelta(seconds=10), 2.5))),),
@@ -91,7 +91,7 @@ def test_an_error_says_what_the_server_says() -> None:
 )
 def test_the_answer_to_another_query_is_none(labels: Json) -> None:
     """Each series carries the mark that was sent; what does not was asked by somebody else."""
-    other = {"metric": labels, "value": [AT, "0"]}
+    other: Json = {"metric": labels, "value": [AT, "0"]}
     assert parse(answered([series(), other])) == Unclear(f"{ODD}it is the answer to another query")
 
 
