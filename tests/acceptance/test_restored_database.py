@@ -152,7 +152,8 @@ async def test_approvals_of_the_past_are_void_when_it_is_found() -> None:
         await stall_of(world, PRODUCTION)
         votes = await world.store.read(lambda tx: tx.votes.of_run(waiting.id))
         skips = await world.store.read(lambda tx: tx.skips.of_run(waiting.id))
-        assert [one.void_at is None for one in (*votes, *skips)] == [False, False]
+        assert [vote.void_at is None for vote in votes] == [False]
+        assert [skip.void_at is None for skip in skips] == [False]
         assert (await world.stage(PRODUCTION)).naming is None
 
 
