@@ -28,7 +28,9 @@ def find_dependency_problems(
         complete: Whether every application file could be read; what one of the others would
             define is not missed.
     """
-    if not any(isinstance(gate, DependencyGate) for one in application.stages for gate in one.gates):
+    if not any(
+        isinstance(gate, DependencyGate) for one in application.stages for gate in one.gates
+    ):
         return  # most ask for nothing, and what everybody waits for takes time to find
     before = _find_edges(applications.values())
     for number, stage in enumerate(application.stages):
