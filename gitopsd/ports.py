@@ -203,6 +203,7 @@ class CheckAttempt:
         evidence: What was sent and what came back, redacted.
         latency: Duration of the whole attempt, body included.
         retry_after: How long the API server asked to be left alone; None when it did not.
+        locked_out: Whether it let us ask nothing, see `gitopsd.cluster_ports.LOCKED_OUT`.
     """
 
     passed: bool | None
@@ -210,6 +211,7 @@ class CheckAttempt:
     evidence: Json = None
     latency: timedelta = timedelta(0)
     retry_after: timedelta | None = None
+    locked_out: bool = False
 
 
 class Verifier(Protocol):

@@ -39,6 +39,19 @@ class CheckState:
 
 
 @dataclass(frozen=True, slots=True)
+class Patience:
+    """What an API server wants of whoever asks again.
+
+    Attributes:
+        asked: The longest time for which it asked to be left alone; None when it did not.
+        locked_out: Whether it let us ask nothing.
+    """
+
+    asked: timedelta | None = None
+    locked_out: bool = False
+
+
+@dataclass(frozen=True, slots=True)
 class CheckProgress:
     """How all checks of a stage stand.
 
@@ -160,11 +173,11 @@ def judge_checks(progress: CheckProgress, spec: StageSpec, now: datetime) -> str
 
 async def run_round(
     context: StepContext, progress: CheckProgress
-) -> tuple[CheckProgress, timedelta | None]:
+) -> tuple[CheckProgress, Patience]:
     """Make one attempt of every check that still needs successes, all at once.
 
     Returns:
-        How the checks stand now, and how long the API server asked to be left alone, if it did.
+        How the checks stand now, and how long the API server wants to be left alone.
     """
     began_at = context.services.clock.now()
     pending = [
@@ -176,14 +189,15 @@ async def run_round(
     for check, attempt in zip(pending, attempts, strict=True):
         progress = progress.after(check, attempt)
         await _keep(context, check, attempt, progress.states[check.name].attempts)
-    asked = asked_patience(attempts)
+    asked = find_patience(attempts)
     return progress.after_round(began_at, context.services.clock.now()), asked
 
 
-def asked_patience(attempts: Iterable[CheckAttempt]) -> timedelta | None:
-    """Tell the longest time that an API server asked to be left alone."""
-    asked = [one.retry_after for one in attempts if one.retry_after is not None]
-    return max(asked, default=None)
+def find_patience(attempts: Iterable[CheckAttempt]) -> Patience:
+    """Find out how long an API server wants to be left alone."""
+    seen = tuple(attempts)
+    asked = [one.retry_after for one in seen if one.retry_after is not None]
+    return Patience(max(asked, default=None), locked_out=any(one.locked_out for one in seen))
 
 
 async def attempt_checks(

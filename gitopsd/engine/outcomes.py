@@ -37,6 +37,7 @@ class Waiting:
         cursor: Where to go on.
         message: What it waits for.
         failing: Whether something shows a sign of failure, beyond not being ready yet.
+        locked_out: Whether the cluster let us ask nothing.
     """
 
     retry_after: timedelta
@@ -44,6 +45,7 @@ class Waiting:
     cursor: str = ""
     message: str = ""
     failing: bool = False
+    locked_out: bool = False
 
 
 @dataclass(frozen=True, slots=True)

@@ -68,6 +68,8 @@ class StepPending:
         message: What it waits for.
         failing: Whether this look saw a failing signal (a crash in its grace period, say), which
             is more than not being healthy yet.
+        locked_out: Whether the cluster let us ask nothing, since it refuses our credential or we
+            its certificate: only a person can change that.
     """
 
     at: datetime
@@ -77,6 +79,7 @@ class StepPending:
     cursor: str = ""
     message: str = ""
     failing: bool = False
+    locked_out: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -92,6 +95,8 @@ class StepErrored:
         retry_after: When the other side wants to be asked again.
         limit: Attempts after which it is given up before the deadline.
         cursor: Where to go on.
+        locked_out: Whether the cluster let us ask nothing, since it refuses our credential or we
+            its certificate: only a person can change that.
     """
 
     at: datetime
@@ -102,6 +107,7 @@ class StepErrored:
     retry_after: timedelta | None = None
     limit: int = 1000
     cursor: str = ""
+    locked_out: bool = False
 
 
 @dataclass(frozen=True, slots=True)

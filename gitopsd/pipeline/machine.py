@@ -16,8 +16,12 @@ run with writes in flight cannot be ended from outside at once, for half a batch
 cluster: it is marked (``superseded_by``, ``aborting``, ``redirect``) and *closes*, that is, it
 ends with the next outcome whatever that says, or at its deadline, whichever comes first.
 
-Deadlines are set when a step is entered. One thing extends one of them, once: when no approval is
-missing at the Gate, the deadline for approving gives way to the Gate's own. A deadline is judged
+Deadlines are set when a step is entered. Two things extend them. When no approval is missing at the
+Gate, the deadline for approving gives way to the Gate's own, once. And while a cluster lets us ask
+nothing, since it refuses our credential or we its certificate, a step's time stands still: each
+such attempt moves the deadline on by as long as nothing is asked, so that the run waits for the
+person who is called at the second one, and ends by its own deadline when the attempts end. A
+deadline is judged
 by the last look: *not healthy* is a verdict (Failed, DeadlineExceeded), everything else is none
 (Errored, Unreachable). That holds for a last look that said *healthy*, too: in WaitHealthy it
 cannot stand, for a healthy look ends the step; in Certify it means that looking stopped, and a
@@ -50,6 +54,7 @@ from gitopsd.pipeline.commands import ExecuteStep, Notify, Trigger
 from gitopsd.pipeline.endings import (
     Transition,
     abort,
+    call_locked_out,
     end_closing,
     fail,
     give_up,
@@ -75,6 +80,7 @@ from gitopsd.pipeline.steps import (
     DEFAULT_TIMEOUTS,
     MUTATING_STEPS,
     compute_backoff,
+    compute_standstill,
     first_step,
     next_step,
     timeout_of,
@@ -85,6 +91,9 @@ __all__ = ["Transition", "decide"]
 
 OLD_LOOK = timedelta(seconds=90)
 """A step that waits reports each 45 s; a look that is twice as old says nothing of now."""
+
+CALLED_AT = 2
+"""Attempts in a row that a cluster did not let us make, after which a person is called."""
 
 _Outcome: TypeAlias = StepSucceeded | StepPending | StepErrored | StepFailed
 _Circumstance: TypeAlias = (
@@ -138,7 +147,9 @@ def _report(run: Run, event: _Outcome) -> Transition:
             cursor=event.cursor,
             waiting_for=event.message,
         )
-        return _command(looked, step, event.retry_after)
+        if event.locked_out:
+            return _wait_locked_out(looked, step, event.at, event.retry_after)
+        return _command(_let_in(looked), step, event.retry_after)
     if isinstance(event, StepErrored):
         return _retry(run, step, event)
     if step is Step.GATE:
@@ -184,6 +195,8 @@ def _enter(run: Run, step: Step, at: datetime) -> Transition:
         failing=False,
         cursor="",
         waiting_for="",
+        lockouts=0,
+        locked_out_until=None,
         approved=False,
     )
     return _command(fresh, step, timedelta(0))
@@ -211,7 +224,8 @@ def _advance(run: Run, step: Step, event: StepSucceeded) -> Transition:
 
 
 def _retry(run: Run, step: Step, event: StepErrored) -> Transition:
-    if not event.retryable or run.attempt >= event.limit:
+    spent = run.attempt >= event.limit and not event.locked_out
+    if not event.retryable or spent:
         return give_up(run, event.at, Failure(event.reason, event.message, step))
     blind = replace(
         run,
@@ -221,7 +235,28 @@ def _retry(run: Run, step: Step, event: StepErrored) -> Transition:
         cursor=event.cursor or run.cursor,
         waiting_for=event.message,
     )
-    return _command(blind, step, compute_backoff(run.attempt, event.retry_after))
+    delay = compute_backoff(run.attempt, event.retry_after)
+    if event.locked_out:
+        return _wait_locked_out(blind, step, event.at, delay)
+    return _command(_let_in(blind), step, delay)
+
+
+def _wait_locked_out(run: Run, step: Step, at: datetime, delay: timedelta) -> Transition:
+    """Let a step's time stand still, and call a person when it is no passing moment."""
+    again = at + delay
+    waiting = replace(
+        run,
+        step_deadline=compute_standstill(run, at, again),
+        lockouts=run.lockouts + 1,
+        locked_out_until=again,
+    )
+    commanded = _command(waiting, step, delay)
+    told = call_locked_out(commanded.run) if waiting.lockouts == CALLED_AT else ()
+    return replace(commanded, commands=(*commanded.commands, *told))
+
+
+def _let_in(run: Run) -> Run:
+    return replace(run, lockouts=0, locked_out_until=None)
 
 
 def _is_over(run: Run, at: datetime) -> bool:

@@ -20,6 +20,7 @@ from gitopsd.cluster_ports import (
 from gitopsd.domain.manifests import JsonObject
 from gitopsd.domain.runs import Phase, Run, RunKind, Step
 from gitopsd.domain.verifications import StallReason
+from gitopsd.pipeline.commands import Trigger
 from gitopsd.testing.cluster import MemoryClusters
 from gitopsd.testing.workloads import Workload
 from tests.support.ailing import (
@@ -49,6 +50,10 @@ GOOD, NEXT, BAD = "registry.example/api:1", "registry.example/api:2", "registry.
 TOOL = "registry.example/tool:1"
 CERTIFY = timedelta(seconds=20)
 STARTING = timedelta(seconds=20)
+BEYOND_DEADLINES = timedelta(minutes=40)
+REFUSED_FOR = dict.fromkeys(("Validate", "WaitHealthy"), timedelta(hours=2))
+SWEEP = timedelta(seconds=10)
+"""Rarer than in earnest, for hours in which nothing else happens."""
 
 PLACES = {
     # refused  no answer  read-only  30 % 500  500  429  watches: silent  ended
@@ -66,6 +71,7 @@ PLACES = {
 """Where each of `TROUBLES`, in their order, is met and waited out; ``-``: nothing of that kind is
 asked there; ``?``: by chance."""
 
+STEP_OF = {"PreSync hook": "Prepare", "Sync hook": "Apply", "PostSync hook": "Verify"}
 ROLLBACK_PLACES = tuple(place for place in PLACES if place not in ("Validate", "Diff"))
 LASTING = ("refuses connections", "accepts, never answers", "500", "429 with Retry-After")
 LASTING_PLACES = tuple(place for place in PLACES if "hook" not in place)
@@ -105,6 +111,16 @@ async def first_release(world: World) -> None:
     """Bring a good release to staging, with an object that the next one leaves out."""
     await world.push("good", *objects(GOOD, config_map("leaving")))
     await world.until_run(STAGING, RunKind.ROLLOUT, Phase.SUCCEEDED)
+
+
+def errors_told(world: World) -> list[str]:
+    """What was told of runs that cannot find out how their release is."""
+    return [
+        note.message
+        for notes in world.notifier.received.values()
+        for note in notes
+        if note.trigger == Trigger.RUN_ERRORED.value
+    ]
 
 
 async def no_verdict(world: World) -> None:
@@ -264,6 +280,76 @@ async def test_a_refused_credential_is_waited_for_at_every_place(kind: RunKind) 
             await restored(world)
         else:
             await no_verdict(world)
+
+
+@pytest.mark.timeout(60)
+@pytest.mark.parametrize("kind", [RunKind.ROLLOUT, RunKind.ROLLBACK])
+async def test_a_credential_refused_for_hours_costs_nothing_but_them(kind: RunKind) -> None:
+    """At each place the run waits beyond every deadline, and goes on at once with a new file.
+
+    A person is called once for each step, at the second refusal in a row. What follows has all the
+    time that it would have had.
+    """
+    world = checked_world()
+    world.services = replace(world.services, pace=replace(world.services.pace, sweep=SWEEP))
+    clusters = world.services.clusters
+    assert isinstance(clusters, MemoryClusters)
+    restores = kind is RunKind.ROLLBACK
+    async with started(world):
+        world.cluster.workloads[BAD] = Workload(None, "CrashLoopBackOff", "x", restarts=3)
+        await first_release(world)
+        world.cluster.workloads[GOOD if restores else NEXT] = Workload(STARTING)
+        ailing = Rolling(world, kind, CREDENTIAL_REFUSED)
+        ailing.begin()
+        await world.push("next", *objects(BAD if restores else NEXT, config_map("added")))
+        for place in ROLLBACK_PLACES if restores else PLACES:
+            await world.until(partial(ailing.has_met, place), f"a refusal at {place}")
+            refused = len(ailing.failed[place])
+            lasts = REFUSED_FOR.get(place, BEYOND_DEADLINES)
+            await world.clock.sleep(lasts)
+            (run,) = [run for run in await world.runs(STAGING) if run.live]
+            assert "refuses our credential" in run.waiting_for, place
+            assert len(ailing.failed[place]) - refused >= lasts / timedelta(seconds=75)
+            stalled = (await world.stage(STAGING)).stall
+            assert (stalled is not None) is run.mutated, place
+            ailing.heal(place)
+            done = len(ailing.passed)
+            clusters.renewed.add("one")
+            await world.clock.sleep(SWEEP + timedelta(seconds=1))
+            assert len(ailing.passed) > done, f"{place} goes on at once"
+        await world.until_run(STAGING, kind, Phase.SUCCEEDED, count=1 if restores else 2)
+
+        assert len(await world.runs(STAGING)) == (3 if restores else 2)
+        assert (await world.stage(STAGING)).stall is None
+        places = ROLLBACK_PLACES if restores else PLACES
+        steps = {place: STEP_OF.get(place, place) for place in places}
+        told = [message.partition(" waits in ")[2] for message in errors_told(world)]
+        assert [words.partition(":")[0] for words in told] == list(dict.fromkeys(steps.values()))
+        once_each(ailing)
+        await (restored(world) if restores else no_verdict(world))
+
+
+async def test_a_rollback_that_pauses_begins_at_once_with_a_new_file() -> None:
+    """Its last attempt had no verdict and the next is minutes away; a replaced file ends that."""
+    world = checked_world()
+    clusters = world.services.clusters
+    assert isinstance(clusters, MemoryClusters)
+    async with started(world):
+        world.cluster.workloads[BAD] = Workload(None, "CrashLoopBackOff", "x", restarts=3)
+        await first_release(world)
+        ailing = Lasting(world, RunKind.ROLLBACK, "Apply", TROUBLES["refuses connections"])
+        ailing.begin()
+        await world.push("bad", *objects(BAD, config_map("added")))
+        await world.until_run(STAGING, RunKind.ROLLBACK, Phase.ERRORED, count=2)
+        ailing.end()
+        await world.clock.sleep(timedelta(seconds=3))
+        assert (await world.runs(STAGING))[-1].phase is Phase.PENDING
+        clusters.renewed.add("one")
+        await world.clock.sleep(timedelta(seconds=3))
+        assert (await world.runs(STAGING))[-1].phase is Phase.RUNNING
+        await world.until_run(STAGING, RunKind.ROLLBACK, Phase.SUCCEEDED)
+
+        await restored(world)
 
 
 async def test_cut_watches_do_not_slow_a_rollback_down() -> None:

@@ -39,9 +39,14 @@ async def run_verify(context: StepContext) -> Outcome:
             return Done()
         if now - context.began_at > pace.slice:
             return Waiting(pace.look, progress.look(), progress.spell(), progress.summary())
-        progress, asked = await run_round(context, progress)
+        progress, patience = await run_round(context, progress)
         if progress.unseen:
-            rest = compute_backoff(progress.unseen, asked)
-            return Waiting(rest, LastLook.UNKNOWN, progress.spell(), progress.summary())
+            return Waiting(
+                compute_backoff(progress.unseen, patience.asked),
+                LastLook.UNKNOWN,
+                progress.spell(),
+                progress.summary(),
+                locked_out=patience.locked_out,
+            )
         if progress.look() is not LastLook.HEALTHY:
             await context.services.clock.sleep(pace.look)

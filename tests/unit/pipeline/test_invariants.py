@@ -16,7 +16,7 @@ from gitopsd.pipeline.endings import Transition
 from gitopsd.pipeline.events import DeadlineReached, Event, RollbackRequested
 from gitopsd.pipeline.machine import decide
 from gitopsd.pipeline.table import Position
-from tests.support.runs import BYTES, NEWER, OTHER_TARGET, PLACES, STEPS, TARGET, run_at
+from tests.support.runs import BYTES, NEWER, NOON, OTHER_TARGET, PLACES, STEPS, TARGET, run_at
 from tests.unit.pipeline.test_transition_table import EVENTS
 
 ENDED = tuple((kind, phase) for kind in RunKind for phase in Phase if phase.terminal)
@@ -37,6 +37,8 @@ def variants(kind: RunKind, at: Position) -> Iterator[Run]:
         else:
             marks.append({"aborting": True, "failure": failure})
             marks.append({"aborting": True, "aborting_restore": True, "failure": failure})
+    if plain.phase is Phase.RUNNING:
+        marks.append({"lockouts": 1, "locked_out_until": NOON})
     if at is Step.GATE:
         marks.append({"approved": True})
     for look, mark, (target, reason) in product(LastLook, marks, targets):
@@ -160,8 +162,9 @@ def test_a_run_has_written_exactly_from_prepare_or_apply_on(kind: RunKind, at: P
 def test_trouble_of_the_infrastructure_is_never_a_verdict(kind: RunKind, at: Position) -> None:
     """However often nothing can be found out, the run does not end Failed."""
     for run in variants(kind, at):
-        blind = decide(run, EVENTS["errored"]).run
-        if blind.phase is not Phase.RUNNING or blind.step_deadline is None:
-            continue
-        assert decide(blind, DeadlineReached(blind.step_deadline)).run.phase is not Phase.FAILED
+        for trouble in ("errored", "locked out", "waits locked out"):
+            blind = decide(run, EVENTS[trouble]).run
+            if blind.phase is not Phase.RUNNING or blind.step_deadline is None:
+                continue
+            assert decide(blind, DeadlineReached(blind.step_deadline)).run.phase is not Phase.FAILED
         assert decide(run, EVENTS["errored for good"]).run.phase is not Phase.FAILED

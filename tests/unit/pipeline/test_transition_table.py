@@ -62,6 +62,10 @@ EVENTS: Mapping[str, Event] = {
     "empty": StepSucceeded(NOON, COMMAND, plan_empty=True, applied_verified=False),
     "pending": StepPending(NOON, COMMAND, timedelta(seconds=5)),
     "errored": StepErrored(NOON, COMMAND, "Unavailable", "no answer"),
+    "locked out": StepErrored(NOON, COMMAND, "Credential", "refused", locked_out=True, limit=1),
+    "waits locked out": StepPending(
+        NOON, COMMAND, timedelta(minutes=1), LastLook.UNKNOWN, locked_out=True
+    ),
     "errored for good": StepErrored(NOON, COMMAND, "Invalid", "no such host", retryable=False),
     "errored, none left": StepErrored(NOON, COMMAND, "Unavailable", "no answer", limit=1),
     "failed": StepFailed(NOON, COMMAND, "CrashLoopBackOff", "it crashes"),
@@ -112,7 +116,7 @@ Rollback | Certify | succeeded, unchanged, empty | Succeeded | \
 Sync | WaitHealthy | succeeded, unchanged, empty | Succeeded | \
     Reconsider(downstream) Notify(on-deployed)
 
-Rollout Rollback Sync | {EVERY} | pending, errored | - | ExecuteStep
+Rollout Rollback Sync | {EVERY} | pending, errored, locked out, waits locked out | - | ExecuteStep
 
 Rollout | {NEXT} | errored for good, errored, none left | Errored | \
     Reconsider(later) Notify(on-run-errored)
@@ -163,7 +167,7 @@ Rollback | Prepare Apply Prune | redirect | - +redirect |
 
 OUTCOMES = (
     "succeeded, unchanged, empty, pending, errored, errored for good, errored, none left, failed, "
-    "deadline"
+    "locked out, waits locked out, deadline"
 )
 
 # The same for runs that end as soon as their work reports. Kinds | where | how they are closing
