@@ -73,15 +73,18 @@ def timeouts_for(spec: StageSpec, kind: RunKind) -> tuple[tuple[Step, timedelta]
     Args:
         spec: The stage in the revision that the run is admitted under.
         kind: What the run is for; a Rollback waits for health as long as ``rollback.deadline``.
+            Waves that wait for health in Apply have that time, too, so Apply is never shorter.
 
     Returns:
         One pair for each step of the kind, in order.
     """
     checks = sum((check.within for check in spec.verify), timedelta(0))
     rollback = kind is RunKind.ROLLBACK
+    health = spec.rollback_deadline if rollback else spec.health_timeout
     configured = {
         Step.GATE: _gate_timeout(spec),
-        Step.WAIT_HEALTHY: spec.rollback_deadline if rollback else spec.health_timeout,
+        Step.APPLY: max(DEFAULT_TIMEOUTS[Step.APPLY], health + SLACK),
+        Step.WAIT_HEALTHY: health,
         Step.VERIFY: max(DEFAULT_TIMEOUTS[Step.VERIFY], checks + SLACK),
         Step.CERTIFY: spec.certify_of(rollback=rollback) + SLACK,
     }

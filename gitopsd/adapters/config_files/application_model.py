@@ -91,7 +91,7 @@ class SourceSection(Section):
 
 
 class HealthSection(Section):
-    """``health:``: how long WaitHealthy may take."""
+    """``health:``: how long WaitHealthy may take, and each wave before it."""
 
     timeout: PositiveDuration = Field(default=timedelta(minutes=5), description="Of WaitHealthy")
     unschedulable_grace: Duration = Field(
@@ -109,7 +109,8 @@ class RollbackSection(Section):
 
     policy: Literal["automatic", "manual", "forbidden"] = "automatic"
     deadline: PositiveDuration = Field(
-        default=timedelta(minutes=5), description="How long a Rollback's WaitHealthy may take"
+        default=timedelta(minutes=5),
+        description="How long a Rollback's WaitHealthy may take, and each wave before it",
     )
     certify: Duration | None = Field(
         default=None, description="How long all must hold at its end; the stage's own otherwise"
