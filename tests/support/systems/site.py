@@ -212,6 +212,7 @@ def run_system(story: SystemStory, around: Surroundings, directory: Path) -> Ite
         overlays = tuple(stage["path"] for stage in application["spec"]["stages"])
         moved = Relocation(around.relocated, overlays, tuple(story.images))
         copy = WorkingCopy(directory / "clone", address)
+        copy.tagged = "tags" in application["spec"]["source"]
         if around.relocated:
             copy.finish = moved.finish
         copy.make()
