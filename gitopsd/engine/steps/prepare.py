@@ -8,10 +8,11 @@ from gitopsd.domain.manifests import Json, RenderedSet
 from gitopsd.domain.runs import Phase, RunKind
 from gitopsd.domain.work import EvidenceKind
 from gitopsd.engine.effects import find_undone
-from gitopsd.engine.hooks import HookWave, run_hooks
+from gitopsd.engine.hooks import HookWave, run_hooks, select_hooks
 from gitopsd.engine.live_state import keep_live_state
-from gitopsd.engine.outcomes import Outcome, Verdict, Waiting
+from gitopsd.engine.outcomes import Done, Outcome, Verdict, Waiting
 from gitopsd.engine.step_context import StepContext
+from gitopsd.engine.trying import try_before_hooks
 from gitopsd.errors import PermanentError
 from gitopsd.kube.hooks import find_hooks
 from gitopsd.kube.names import HookPhase
@@ -24,6 +25,7 @@ PATIENCE = timedelta(seconds=30)
 async def run_prepare(context: StepContext) -> Outcome:
     """Run the hooks of PreSync, wave by wave; a restored set's only where they are marked for it.
 
+    What admission said to Validate is asked again before the first of them when it was long ago.
     Before a restore what is there is kept, and the SyncFail hooks of what failed run. Neither
     holds it up for long, and what becomes of the hooks is only told.
 
@@ -38,7 +40,12 @@ async def run_prepare(context: StepContext) -> Outcome:
     if context.run.kind is RunKind.ROLLBACK:
         await keep_live_state(context)
         await _run_hooks_of_failed(context)
-    return await run_hooks(context, HookPhase.PRE_SYNC)
+    rendered = await context.load_rendered()
+    hooks = select_hooks(context, rendered, HookPhase.PRE_SYNC)
+    if not hooks:
+        return Done()
+    denied = await try_before_hooks(context, rendered.objects, hooks)
+    return denied or await run_hooks(context, HookPhase.PRE_SYNC)
 
 
 async def _run_hooks_of_failed(context: StepContext) -> None:

@@ -10,14 +10,12 @@ from gitopsd.domain.manifests import Json, JsonObject, ObjectKey
 from gitopsd.kube.quotas import Wish, find_exceeded, needs_of, parse_quantity
 
 
-def quota(
-    hard: dict[str, Json], used: dict[str, Json], name: str = "few", **spec: Json
-) -> JsonObject:
+def quota(hard: dict[str, Json], used: dict[str, Json], name: str = "few") -> JsonObject:
     """Make a quota that was counted."""
     return {
         "kind": "ResourceQuota",
         "metadata": {"name": name, "namespace": "shop"},
-        "spec": {"hard": hard, **spec},
+        "spec": {"hard": hard},
         "status": {"hard": hard, "used": used},
     }
 
@@ -207,7 +205,7 @@ def test_amounts_without_a_unit_of_their_own() -> None:
 )
 def test_quotas_of_certain_pods_are_left_out(spec: dict[str, Json]) -> None:
     """No object that is counted by kind is in a scope."""
-    scoped = quota({"count/configmaps": "0"}, {"count/configmaps": "0"}, **spec)
+    scoped = {**quota({"count/configmaps": "0"}, {"count/configmaps": "0"}), "spec": spec}
     assert find_exceeded([scoped], [wish(count__configmaps=1)]) == ()
 
 
