@@ -102,6 +102,26 @@ async def test_a_migration_that_fails_stops_the_release_and_is_told_in_one_sente
         ]
 
 
+async def test_a_hook_of_an_early_wave_that_fails_keeps_the_later_ones_from_beginning() -> None:
+    """A backup that fails in wave -2 leaves the migration of wave -1, and the release, unmade."""
+    async with running_world() as world:
+        world.cluster.workloads[BROKEN] = Workload(exit_code=1)
+        await world.push(
+            "first",
+            deployment(GOOD),
+            job(BROKEN, "backup", hook="PreSync", wave="-2"),
+            job(TOOL, "migrate", hook="PreSync", wave="-1"),
+        )
+        failed = await world.until_run(STAGING, RunKind.ROLLOUT, Phase.FAILED)
+        await world.clock.sleep(timedelta(minutes=30))
+
+        assert failed.step is Step.PREPARE
+        assert failed.failure is not None
+        assert failed.failure.message.startswith("Job shop-staging/backup (PreSync hook): ")
+        assert writes_to(world, "backup", "migrate", "api") == [("create", "backup")]
+        assert len(await evidence_of(world, failed.id)) == 1
+
+
 async def test_a_hook_whose_image_is_missing_fails_long_before_its_deadline() -> None:
     """A Job waits for such a pod for ever; its pod's words are the verdict, and it goes."""
     async with running_world() as world:
