@@ -93,8 +93,11 @@ class Teller:
         if (story.name, scenario) not in self.told:
             last = [one.name for one in story.scenarios if one.name in wanted][-1]
             with tell(story, self.request) as telling:
-                telling.tell(last)
-            self.told |= {(story.name, name): one for name, one in telling.verdicts.items()}
+                try:
+                    telling.tell(last)
+                finally:
+                    found = telling.verdicts.items()
+                    self.told |= {(story.name, name): one for name, one in found}
         return self.told[story.name, scenario]
 
 
