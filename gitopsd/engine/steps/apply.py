@@ -178,7 +178,8 @@ class _Work:
         """Look at everything that is to be left alone, beside the first tier that is written.
 
         It is looked at under this permit's fence: an older owner can write no more. What turns out
-        not to be clean is sent with its own tier. Nothing of a later wave is written beside it.
+        not to be clean is sent with its own tier. Nothing of a later wave is written beside it, and
+        nothing at all while there is something to be tried first.
         """
         tiers = [tier for wave in waves for tier in wave.tiers]
         first_wave = next((n for n, wave in enumerate(waves) if not wave.is_foundation), 0)
@@ -201,7 +202,8 @@ class _Work:
 
         dirty = [[item for item in tier if identity_of_placed(item) not in clean] for tier in tiers]
         first = next((tier for tier in dirty if tier), [])
-        beside = first if all(item.served and id(item) in early for item in first) else []
+        alone = self._trials.untried or not all(item.served and id(item) in early for item in first)
+        beside = [] if alone else first
         looked_at = [item for tier in tiers for item in tier if identity_of_placed(item) in clean]
         if looked_at:
             work: list[Placed | tuple[Placed, ...]] = [*group_looks(looked_at), *beside]
