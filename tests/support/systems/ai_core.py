@@ -137,7 +137,7 @@ STORY = SystemStory(
         Fit(("images",), REMOVED, "what goes out is named in Git, one tag a release"),
         Fit(
             ("stages", 0, "health", "timeout"),
-            "10s",
+            "12s",
             "one scenario waits until it is over",
             hurries=True,
         ),
