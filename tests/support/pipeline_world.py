@@ -266,6 +266,13 @@ class World(Engine):
         event = StepErrored(self.now, command, "Unavailable", message, retryable=not last)
         return self.apply(run.id, event)
 
+    def lock_out(self, run: Run) -> Transition:
+        """The cluster refuses our credential."""
+        command = run.command or CommandId("none")
+        message = "the cluster refuses our credential"
+        event = StepErrored(self.now, command, "Credential", message, locked_out=True)
+        return self.apply(run.id, event)
+
     def pass_time(self, duration: timedelta) -> None:
         """Time passes; deadlines are noticed."""
         self.now += duration
