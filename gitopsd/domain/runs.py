@@ -125,7 +125,8 @@ class Run:
         superseded_by: Run that took over; None when none did.
         aborting: A person asked to abort after mutation; value says whether to restore.
         aborting_restore: Whether the abort restores the last verified set.
-        timeouts: How long each step may take; fixed at admission from the application file.
+        timeouts: How long each step may take; from the application file at admission, and more
+            once a step knows what its waves and hooks were promised.
         redirect: New target a person chose while a Rollback was in flight.
         ended_by: Subject who asked for its end (abort, redirect); empty when nobody did.
         spec: Revision of the application file it was admitted under.

@@ -193,9 +193,10 @@ def to_event(outcome: Outcome, context: StepContext) -> Event:
                 redact_text(outcome.message),
                 failing=outcome.failing,
                 locked_out=outcome.locked_out,
+                lasts=outcome.lasts,
             )
-        case Verdict(reason=reason, message=message):
-            return StepFailed(now, command, reason, redact_text(message))
+        case Verdict(reason=reason, message=message, unwritten=unwritten):
+            return StepFailed(now, command, reason, redact_text(message), unwritten=unwritten)
         case Quarantined(message=message):
             return AbortRequested(
                 now, by="gitopsd", reason=AbortReason.QUARANTINED, message=redact_text(message)

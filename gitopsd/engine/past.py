@@ -19,6 +19,7 @@ from gitopsd.engine.assessment import (
 )
 from gitopsd.engine.placing import Placed
 from gitopsd.engine.step_context import StepContext
+from gitopsd.engine.tried import KEY, KIND, Tried, parse_tried
 
 FRESH_FOR = timedelta(minutes=1)
 """How long what Validate found out about policies and quotas is believed without being asked again:
@@ -36,12 +37,14 @@ class Past:
         sent: What Apply sent already, in an earlier execution, by identity.
         stale: Whether everything has to be tried again: nothing was written yet, and what admission
             said to Validate may not be what it says now.
+        tried: What was tried again already.
     """
 
     seen: Mapping[str, Seen] = field(default_factory=dict)
     untried: frozenset[str] = frozenset()
     sent: Mapping[str, Sent] = field(default_factory=dict)
     stale: bool = False
+    tried: Tried = field(default_factory=Tried)
 
 
 async def load_past(context: StepContext, placed: Sequence[Placed]) -> Past:
@@ -74,8 +77,12 @@ async def load_past(context: StepContext, placed: Sequence[Placed]) -> Past:
     assessed = contents.get((EvidenceKind.CHANGE_SET, "assessed"))
     seen, now = parse_seen(assessed), context.services.clock.now()
     old = is_stale((item.at for item in seen.values()), events, now)
-    stale = old and not any(item.written for item in sent.values())
-    return Past(seen, parse_untried(assessed), sent, stale)
+    began = any(item.written for item in sent.values())
+    tried = parse_tried(contents.get((KIND, KEY)))
+    if not began and not tried.is_within(FRESH_FOR, now):
+        tried = Tried()
+    stale = old and not began and not tried.complete
+    return Past(seen, parse_untried(assessed) - set(tried.accepted), sent, stale, tried)
 
 
 def is_stale(heard: Iterable[datetime], events: Sequence[RunEvent], now: datetime) -> bool:

@@ -70,6 +70,8 @@ class StepPending:
             is more than not being healthy yet.
         locked_out: Whether the cluster let us ask nothing, since it refuses our credential or we
             its certificate: only a person can change that.
+        lasts: How long the step may last from its beginning, as it is known by now; None when
+            what was configured holds. A step is given more, never less.
     """
 
     at: datetime
@@ -80,6 +82,7 @@ class StepPending:
     message: str = ""
     failing: bool = False
     locked_out: bool = False
+    lasts: timedelta | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -119,12 +122,15 @@ class StepFailed:
         command: Which command.
         reason: PascalCase word.
         message: One sentence with the object's kind and name and the cause.
+        unwritten: Prepare: whether it is certain that the run has written nothing, not even in an
+            attempt before this one.
     """
 
     at: datetime
     command: CommandId
     reason: str
     message: str
+    unwritten: bool = False
 
 
 @dataclass(frozen=True, slots=True)

@@ -82,6 +82,7 @@ from gitopsd.pipeline.steps import (
     compute_backoff,
     compute_standstill,
     first_step,
+    grant_time,
     next_step,
     timeout_of,
 )
@@ -140,7 +141,7 @@ def _report(run: Run, event: _Outcome) -> Transition:
         return _advance(run, step, event)
     if isinstance(event, StepPending):
         looked = replace(
-            run,
+            grant_time(run, step, event.lasts),
             last_look=event.last_look,
             looked_at=event.at,
             failing=event.failing,
@@ -154,6 +155,8 @@ def _report(run: Run, event: _Outcome) -> Transition:
         return _retry(run, step, event)
     if step is Step.GATE:
         return _reject(run, event.at, event.message)
+    if event.unwritten and step is Step.PREPARE:
+        run = replace(run, mutated=False)
     return fail(run, event.at, Failure(event.reason, event.message, step))
 
 

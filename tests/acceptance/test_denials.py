@@ -13,6 +13,7 @@ import pytest
 from gitopsd.cluster_ports import ApiRefusal
 from gitopsd.domain.manifests import Json, JsonObject, ObjectRef
 from gitopsd.domain.runs import Phase, Run, RunKind, Step
+from gitopsd.store_ports import Transaction
 from gitopsd.testing.refusals import forbidden
 from gitopsd.testing.workloads import Workload
 from tests.support.engine_world import (
@@ -136,6 +137,72 @@ async def test_a_policy_made_while_a_release_waits_lets_nothing_begin() -> None:
         assert done == []
 
 
+async def test_a_denial_before_anything_was_written_undoes_nothing() -> None:
+    """However often it happens: what runs is left alone, and nobody takes it for a loop."""
+    async with running_world(PLAIN) as world:
+        await world.push("first", config_map("a", x="1"))
+        await waiting(world)
+        await world.approve()
+        await world.until_run(PRODUCTION, RunKind.ROLLOUT, Phase.SUCCEEDED)
+        before = await world.stage(PRODUCTION)
+        for count in (1, 2, 3):
+            world.cluster.refuse = None
+            await world.push("another", config_map("a", x=f"{count + 1}"))
+            await waiting(world)
+            deny(world, "a")
+            mark = len(world.cluster.writes())
+            await world.approve()
+            run = await world.until_run(PRODUCTION, RunKind.ROLLOUT, Phase.FAILED, count=count)
+            assert (run.step, run.mutated) == (Step.PREPARE, False)
+            assert not [what for _, what in world.cluster.writes()[mark:] if " shop/" in what]
+        after = await world.stage(PRODUCTION)
+        assert {run.kind for run in await world.runs(PRODUCTION)} == {RunKind.ROLLOUT}
+        assert (after.applied, after.verified, after.stall) == (
+            before.applied,
+            before.verified,
+            None,
+        )
+
+
+async def test_a_large_set_is_tried_again_in_several_goes() -> None:
+    """Each object once, though the server takes longer over all of them than one go may last."""
+    async with running_world(PLAIN) as world:
+        trying = False
+
+        def note(tx: Transaction) -> None:
+            nonlocal trying
+            trying = any(run.step is Step.PREPARE for run in tx.runs.live())
+
+        async def take_time(method: str, ref: ObjectRef | None) -> None:
+            if trying and method == "apply" and ref is not None and ref.key.namespace == "shop":
+                await world.clock.sleep(timedelta(seconds=9))
+
+        world.store.observe = note
+        names = [f"settings-{number:03d}" for number in range(208)]
+        await world.push("first", *(config_map(name) for name in names))
+        await waiting(world)
+        world.cluster.before = take_time
+        await world.approve()
+        run = await world.until_run(PRODUCTION, RunKind.ROLLOUT, Phase.SUCCEEDED)
+        events = await world.store.read(lambda tx: tx.runs.events(run.id))
+
+        assert sorted(trials(world, "shop")) == sorted([*names, *names])
+        assert "StepErrored" not in [event.name for event in events]
+        assert sum(event.name == "StepPending" for event in events) >= 2
+
+
+async def test_a_policy_of_the_hooks_within_and_after_lets_nothing_begin() -> None:
+    """They are asked about as well, where no hook runs before."""
+    async with running_world(PLAIN) as world:
+        world.cluster.workloads[TOOL] = Workload()
+        await world.push("first", config_map("a", x="1"), job(TOOL, hook="Sync"))
+        await waiting(world)
+        deny(world, *[name for name in trials(world, "shop") if name.startswith("migrate")])
+        await world.approve()
+        assert reason_of(await failed(world))[:2] == (Step.PREPARE, "AdmissionDenied")
+        assert not [what for _, what in world.cluster.writes() if " shop/" in what]
+
+
 async def test_a_hook_that_is_denied_since_lets_nothing_begin() -> None:
     """It is tried again under its trial name, as in Validate."""
     async with running_world(PLAIN) as world:
@@ -159,7 +226,8 @@ async def test_hooks_that_run_are_not_asked_about_again() -> None:
         await world.approve()
         await world.until(lambda: "Job shop/migrate" in world.cluster.live(), "the hook runs")
         deny(world, "denied", "migrate")
-        assert reason_of(await failed(world))[:2] == (Step.APPLY, "AdmissionDenied")
+        run = await failed(world)
+        assert (*reason_of(run)[:2], run.mutated) == (Step.APPLY, "AdmissionDenied", True)
         assert "ConfigMap shop/a" not in world.cluster.live()
         assert world.cluster.live()["Job shop/migrate"]["metadata"]
 
@@ -184,7 +252,7 @@ async def test_a_quota_made_while_a_release_waits_has_no_room_for_all() -> None:
         await limit(world, "shop", count__configmaps="3")
         await world.approve()
         step, reason, message = reason_of(await failed(world))
-        assert (step, reason) == (Step.APPLY, "QuotaExceeded")
+        assert (step, reason) == (Step.PREPARE, "QuotaExceeded")
         assert message == (
             "ConfigMap shop/a and 1 more new object: exceeded quota: few, "
             "requested: count/configmaps=2, used: count/configmaps=2, limited: count/configmaps=3; "

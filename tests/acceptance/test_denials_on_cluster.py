@@ -282,7 +282,7 @@ async def test_what_is_denied_ends_the_release_before_anything_is_written(
         "waited": (
             Tenant(strict.open, _APPROVED),
             [labelled(config_map("denied"), late(strict.mark))],
-            Step.APPLY,
+            Step.PREPARE,
             "AdmissionDenied",
             f"deny-{late(strict.mark)}",
         ),

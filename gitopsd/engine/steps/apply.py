@@ -22,6 +22,7 @@ from gitopsd.engine.looking import AppliedPart
 from gitopsd.engine.outcomes import Done, Outcome, Verdict, Waiting
 from gitopsd.engine.past import load_past
 from gitopsd.engine.placing import Placed, find_defined, place_objects
+from gitopsd.engine.promises import promise_of_wave, tell_time
 from gitopsd.engine.step_context import StepContext
 from gitopsd.engine.trying import Trials, say_all
 from gitopsd.engine.waves import end_wave
@@ -34,6 +35,7 @@ from gitopsd.kube.inventory import union
 from gitopsd.kube.names import ApplyMode, HookPhase
 from gitopsd.kube.objects import condition_true, string_at
 from gitopsd.kube.ordering import DEFINITIONS_STAGE, REST_STAGE, apply_batches, split_tiers
+from gitopsd.pipeline.steps import WaveTime
 
 READY_LOOKS = 60
 """Looks for definitions and namespaces to be ready before what needs them."""
@@ -63,9 +65,9 @@ async def run_apply(context: StepContext) -> Outcome:
     ours = [item.ref for item in placed if item.mode is not ApplyMode.IGNORE]
     past = await load_past(context, placed)
     trials = Trials(context, cluster, placed, past)
-    denied = await trials.run_again() if past.stale else None
-    if denied is not None:
-        return denied
+    not_yet = await trials.run_again(rendered.objects, HookPhase.SYNC)
+    if not_yet is not None:
+        return not_yet
     async with write_permit(context, ours) as permit:
         scaled = find_scaled(item.obj for item in placed)
         writer = Writer(context, cluster, permit, past.seen, scaled)
@@ -79,7 +81,7 @@ async def run_apply(context: StepContext) -> Outcome:
         await work.keep()
         if isinstance(outcome, Done):
             await permit.save_inventory(_entries(permit.inventory, tuple(work.sent.values())))
-    return outcome
+    return tell_time(context, outcome, _promises(context, waves))
 
 
 class _Work:
@@ -113,7 +115,7 @@ class _Work:
         for number, wave in enumerate(waves):
             last = number + 1 == len(waves)
             if wave.stage > stage:
-                not_yet = await self._try_untried(waves[number:], placed)
+                not_yet = await self._try_untried(waves[number:], placed, f"stage {wave.stage}")
                 if not_yet is not None:
                     return not_yet
                 stage = wave.stage
@@ -132,7 +134,7 @@ class _Work:
         return Done()
 
     async def _try_untried(
-        self, waves: Sequence[_Wave], placed: tuple[Placed, ...]
+        self, waves: Sequence[_Wave], placed: tuple[Placed, ...], moment: str
     ) -> Waiting | Verdict | None:
         """Dry-run what Validate could not, once what it needs is there.
 
@@ -152,7 +154,7 @@ class _Work:
         ready = await self._await_kinds(tuple(untried), placed)
         if isinstance(ready, Waiting):
             return ready
-        return await self._trials.run(ready, self.sent)
+        return await self._trials.run(ready, self.sent, moment)
 
     def _applied(self, wave: _Wave) -> AppliedPart:
         """Tell what was applied of a wave's objects."""
@@ -319,6 +321,15 @@ def _waves(placed: tuple[Placed, ...], hooks: tuple[JsonObject, ...]) -> list[_W
         else:
             waves[batch.wave] = _Wave(batch.wave, tiers=tiers, hooks=beside.get(batch.wave, ()))
     return [*foundations, *(waves[number] for number in sorted(waves))]
+
+
+def _promises(context: StepContext, waves: Sequence[_Wave]) -> list[WaveTime]:
+    """Tell what waves were promised; WaitHealthy takes care of the objects of the last."""
+    return [
+        promise_of_wave(context, wave.hooks, awaited=wave is not waves[-1])
+        for wave in waves
+        if not wave.is_foundation
+    ]
 
 
 async def _is_ready(cluster: Cluster, item: Placed) -> bool:

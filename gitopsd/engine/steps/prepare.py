@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from datetime import timedelta
 
 from gitopsd.domain.manifests import Json, RenderedSet
@@ -11,8 +12,11 @@ from gitopsd.engine.effects import find_undone
 from gitopsd.engine.hooks import HookWave, run_hooks, select_hooks
 from gitopsd.engine.live_state import keep_live_state
 from gitopsd.engine.outcomes import Done, Outcome, Verdict, Waiting
+from gitopsd.engine.past import load_past
+from gitopsd.engine.placing import place_objects
+from gitopsd.engine.promises import promise_of_hooks, tell_time
 from gitopsd.engine.step_context import StepContext
-from gitopsd.engine.trying import try_before_hooks
+from gitopsd.engine.trying import Trials
 from gitopsd.errors import PermanentError
 from gitopsd.kube.hooks import find_hooks
 from gitopsd.kube.names import HookPhase
@@ -25,7 +29,8 @@ PATIENCE = timedelta(seconds=30)
 async def run_prepare(context: StepContext) -> Outcome:
     """Run the hooks of PreSync, wave by wave; a restored set's only where they are marked for it.
 
-    What admission said to Validate is asked again before the first of them when it was long ago.
+    What admission said to Validate is asked again before the first of them, and where there is
+    none, when it was long ago: what is denied now is a verdict with nothing to undo.
     Before a restore what is there is kept, and the SyncFail hooks of what failed run. Neither
     holds it up for long, and what becomes of the hooks is only told.
 
@@ -42,10 +47,25 @@ async def run_prepare(context: StepContext) -> Outcome:
         await _run_hooks_of_failed(context)
     rendered = await context.load_rendered()
     hooks = select_hooks(context, rendered, HookPhase.PRE_SYNC)
-    if not hooks:
-        return Done()
-    denied = await try_before_hooks(context, rendered.objects, hooks)
-    return denied or await run_hooks(context, HookPhase.PRE_SYNC)
+    not_yet = await _try_again(context, rendered)
+    if not_yet is not None or not hooks:
+        return not_yet or Done()
+    ran = await run_hooks(context, HookPhase.PRE_SYNC)
+    return tell_time(context, ran, promise_of_hooks(hooks))
+
+
+async def _try_again(context: StepContext, rendered: RenderedSet) -> Verdict | Waiting | None:
+    """Ask once more what Validate asked long ago; a denial comes before anything is written."""
+    if context.run.kind is RunKind.ROLLBACK:
+        return None
+    past = await load_past(context, ())
+    if not past.stale:
+        return None
+    cluster = context.cluster()
+    placed = await place_objects(cluster, rendered.objects, context.spec.namespace)
+    trials = Trials(context, cluster, placed, past)
+    not_yet = await trials.run_again(rendered.objects, HookPhase.PRE_SYNC)
+    return replace(not_yet, unwritten=True) if isinstance(not_yet, Verdict) else not_yet
 
 
 async def _run_hooks_of_failed(context: StepContext) -> None:

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 from gitopsd.domain.runs import LastLook
 from gitopsd.engine.checking import CheckProgress, judge_checks, run_round
-from gitopsd.engine.hooks import run_hooks
+from gitopsd.engine.hooks import run_hooks, select_hooks
 from gitopsd.engine.outcomes import Done, Outcome, Verdict, Waiting
+from gitopsd.engine.promises import promise_of_hooks, tell_time
 from gitopsd.engine.step_context import StepContext
 from gitopsd.kube.names import HookPhase
 from gitopsd.pipeline.steps import compute_backoff
@@ -25,9 +26,10 @@ async def run_verify(context: StepContext) -> Outcome:
         LeaseLostError: The right to write ended; no more hooks were created.
     """
     if not context.run.cursor:
-        hooks = await run_hooks(context, HookPhase.POST_SYNC)
-        if not isinstance(hooks, Done):
-            return hooks
+        ran = await run_hooks(context, HookPhase.POST_SYNC)
+        if not isinstance(ran, Done):
+            hooks = select_hooks(context, await context.load_rendered(), HookPhase.POST_SYNC)
+            return tell_time(context, ran, promise_of_hooks(hooks))
     progress = CheckProgress.parse(context.run.cursor, context.spec.verify, context.began_at)
     pace = context.services.pace
     while True:
