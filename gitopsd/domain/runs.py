@@ -145,8 +145,8 @@ class Run:
         failing: Whether it saw a failing signal, which is more than not being healthy yet.
         cursor: Where a long step goes on, in that step's own words; empty at its start.
         waiting_for: What the step last said it waits for, or why it could not ask.
-        lockouts: Attempts in a row that the cluster did not let us make.
-        locked_out_until: When it is asked again after such an attempt; None when it was none.
+        lockouts: Attempts of the step that the cluster did not let us make.
+        locked_out_until: When it is asked again after such an attempt; None when the last was none.
         failure: Why it did not succeed.
         version: Grows by one with every stored change.
     """

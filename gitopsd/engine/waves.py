@@ -28,24 +28,34 @@ class _Wait:
 
     Attributes:
         wave: Its number.
-        since: Since when; None while its hooks run.
+        since: Since when, and later by as long as nothing could be seen; None while its hooks run.
+        seen: When its objects were last seen.
     """
 
     wave: int
     since: datetime | None = None
+    seen: datetime | None = None
 
     @classmethod
     def parse(cls, cursor: str, wave: int) -> _Wait:
         """Read a cursor back; an unreadable one, or another wave's, begins anew."""
-        number, _, since = cursor.partition(" ")
         try:
-            return cls(wave, datetime.fromisoformat(since)) if number == str(wave) else cls(wave)
+            number, since, seen = cursor.split(" ")
+            times = datetime.fromisoformat(since), datetime.fromisoformat(seen)
         except ValueError:
             return cls(wave)
+        return cls(wave, *times) if number == str(wave) else cls(wave)
 
     def spell(self) -> str:
         """Write it as a cursor."""
-        return f"{self.wave} {self.since.isoformat()}" if self.since is not None else ""
+        if self.since is None or self.seen is None:
+            return ""
+        return f"{self.wave} {self.since.isoformat()} {self.seen.isoformat()}"
+
+    def after_look(self, now: datetime, *, blind: bool) -> _Wait:
+        """Note a look; time without sight before it is not the application's."""
+        lost = now - self.seen if blind and self.seen is not None else timedelta(0)
+        return _Wait(self.wave, (self.since or now) + lost, now)
 
     def left(self, context: StepContext, now: datetime) -> timedelta:
         """Tell how much of its time is left."""
@@ -84,6 +94,7 @@ async def end_wave(
     working = await HookWave.begin(context, HookPhase.SYNC, hooks)
     looker = Looker(context, trusting=True, part=awaited)
     wait, pause = _Wait.parse(context.run.cursor, wave), pace.look
+    blind = context.run.last_look is LastLook.UNKNOWN
     while True:
         ran = await working.advance(permit) if hooks else Done()
         if isinstance(ran, Verdict):
@@ -94,7 +105,7 @@ async def end_wave(
         if isinstance(ran, Done) and (sight is None or sight.healthy):
             return Done()
         if isinstance(ran, Done):
-            wait = _Wait(wave, wait.since or clock.now())
+            wait, blind = wait.after_look(clock.now(), blind=blind), False
         left = wait.left(context, clock.now())
         if left <= timedelta(0) and sight is not None and _can_judge(context):
             return await _give_up(context, wave, sight)
@@ -119,7 +130,7 @@ def _say(wait: _Wait, ran: Outcome, sight: Sight | None) -> Waiting:
     """Say what a wave waits for: a hook first, since people wrote it."""
     if isinstance(ran, Waiting):
         message = f"wave {wait.wave}: {ran.message}"
-        return Waiting(ran.retry_after, ran.last_look, message=message)
+        return Waiting(ran.retry_after, ran.last_look, wait.spell(), message)
     message = sight.message if sight is not None else ""
     failing = sight is not None and sight.failing
     return Waiting(

@@ -121,14 +121,15 @@ def give_up(run: Run, at: datetime, failure: Failure) -> Transition:
 def call_locked_out(run: Run) -> tuple[Command, ...]:
     """Call a person for a run that waits because its cluster lets us ask nothing.
 
-    It has not ended: it goes on by itself when it is let in.
+    It has not ended: it goes on by itself when it is let in. The person is told whether or not the
+    stage is stalled by it, or was stalled before.
     """
     where = f" in {run.step.value}" if run.step is not None else ""
     message = (
-        f"{_subject(run)} waits{where}: {run.waiting_for}; it is tried again each minute, and at "
-        "once when a file of the cluster's credential changes"
+        f"{_subject(run)} waits{where}: {run.waiting_for}; replace the cluster's credential file, "
+        f"or its CA, and it goes on at once; to end it instead: gitopsd abort {run.id}"
     )
-    told = Notify(run.id, Trigger.RUN_ERRORED, message)
+    told = Notify(run.id, Trigger.STALLED, message)
     stalled = MarkStalled(run.id, StallReason.UNREACHABLE, message)
     return (stalled, told) if run.mutated else (told,)
 

@@ -14,20 +14,21 @@ Everything else comes from outside the work: time (`DeadlineReached`), people (`
 `GateRefused`, `RollbackRequested`), other runs of the stage (`Superseded`, `AppliedChanged`). A
 run with writes in flight cannot be ended from outside at once, for half a batch may be in the
 cluster: it is marked (``superseded_by``, ``aborting``, ``redirect``) and *closes*, that is, it
-ends with the next outcome whatever that says, or at its deadline, whichever comes first.
+ends with the next outcome whatever that says, or at its deadline, whichever comes first. What may
+finish otherwise, a Rollout from Verify on and a Rollback, closes as well while it is locked out.
 
-Deadlines are set when a step is entered. Two things extend them. When no approval is missing at the
-Gate, the deadline for approving gives way to the Gate's own, once. And while a cluster lets us ask
-nothing, since it refuses our credential or we its certificate, a step's time stands still: each
-such attempt moves the deadline on by as long as nothing is asked, so that the run waits for the
-person who is called at the second one, and ends by its own deadline when the attempts end. A
-deadline is judged
-by the last look: *not healthy* is a verdict (Failed, DeadlineExceeded), everything else is none
-(Errored, Unreachable). That holds for a last look that said *healthy*, too: in WaitHealthy it
-cannot stand, for a healthy look ends the step; in Certify it means that looking stopped, and a
-release is neither certified nor condemned by looks that were not made. An attempt that errored
-counts as a look that saw nothing, so an API server that goes away after a not-healthy look never
-turns into a verdict.
+Deadlines are set when a step is entered. Three things extend them. When no approval is missing at
+the Gate, the deadline for approving gives way to the Gate's own, once. A step that waits may learn
+how long what it runs was promised, waves and hooks with times of their own, and is given that: one
+number, however often it is told. And while a cluster lets us ask nothing a step's time stands still
+(`lockouts`): each such attempt moves the deadline on by as long as nothing is asked, so that the
+run waits for the person who is called at the second one, and ends by its own deadline when the
+attempts end. They are not counted as attempts. A deadline is judged by the last look: *not healthy*
+is a verdict (Failed, DeadlineExceeded), everything else is none (Errored, Unreachable). That holds
+for a last look that said *healthy*, too: in WaitHealthy it cannot stand, for a healthy look ends
+the step; in Certify it means that looking stopped, and a release is neither certified nor condemned
+by looks that were not made. An attempt that errored counts as a look that saw nothing, so an API
+server that goes away after a not-healthy look never turns into a verdict.
 
 `table.ROWS` says what can happen where; without a row an event is ignored with a reason. What
 each ending emits is in `endings`. Ids of commands are made of the run's id and version, so the
@@ -76,25 +77,22 @@ from gitopsd.pipeline.events import (
     StepSucceeded,
     Superseded,
 )
+from gitopsd.pipeline.lockouts import CALLED_AT, is_locked_out, let_in, lock_out
 from gitopsd.pipeline.steps import (
     DEFAULT_TIMEOUTS,
     MUTATING_STEPS,
     compute_backoff,
-    compute_standstill,
     first_step,
     grant_time,
     next_step,
     timeout_of,
 )
-from gitopsd.pipeline.table import Effect, find_row
+from gitopsd.pipeline.table import Effect, find_row, is_closing
 
 __all__ = ["Transition", "decide"]
 
 OLD_LOOK = timedelta(seconds=90)
 """A step that waits reports each 45 s; a look that is twice as old says nothing of now."""
-
-CALLED_AT = 2
-"""Attempts in a row that a cluster did not let us make, after which a person is called."""
 
 _Outcome: TypeAlias = StepSucceeded | StepPending | StepErrored | StepFailed
 _Circumstance: TypeAlias = (
@@ -150,7 +148,7 @@ def _report(run: Run, event: _Outcome) -> Transition:
         )
         if event.locked_out:
             return _wait_locked_out(looked, step, event.at, event.retry_after)
-        return _command(_let_in(looked), step, event.retry_after)
+        return _command(let_in(looked), step, event.retry_after)
     if isinstance(event, StepErrored):
         return _retry(run, step, event)
     if step is Step.GATE:
@@ -232,34 +230,24 @@ def _retry(run: Run, step: Step, event: StepErrored) -> Transition:
         return give_up(run, event.at, Failure(event.reason, event.message, step))
     blind = replace(
         run,
-        attempt=run.attempt + 1,
         last_look=LastLook.UNKNOWN,
         failing=False,
         cursor=event.cursor or run.cursor,
         waiting_for=event.message,
     )
-    delay = compute_backoff(run.attempt, event.retry_after)
     if event.locked_out:
+        delay = compute_backoff(run.attempt + run.lockouts, event.retry_after)
         return _wait_locked_out(blind, step, event.at, delay)
-    return _command(_let_in(blind), step, delay)
+    tried = replace(let_in(blind), attempt=run.attempt + 1)
+    return _command(tried, step, compute_backoff(run.attempt, event.retry_after))
 
 
 def _wait_locked_out(run: Run, step: Step, at: datetime, delay: timedelta) -> Transition:
     """Let a step's time stand still, and call a person when it is no passing moment."""
-    again = at + delay
-    waiting = replace(
-        run,
-        step_deadline=compute_standstill(run, at, again),
-        lockouts=run.lockouts + 1,
-        locked_out_until=again,
-    )
+    waiting = lock_out(run, at, at + delay)
     commanded = _command(waiting, step, delay)
     told = call_locked_out(commanded.run) if waiting.lockouts == CALLED_AT else ()
     return replace(commanded, commands=(*commanded.commands, *told))
-
-
-def _let_in(run: Run) -> Run:
-    return replace(run, lockouts=0, locked_out_until=None)
 
 
 def _is_over(run: Run, at: datetime) -> bool:
@@ -299,20 +287,29 @@ def _reject(run: Run, at: datetime, why: str) -> Transition:
     return abort(run, at, Failure(AbortReason.REJECTED.value, why, run.step))
 
 
+def _is_left_alone(run: Run) -> bool:
+    """A Rollback ends for nobody but a person's other target, unless it waits for a credential."""
+    redirected = run.redirect is not None
+    return run.kind is RunKind.ROLLBACK and (redirected or not is_locked_out(run))
+
+
 def _supersede(run: Run, event: Superseded, do: Effect) -> Transition:
+    if _is_left_alone(run):
+        return _ignore(run, "a rollback is never superseded while it can go on")
     if run.aborting:
         return _ignore(run, "it is being aborted")
     if run.superseded_by == event.by:
         return _ignore(run, f"it knows that {event.by} takes over")
     if do is Effect.REPLACE and event.vote_standing:
         return _ignore(run, "a vote has been given for it")
-    if do is Effect.YIELD and event.protected and not event.failing:
+    protected = event.protected and not event.failing and not is_locked_out(run)
+    if do is Effect.YIELD and protected:
         return _ignore(run, "two before it were superseded here, and it shows no failing signal")
     taken_over = replace(run, superseded_by=event.by)
-    if do is Effect.NOTE:
+    if do is Effect.NOTE and not is_closing(taken_over):
         return _mark(taken_over)
     failure = _superseded_by(taken_over, event.by_alias)
-    if do is Effect.CLOSE:
+    if do in (Effect.NOTE, Effect.CLOSE):
         return _mark(replace(taken_over, failure=failure))
     return abort(taken_over, event.at, failure)
 
@@ -322,15 +319,18 @@ def _abort(run: Run, event: AbortRequested, do: Effect) -> Transition:
     failure = Failure(event.reason.value, f"aborted by {event.by}{tail}", run.step)
     if do is Effect.ABORT:
         return abort(replace(run, ended_by=event.by), event.at, failure)
+    if _is_left_alone(run):
+        return _ignore(run, "a rollback is redirected, not aborted, while it can go on")
     if event.reason is AbortReason.STAGE_REMOVED:
         return _ignore(run, "it has begun to write, so it finishes before its stage is retired")
-    if run.aborting and (run.aborting_restore or not event.restore):
+    restore = event.restore and run.kind is not RunKind.ROLLBACK
+    if run.aborting and (run.aborting_restore or not restore):
         return _ignore(run, "it is being aborted")
     return _mark(
         replace(
             run,
             aborting=True,
-            aborting_restore=event.restore,
+            aborting_restore=restore,
             ended_by=event.by,
             failure=failure,
         )

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, replace
-from datetime import datetime, timedelta
+from datetime import timedelta
 
 from gitopsd.domain.config import ApprovalGate, StageSpec
 from gitopsd.domain.runs import Run, RunKind, Step
@@ -45,9 +45,6 @@ DEFAULT_TIMEOUTS: Mapping[Step, timedelta] = {
 
 SLACK = timedelta(minutes=5)
 """Added to what checks and Certify are configured to take, for the looks themselves."""
-
-AFTER_LOCKOUT = timedelta(minutes=2)
-"""What a step has at least once a cluster lets us in again: longer than one execution of it."""
 
 ONE_MORE_LOOK = timedelta(minutes=2)
 """Added to each promise, since what ends in its last moment is seen by the look after it."""
@@ -169,21 +166,6 @@ def compute_backoff(attempt: int, asked: timedelta | None) -> timedelta:
     """
     backoff = min(timedelta(seconds=2 ** min(attempt - 1, 5)), LONGEST_BACKOFF)
     return max(backoff, asked) if asked is not None else backoff
-
-
-def compute_standstill(run: Run, at: datetime, again: datetime) -> datetime:
-    """Compute a step's deadline after an attempt that the cluster did not let us make.
-
-    The time until the next attempt is nobody's, and neither is what passed since the one before
-    was due, if that was none either.
-
-    Args:
-        run: The run, as it was after the attempt before.
-        at: When the attempt came to nothing.
-        again: When the next one is due.
-    """
-    own = (run.step_deadline or again) + (again - (run.locked_out_until or at))
-    return max(own, again + AFTER_LOCKOUT)
 
 
 def retry_delay(attempt_number: int) -> timedelta:

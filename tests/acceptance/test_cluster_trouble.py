@@ -127,13 +127,13 @@ async def first_release(world: World) -> None:
     await world.until_run(STAGING, RunKind.ROLLOUT, Phase.SUCCEEDED)
 
 
-def errors_told(world: World) -> list[str]:
-    """What was told of runs that cannot find out how their release is."""
+def calls_told(world: World) -> list[str]:
+    """What a person was called for because a run waits."""
     return [
         note.message
         for notes in world.notifier.received.values()
         for note in notes
-        if note.trigger == Trigger.RUN_ERRORED.value
+        if note.trigger == Trigger.STALLED.value and " waits in " in note.message
     ]
 
 
@@ -357,8 +357,8 @@ async def test_a_refused_credential_is_waited_for_at_every_place(kind: RunKind) 
 async def test_a_credential_refused_for_hours_costs_nothing_but_them(kind: RunKind) -> None:
     """At each place the run waits beyond every deadline, and goes on at once with a new file.
 
-    A person is called once for each step, at the second refusal in a row. What follows has all the
-    time that it would have had.
+    A person is called once for each step, at the second refusal. The stage is stalled until the
+    step is over, and what follows has all the time that it would have had.
     """
     world = checked_world()
     world.services = replace(world.services, pace=replace(world.services.pace, sweep=SWEEP))
@@ -382,6 +382,8 @@ async def test_a_credential_refused_for_hours_costs_nothing_but_them(kind: RunKi
             assert len(ailing.failed[place]) - refused >= lasts / timedelta(seconds=75)
             stalled = (await world.stage(STAGING)).stall
             assert (stalled is not None) is run.mutated, place
+            waiting = STEP_OF.get(place, place)
+            assert stalled is None or f" waits in {waiting}: " in stalled.message
             ailing.heal(place)
             done = len(ailing.passed)
             clusters.renewed.add("one")
@@ -393,7 +395,7 @@ async def test_a_credential_refused_for_hours_costs_nothing_but_them(kind: RunKi
         assert (await world.stage(STAGING)).stall is None
         places = ROLLBACK_PLACES if restores else PLACES
         steps = {place: STEP_OF.get(place, place) for place in places}
-        told = [message.partition(" waits in ")[2] for message in errors_told(world)]
+        told = [message.partition(" waits in ")[2] for message in calls_told(world)]
         assert [words.partition(":")[0] for words in told] == list(dict.fromkeys(steps.values()))
         once_each(ailing)
         await (restored(world) if restores else no_verdict(world))

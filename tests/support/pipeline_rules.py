@@ -191,7 +191,7 @@ class PipelineRules(RuleBasedStateMachine):
         after = self.world.lock_out(run).run
         assert after.phase is not Phase.FAILED
         if after.live and run.step_deadline is not None and after.step_deadline is not None:
-            assert after.step_deadline > run.step_deadline
+            assert after.step_deadline >= run.step_deadline
 
     @precondition(lambda self: self._working())
     @rule(number=_NUMBERS)

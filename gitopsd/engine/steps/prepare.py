@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import replace
-from datetime import timedelta
+from datetime import datetime, timedelta
 
 from gitopsd.domain.manifests import Json, RenderedSet
 from gitopsd.domain.runs import Phase, RunKind
@@ -74,7 +74,7 @@ async def _run_hooks_of_failed(context: StepContext) -> None:
     hooks = find_hooks(failed.objects, HookPhase.SYNC_FAIL) if failed is not None else ()
     if not hooks:
         return
-    clock, begun = context.services.clock, context.run.started_at or context.began_at
+    clock, begun = context.services.clock, await _fetch_begin(context)
     outcome: Outcome = Waiting(timedelta(0), message="their time was over before they began")
     try:
         wave = await HookWave.begin(context, HookPhase.SYNC_FAIL, hooks)
@@ -87,6 +87,13 @@ async def _run_hooks_of_failed(context: StepContext) -> None:
     if isinstance(outcome, Waiting | Verdict):
         said: dict[str, Json] = {"message": f"the restore went on: {outcome.message}"}
         await context.keep(EvidenceKind.NOTES, said, key="SyncFail")
+
+
+async def _fetch_begin(context: StepContext) -> datetime:
+    """Tell since when the hooks are waited for; time in which we are locked out is nobody's."""
+    run = context.run
+    kept = await context.services.store.read(lambda tx: tx.runs.live_state(run.id))
+    return context.began_at if kept is None or run.locked_out_until is not None else kept.at
 
 
 def _load_failed(tx: Transaction, context: StepContext) -> RenderedSet | None:

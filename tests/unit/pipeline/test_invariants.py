@@ -38,7 +38,9 @@ def variants(kind: RunKind, at: Position) -> Iterator[Run]:
             marks.append({"aborting": True, "failure": failure})
             marks.append({"aborting": True, "aborting_restore": True, "failure": failure})
     if plain.phase is Phase.RUNNING:
-        marks.append({"lockouts": 1, "locked_out_until": NOON})
+        marks.append({"lockouts": 2, "locked_out_until": NOON})
+        marks.append({"lockouts": 2, "locked_out_until": NOON, "superseded_by": NEWER})
+        marks.append({"lockouts": 1, "locked_out_until": None})
     if at is Step.GATE:
         marks.append({"approved": True})
     for look, mark, (target, reason) in product(LastLook, marks, targets):

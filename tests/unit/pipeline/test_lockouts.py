@@ -7,14 +7,22 @@ from datetime import datetime, timedelta
 
 import pytest
 
-from gitopsd.domain.runs import LastLook, Phase, Run, RunKind, Step
+from gitopsd.domain.runs import AbortReason, LastLook, Phase, Run, RunKind, Step
 from gitopsd.domain.verifications import StallReason
 from gitopsd.pipeline.commands import ExecuteStep, MarkStalled, Notify, Trigger
 from gitopsd.pipeline.endings import Transition
-from gitopsd.pipeline.events import DeadlineReached, StepErrored, StepPending, StepSucceeded
+from gitopsd.pipeline.events import (
+    AbortRequested,
+    DeadlineReached,
+    RollbackRequested,
+    StepErrored,
+    StepPending,
+    StepSucceeded,
+    Superseded,
+)
+from gitopsd.pipeline.lockouts import AFTER_LOCKOUT, compute_standstill, is_locked_out
 from gitopsd.pipeline.machine import decide
-from gitopsd.pipeline.steps import AFTER_LOCKOUT, compute_standstill
-from tests.support.runs import COMMAND, NOON, run_at
+from tests.support.runs import COMMAND, NEWER, NOON, OTHER_TARGET, run_at
 
 ROLLOUT, ROLLBACK = RunKind.ROLLOUT, RunKind.ROLLBACK
 MINUTE, SECOND = timedelta(minutes=1), timedelta(seconds=1)
@@ -49,7 +57,7 @@ def test_a_steps_time_stands_still_for_as_long_as_it_is_refused(late: timedelta)
 
     assert run.live
     assert run.step_deadline == due + 5 * MINUTE - late
-    assert run.attempt == 60 * 48 + 1
+    assert run.attempt == 1
     assert decide(run, DeadlineReached(due)).ignored != ""
 
 
@@ -65,7 +73,7 @@ def test_a_step_whose_time_was_nearly_over_has_time_for_one_more_look() -> None:
     """Otherwise its deadline would end it before anything was asked again."""
     run = refuse(running(ROLLOUT, Step.APPLY, SECOND), NOON).run
     assert run.step_deadline == NOON + MINUTE + AFTER_LOCKOUT
-    without = replace(run, step_deadline=None, locked_out_until=None)
+    without = replace(run, step_deadline=None, locked_out_until=None, lockouts=0)
     assert compute_standstill(without, NOON, NOON + MINUTE) == NOON + 2 * MINUTE + timedelta(
         minutes=1
     )
@@ -92,18 +100,16 @@ def test_a_look_that_could_not_be_made_waits_in_the_same_way() -> None:
         (ROLLOUT, Step.VALIDATE, "r-7"),
     ],
 )
-def test_a_person_is_called_at_the_second_refusal_in_a_row(
-    kind: RunKind, step: Step, subject: str
-) -> None:
-    """Once, with what to do; the stage is stalled if something was written."""
+def test_a_person_is_called_at_the_second_refusal(kind: RunKind, step: Step, subject: str) -> None:
+    """Once, with what to do, in any case; the stage is stalled if something was written."""
     first = refuse(running(kind, step), NOON)
     second = refuse(first.run, NOON + MINUTE)
     third = refuse(second.run, NOON + 2 * MINUTE)
     message = (
-        f"shop/production: {subject} waits in {step.value}: {REFUSED}; it is tried again each "
-        "minute, and at once when a file of the cluster's credential changes"
+        f"shop/production: {subject} waits in {step.value}: {REFUSED}; replace the cluster's "
+        "credential file, or its CA, and it goes on at once; to end it instead: gitopsd abort run-7"
     )
-    told = Notify(first.run.id, Trigger.RUN_ERRORED, message)
+    told = Notify(first.run.id, Trigger.STALLED, message)
     stalled = MarkStalled(first.run.id, StallReason.UNREACHABLE, message)
 
     assert second.commands[1:] == ((stalled, told) if first.run.mutated else (told,))
@@ -112,21 +118,66 @@ def test_a_person_is_called_at_the_second_refusal_in_a_row(
     assert len(first.commands) == len(third.commands) == 1
 
 
-def test_what_was_let_in_between_begins_the_count_anew() -> None:
-    """Another trouble, or a look, says that the credential was taken."""
+def err(run: Run, at: datetime, limit: int = 1000) -> Transition:
+    """An attempt that found the server in other trouble."""
+    assert run.command is not None
+    return decide(run, StepErrored(at, run.command, "Unavailable", "503", limit=limit))
+
+
+def calls(transition: Transition) -> list[Notify]:
+    """What people are told."""
+    return [command for command in transition.commands if isinstance(command, Notify)]
+
+
+def test_what_was_let_in_between_lets_time_pass() -> None:
+    """Another trouble, or a look, is the step's own time; a person is called once all the same."""
     run = refuse(running(ROLLOUT, Step.WAIT_HEALTHY), NOON).run
     assert run.command is not None
     outcomes = (
         StepPending(NOON, run.command, SECOND, LastLook.NOT_HEALTHY),
         StepErrored(NOON, run.command, "Unavailable", "503"),
-        StepSucceeded(NOON, run.command),
     )
     for outcome in outcomes:
         after = decide(run, outcome).run
-        assert (after.lockouts, after.locked_out_until) == (0, None)
-        if after.step is run.step:
-            assert after.step_deadline == run.step_deadline
-            assert len(refuse(after, NOON + MINUTE).commands) == 1
+        assert (after.lockouts, after.locked_out_until) == (1, None)
+        assert after.step_deadline == run.step_deadline
+        again = refuse(after, NOON + MINUTE)
+        assert again.run.step_deadline == NOON + 7 * MINUTE
+        assert len(calls(again)) == 1
+    following = decide(run, StepSucceeded(NOON, run.command)).run
+    assert (following.step, following.lockouts) == (Step.VERIFY, 0)
+
+
+def test_refusals_that_alternate_with_other_trouble_end_by_the_deadline() -> None:
+    """One server of two refuses us and the other is ill: one call, and then no verdict."""
+    run, at, told = running(ROLLOUT, Step.WAIT_HEALTHY), NOON, 0
+    while run.live:
+        refused = refuse(run, at)
+        told += len(calls(refused))
+        at += MINUTE
+        errored = err(refused.run, at)
+        [command] = errored.commands
+        assert isinstance(command, ExecuteStep)
+        at, run = at + command.delay, errored.run
+        assert at < NOON + timedelta(hours=1), "it never ends"
+        run = decide(run, DeadlineReached(at)).run
+    assert run.phase is Phase.ERRORED
+    assert told == 1
+
+
+def test_pairs_of_refusals_call_once_for_a_step() -> None:
+    """However often the credential is taken in between; the next step calls again."""
+    run, told = running(ROLLBACK, Step.VERIFY), []
+    for minute in range(4):
+        for _ in range(2):
+            refused = refuse(run, NOON + minute * MINUTE)
+            told += calls(refused)
+            run = refused.run
+        run = err(run, NOON + minute * MINUTE).run
+    assert len(told) == 1
+    assert run.command is not None
+    run = decide(run, StepSucceeded(NOON, run.command)).run
+    assert len(calls(refuse(refuse(run, NOON).run, NOON))) == 1
 
 
 def test_refusals_spend_no_attempts_and_a_hopeless_error_ends_it_all_the_same() -> None:
@@ -134,6 +185,94 @@ def test_refusals_spend_no_attempts_and_a_hopeless_error_ends_it_all_the_same() 
     run = replace(running(ROLLOUT, Step.APPLY), attempt=5000)
     assert refuse(run, NOON).run.phase is Phase.RUNNING
     assert refuse(run, NOON, retryable=False).run.phase is Phase.ERRORED
+
+
+def test_an_ordinary_error_after_a_thousand_refusals_is_the_first() -> None:
+    """A night of refusals leaves it all its attempts, and those of a bug of gitopsd's too."""
+    run, at = refuse_for(running(ROLLOUT, Step.APPLY), 1000)
+    for attempt in (2, 3):
+        run = err(run, at, limit=3).run
+        assert (run.phase, run.attempt) == (Phase.RUNNING, attempt)
+        run = refuse(run, at).run
+    assert err(run, at, limit=3).run.phase is Phase.ERRORED
+
+
+def test_refusals_that_say_no_time_are_asked_more_and_more_rarely() -> None:
+    """They are not counted as attempts, but they back off like them."""
+    run, delays = running(ROLLOUT, Step.APPLY), []
+    for _ in range(7):
+        assert run.command is not None
+        event = StepErrored(NOON, run.command, "Credential", REFUSED, locked_out=True)
+        transition = decide(run, event)
+        command = transition.commands[0]
+        assert isinstance(command, ExecuteStep)
+        delays.append(command.delay.total_seconds())
+        run = transition.run
+    assert delays == [1, 2, 4, 8, 16, 30, 30]
+
+
+def locked_out(kind: RunKind, step: Step) -> Run:
+    """A run whose last two attempts were refused."""
+    run = refuse_for(running(kind, step), 2)[0]
+    assert is_locked_out(run)
+    return run
+
+
+LATE = (Step.VERIFY, Step.PRUNE, Step.CERTIFY)
+
+
+@pytest.mark.parametrize("step", LATE)
+@pytest.mark.parametrize("first", ["superseded", "locked out"])
+def test_a_rollout_that_nearly_finished_yields_while_it_is_locked_out(
+    step: Step, first: str
+) -> None:
+    """Whichever comes first, the newer release or the refusals, its next attempt ends it."""
+    newer = Superseded(NOON, NEWER, "calm-owl")
+    if first == "superseded":
+        run = refuse_for(decide(running(ROLLOUT, step), newer).run, 2)[0]
+    else:
+        run = decide(locked_out(ROLLOUT, step), newer).run
+    assert run.live
+    ended = refuse(run, NOON + 2 * MINUTE).run
+    assert ended.phase is Phase.ABORTED
+    assert ended.failure is not None
+    assert ended.failure.reason == AbortReason.SUPERSEDED.value
+    let_in = err(running(ROLLOUT, step), NOON).run
+    assert refuse(decide(let_in, newer).run, NOON).run.live
+
+
+def test_a_protected_rollout_yields_while_it_is_locked_out() -> None:
+    """Nothing can be seen of what it is protected for."""
+    newer = Superseded(NOON, NEWER, protected=True)
+    assert decide(running(ROLLOUT, Step.WAIT_HEALTHY), newer).ignored != ""
+    assert decide(locked_out(ROLLOUT, Step.WAIT_HEALTHY), newer).run.phase is Phase.ABORTED
+
+
+@pytest.mark.parametrize("step", [Step.PREPARE, Step.WAIT_HEALTHY, Step.CERTIFY])
+@pytest.mark.parametrize(
+    "wish", [Superseded(NOON, NEWER), AbortRequested(NOON, "maria", restore=True)]
+)
+def test_a_rollback_ends_while_it_is_locked_out(
+    step: Step, wish: Superseded | AbortRequested
+) -> None:
+    """With its next attempt, and without restoring anything else; otherwise it goes on."""
+    assert decide(running(ROLLBACK, step), wish).ignored != ""
+    run = decide(locked_out(ROLLBACK, step), wish).run
+    assert run.live
+    assert decide(run, wish).ignored != ""
+    ended = refuse(run, NOON + 2 * MINUTE)
+    assert ended.run.phase is Phase.ABORTED
+    assert [type(command).__name__ for command in ended.commands] == ["Reconsider", "Notify"]
+
+
+def test_a_rollback_of_a_removed_stage_and_a_redirected_one_keep_their_course() -> None:
+    """A removed stage finishes; another target was chosen, and is what comes next."""
+    run = locked_out(ROLLBACK, Step.APPLY)
+    gone = AbortRequested(NOON, "gitopsd", reason=AbortReason.STAGE_REMOVED)
+    assert decide(run, gone).ignored != ""
+    redirected = decide(run, RollbackRequested(NOON, "maria", OTHER_TARGET)).run
+    for wish in (Superseded(NOON, NEWER), AbortRequested(NOON, "maria")):
+        assert decide(redirected, wish).ignored != ""
 
 
 @pytest.mark.parametrize("kind", [ROLLOUT, ROLLBACK])
