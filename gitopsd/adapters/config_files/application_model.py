@@ -93,7 +93,10 @@ class SourceSection(Section):
 class HealthSection(Section):
     """``health:``: how long WaitHealthy may take, and each wave before it."""
 
-    timeout: PositiveDuration = Field(default=timedelta(minutes=5), description="Of WaitHealthy")
+    timeout: PositiveDuration = Field(
+        default=timedelta(minutes=5),
+        description="Of WaitHealthy, and of each wave once its hooks have ended",
+    )
     unschedulable_grace: Duration = Field(
         default=timedelta(seconds=15),
         description="How long a pod may be unschedulable before that counts",
