@@ -242,7 +242,12 @@ class World(Engine):
         raise AssertionError("the work does not end")
 
     def wait(
-        self, run: Run, look: LastLook = LastLook.NOT_HEALTHY, *, failing: bool = False
+        self,
+        run: Run,
+        look: LastLook = LastLook.NOT_HEALTHY,
+        *,
+        failing: bool = False,
+        lasts: timedelta | None = None,
     ) -> Transition:
         """The step goes on later."""
         event = StepPending(
@@ -251,13 +256,17 @@ class World(Engine):
             timedelta(seconds=5),
             look,
             failing=failing,
+            lasts=lasts,
         )
         return self.apply(run.id, event)
 
-    def fail(self, run: Run, command: CommandId | None = None) -> Transition:
+    def fail(
+        self, run: Run, command: CommandId | None = None, *, unwritten: bool = False
+    ) -> Transition:
         """A definite verdict."""
         command = command or run.command or CommandId("none")
-        return self.apply(run.id, StepFailed(self.now, command, "CrashLoopBackOff", "it crashes"))
+        event = StepFailed(self.now, command, "CrashLoopBackOff", "it crashes", unwritten)
+        return self.apply(run.id, event)
 
     def err(self, run: Run, *, last: bool = False, command: CommandId | None = None) -> Transition:
         """No verdict could be had."""
