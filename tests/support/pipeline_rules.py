@@ -198,7 +198,7 @@ class PipelineRules(RuleBasedStateMachine):
     @precondition(lambda self: self._working())
     @rule(number=_NUMBERS)
     def lock_out(self, number: int) -> None:
-        """A step is refused; what it had left stays, and it goes on whatever it asked before."""
+        """A step is refused; it keeps at least the time that it had left."""
         run = self._worker(number)
         after = self.world.lock_out(run).run
         assert after.phase is not Phase.FAILED
