@@ -12,6 +12,10 @@ from typing import Protocol
 
 from gitopsd.domain.manifests import JsonObject, ObjectRef
 
+LOCKED_OUT = frozenset({"Credential", "Tls"})
+"""Reasons of a TemporaryError that only a person ends: the cluster refuses our credential, or we
+its certificate. Whatever was asked, nothing else can be asked either."""
+
 
 @dataclass(frozen=True, slots=True)
 class KindInfo:
@@ -163,7 +167,8 @@ class Cluster(Protocol):
     """One Kubernetes cluster, spoken to as one identity, over one pooled session.
 
     Every method raises TemporaryError when the server does not answer, answers 5xx, 429 (with its
-    Retry-After), 408, or refuses the credential (401; ``reason`` ``Credential``).
+    Retry-After), 408, or refuses the credential (401; ``reason`` ``Credential``), and when its
+    certificate is not trusted (``Tls``).
     """
 
     async def fetch_kind(self, ref: ObjectRef) -> KindInfo | None:

@@ -249,6 +249,7 @@ class CheckAttempt:
         retry_after: How long the API server asked to be left alone; None when it did not.
         underway: Whether the attempt has not ended yet: it is to be asked for again, by its name.
             ``passed`` is False then while it is seen to be so, and None while that cannot be seen.
+        locked_out: Whether it let us ask nothing, see `gitopsd.cluster_ports.LOCKED_OUT`.
     """
 
     passed: bool | None
@@ -257,6 +258,7 @@ class CheckAttempt:
     latency: timedelta = timedelta(0)
     retry_after: timedelta | None = None
     underway: bool = False
+    locked_out: bool = False
 
 
 class Verifier(Protocol):

@@ -109,11 +109,11 @@ class StageSpec:
         ref: Own ref for a stage that is its own entry; None to use the application's.
         service_account: Identity that writes; empty for gitopsd's own.
         mode: Apply, or observe only.
-        health_timeout: How long WaitHealthy may take.
+        health_timeout: How long WaitHealthy may take, and each wave before the last.
         verify: Checks of Verify, repeated in Certify.
         gates: Configured gates, in file order.
         rollback_policy: Whether a failure restores.
-        rollback_deadline: How long a Rollback's WaitHealthy may take.
+        rollback_deadline: The same in a Rollback.
         certify: How long health and checks must hold at the end; zero for no Certify wait.
         watch: How long after Succeeded a definite failure still rolls back.
         prune_limits: When deletions need a person.

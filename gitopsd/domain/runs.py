@@ -127,7 +127,8 @@ class Run:
         superseded_by: Run that took over; None when none did.
         aborting: A person asked to abort after mutation; value says whether to restore.
         aborting_restore: Whether the abort restores the last verified set.
-        timeouts: How long each step may take; fixed at admission from the application file.
+        timeouts: How long each step may take; from the application file at admission, and more
+            once a step knows what its waves and hooks were promised.
         redirect: New target a person chose while a Rollback was in flight.
         ended_by: Subject who asked for its end (abort, redirect); empty when nobody did.
         spec: Revision of the application file it was admitted under.
@@ -146,6 +147,8 @@ class Run:
         failing: Whether it saw a failing signal, which is more than not being healthy yet.
         cursor: Where a long step goes on, in that step's own words; empty at its start.
         waiting_for: What the step last said it waits for, or why it could not ask.
+        lockouts: Attempts of the step that the cluster did not let us make.
+        locked_out_until: When it is asked again after such an attempt; None when the last was none.
         failure: Why it did not succeed.
         version: Grows by one with every stored change.
     """
@@ -186,6 +189,8 @@ class Run:
     failing: bool = False
     cursor: str = ""
     waiting_for: str = ""
+    lockouts: int = 0
+    locked_out_until: datetime | None = None
     failure: Failure | None = None
     version: int = 0
 

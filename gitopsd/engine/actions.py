@@ -28,6 +28,7 @@ from gitopsd.engine.skipping import skip_gate
 from gitopsd.engine.syncing import make_run_id, put_front, start_sync
 from gitopsd.engine.voting import Ballot, cast_vote
 from gitopsd.pipeline.events import AbortRequested, GateRefused, RollbackRequested
+from gitopsd.pipeline.lockouts import is_locked_out
 from gitopsd.pipeline.promotion import waiting_for
 from gitopsd.pipeline.rollback import choose_manual_target
 from gitopsd.store_ports import Transaction
@@ -97,7 +98,7 @@ class Actions:
             found = tx.runs.get(run)
             if found is None:
                 return ActionRefused(404, f"there is no run {run}")
-            if found.kind is RunKind.ROLLBACK:
+            if found.kind is RunKind.ROLLBACK and not is_locked_out(found):
                 message = f"{run} is a rollback and is not aborted; redirect it: gitopsd rollback"
                 return ActionRefused(409, message)
             event = AbortRequested(tx.now, by=actor.subject, restore=restore)

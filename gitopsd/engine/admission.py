@@ -19,7 +19,7 @@ from gitopsd.domain.stages import Stage
 from gitopsd.domain.verifications import RestoreTarget
 from gitopsd.engine.advance import Advanced, advance
 from gitopsd.engine.asking import see_to_asking
-from gitopsd.engine.effects import watch_for_loop
+from gitopsd.engine.effects import destination_of, stage_spec_of, watch_for_loop
 from gitopsd.engine.facts import load_gate_facts, load_restore_facts, load_selection_facts
 from gitopsd.engine.gate_evidence import put_gates
 from gitopsd.engine.holding import find_hold
@@ -47,7 +47,7 @@ from gitopsd.pipeline.gates import (
     is_plan_current,
     lacks_approval,
 )
-from gitopsd.pipeline.rollback import choose_restore
+from gitopsd.pipeline.rollback import choose_restore, is_same_place
 from gitopsd.pipeline.selection import compute_handover, select
 from gitopsd.pipeline.steps import timeouts_for
 from gitopsd.store_ports import Transaction
@@ -303,7 +303,8 @@ def _hand_over(
     config: Configuration,
 ) -> tuple[StageKey, ...]:
     failing = front.failing
-    handover = compute_handover(front, waiting, states, stage, failing)
+    moved = _is_elsewhere(tx, front, stage)
+    handover = compute_handover(front, waiting, states, stage, failing, moved=moved)
     if not handover.now:
         return ()
     release = tx.releases.get(waiting.release)
@@ -315,3 +316,11 @@ def _hand_over(
         protected=handover.protected,
     )
     return advance(tx, front.id, event, config).reconsider
+
+
+def _is_elsewhere(tx: Transaction, front: Run, stage: Stage) -> bool:
+    """Tell whether the stage is written somewhere else by now than where a run writes."""
+    spec = stage_spec_of(tx, front)
+    if spec is None or stage.destination is None:
+        return False
+    return not is_same_place(destination_of(spec), stage.destination)

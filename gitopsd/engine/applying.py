@@ -36,9 +36,6 @@ GONE_TRIES = 40
 _ABOUT_THE_PAST = (StatusKind.CONFLICT, StatusKind.NOT_FOUND, StatusKind.STALE_FIELDS)
 """Refusals that may only mean that the object is no longer as it was seen."""
 
-_DENIALS = (StatusKind.DENIED, StatusKind.FORBIDDEN, StatusKind.QUOTA, StatusKind.UNKNOWN_FIELD)
-"""Refusals that a write would meet as well, whatever is written beside it."""
-
 NEVER = "1"
 """A version that no object has: etcd begins with it. An apply that names it makes an object where
 there is none, as a version says nothing about what is not there, and is refused where there is
@@ -175,28 +172,7 @@ class Writer:
         return self._conclude(item, replace(reply, body=body, digest=seen.digest), seen.generation)
 
     def _trusted(self, item: Placed) -> Seen | None:
-        """Find what Validate saw, if an apply of the very bytes it tried is all it takes."""
-        seen = self.seen.get(identity_of_placed(item))
-        if seen is None or not seen.plain:
-            return None
-        body = self._body(item, exists=bool(seen.version))
-        return seen if seen.digest == digest_of(body) else None
-
-    async def try_untried(self, item: Placed) -> Refused | None:
-        """Ask for a definite refusal of an object that Validate could not try.
-
-        Safe to repeat: dry-runs change nothing.
-
-        Raises:
-            TemporaryError: The cluster did not answer.
-        """
-        known = identity_of_placed(item) in self.seen or not item.served
-        if known or item.mode not in (ApplyMode.OVERRIDE, ApplyMode.MERGE):
-            return None
-        tried = await self.cluster.apply(item.obj, manager=FIELD_MANAGER, force=True, dry_run=True)
-        if isinstance(tried, ApiRefusal) and classify(status_of(tried)) in _DENIALS:
-            return _refused(item, tried)
-        return None
+        return find_trusted(self.seen, item, scaled=item.ref.key in self.scaled)
 
     def seems_clean(self, item: Placed) -> bool:
         """Whether Validate saw that applying the object would change nothing."""
@@ -340,6 +316,21 @@ class Writer:
         sent = sent_of(item, reply.answer.live, reply.digest or digest_of(reply.body))
         changed = reply.answer.created or not before or sent.generation != before
         return replace(sent, written=True, at=reply.begun if changed else None)
+
+
+def find_trusted(seen: Mapping[str, Seen], item: Placed, *, scaled: bool) -> Seen | None:
+    """Find what Validate saw of an object, if an apply of the very bytes it tried is all it takes.
+
+    Args:
+        seen: What Validate saw, by identity.
+        item: The object.
+        scaled: Whether an autoscaler decides its replicas.
+    """
+    found = seen.get(identity_of_placed(item))
+    if found is None or not found.plain:
+        return None
+    body = body_to_send(item, exists=bool(found.version), scaled=scaled)
+    return found if found.digest == digest_of(body) else None
 
 
 def sent_of(item: Placed, live: JsonObject, digest: str) -> Sent:

@@ -16,6 +16,7 @@ from gitopsd.domain.manifests import ChangeAction, Json, JsonObject, ObjectChang
 from gitopsd.domain.verifications import Destination
 from gitopsd.engine.fan_out import run_all
 from gitopsd.engine.placing import Placed
+from gitopsd.engine.quota_checks import wish_of
 from gitopsd.engine.refusals import raise_if_temporary, reason_of, sentence, status_of
 from gitopsd.engine.step_context import StepContext
 from gitopsd.kube.boundary import check_boundary, check_owner
@@ -33,6 +34,7 @@ from gitopsd.kube.field_managers import (
 from gitopsd.kube.immutability import Recreation, decide_recreation, is_immutable_refusal
 from gitopsd.kube.names import FIELD_MANAGER, ApplyMode, parse_adopt
 from gitopsd.kube.objects import int_at, is_terminating, mapping_at, string_at
+from gitopsd.kube.quotas import Wish
 from gitopsd.kube.reach import BINDINGS, check_reach
 from gitopsd.kube.statuses import StatusKind, classify
 
@@ -52,6 +54,7 @@ class Assessed:
         generation: Live generation that was seen.
         digest: Digest of the bytes that would be sent.
         plain: Whether an apply of those bytes is all it takes.
+        wish: What it takes of its namespace's quotas; None when it exists or nobody could say.
     """
 
     placed: Placed
@@ -61,6 +64,7 @@ class Assessed:
     generation: int = 0
     digest: str = ""
     plain: bool = False
+    wish: Wish | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -182,6 +186,28 @@ async def _ask(
     return _changed(item, live, tried.live, body, notes)
 
 
+async def try_object(
+    cluster: Cluster, item: Placed, *, scaled: bool
+) -> AppliedObject | ApiRefusal | None:
+    """Ask the server what it says to an object now; None where it would be left as it is.
+
+    Safe to repeat: dry-runs change nothing.
+
+    Raises:
+        TemporaryError: The cluster did not answer.
+    """
+    body = item.obj
+    if scaled or item.mode is ApplyMode.IF_NOT_PRESENT:
+        live = await cluster.get(item.ref)
+        if isinstance(live, ApiRefusal):
+            return live
+        if live is not None and item.mode is ApplyMode.IF_NOT_PRESENT:
+            return None
+        if live is not None:
+            body = _with_live_replicas(body_to_send(item, exists=True, scaled=scaled), live)
+    return await cluster.apply(body, manager=FIELD_MANAGER, force=True, dry_run=True)
+
+
 def _with_live_replicas(body: JsonObject, live: JsonObject) -> JsonObject:
     """Show a dry-run what will be once the replicas are handed over: they stay as they are."""
     handover = replicas_handover(live)
@@ -196,7 +222,8 @@ def _changed(
 ) -> Assessed:
     change = change_of(live, after, note="; ".join(notes))
     if live is None:
-        return Assessed(item, change, digest=digest_of(body), plain=True)
+        wish = wish_of(item, after)
+        return Assessed(item, change, digest=digest_of(body), plain=True, wish=wish)
     special = ""
     if is_terminating(live):
         special = "it is being deleted, and made anew when it is gone"
@@ -227,7 +254,8 @@ def _refused(
     ):
         return Assessed(item, _later(item, "checked once its namespace is there"))
     if kind is StatusKind.NOT_FOUND and item.ref.key.kind in BINDINGS and _role_of(item) in coming:
-        return Assessed(item, _later(item, "checked once its role is there"))
+        wish = wish_of(item, item.obj) if live is None else None
+        return Assessed(item, _later(item, "checked once its role is there"), wish=wish)
     if live is not None and kind is StatusKind.STALE_FIELDS and version_patch(live):
         note = "the API version of its managed fields is rewritten first"
         change = ObjectChange(item.ref, ChangeAction.CONFIGURED, note=note, checked=False)
@@ -304,6 +332,16 @@ def parse_seen(evidence: JsonObject | None) -> dict[str, Seen]:
                 at=datetime.fromisoformat(at),
             )
     return seen
+
+
+def parse_untried(evidence: JsonObject | None) -> frozenset[str]:
+    """Read back which objects Validate could not try, by identity."""
+    objects = evidence.get("objects") if evidence is not None else None
+    return frozenset(
+        identity_of(item)
+        for item in (objects if isinstance(objects, list) else ())
+        if isinstance(item, dict) and item.get("checked") is False
+    )
 
 
 def identity_of(described: Mapping[str, Json]) -> str:

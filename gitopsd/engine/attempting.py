@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator, Iterable, Sequence
+from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from datetime import datetime, timedelta
@@ -209,9 +209,3 @@ def _slot(one: Planned) -> str:
 
 def _first_key(check: Check) -> str:
     return f"{check.name}#first-failure"
-
-
-def asked_patience(attempts: Iterable[CheckAttempt]) -> timedelta | None:
-    """Tell the longest time that an API server asked to be left alone."""
-    asked = [one.retry_after for one in attempts if one.retry_after is not None]
-    return max(asked, default=None)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 
@@ -68,6 +68,26 @@ class CheckState:
             "first_message": self.first_message[:200],
             "underway": self.underway,
         }
+
+
+@dataclass(frozen=True, slots=True)
+class Patience:
+    """What an API server wants of whoever asks again.
+
+    Attributes:
+        asked: The longest time for which it asked to be left alone; None when it did not.
+        locked_out: Whether it let us ask nothing.
+    """
+
+    asked: timedelta | None = None
+    locked_out: bool = False
+
+
+def find_patience(attempts: Iterable[CheckAttempt]) -> Patience:
+    """Find out how long an API server wants to be left alone."""
+    seen = tuple(attempts)
+    asked = [one.retry_after for one in seen if one.retry_after is not None]
+    return Patience(max(asked, default=None), locked_out=any(one.locked_out for one in seen))
 
 
 @dataclass(frozen=True, slots=True)

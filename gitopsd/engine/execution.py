@@ -6,6 +6,7 @@ import asyncio
 from dataclasses import replace
 from datetime import timedelta
 
+from gitopsd.cluster_ports import LOCKED_OUT
 from gitopsd.domain.config import Configuration
 from gitopsd.domain.gates import GateState
 from gitopsd.domain.runs import AbortReason, CommandId, Run, RunId, Step
@@ -150,6 +151,7 @@ async def _outcome_event(context: StepContext) -> Event:
             redact_text(error.message),
             retry_after=getattr(error, "retry_after", None),
             cursor=context.run.cursor,
+            locked_out=_is_locked_out(context, error),
         )
     except Exception as error:  # noqa: BLE001 - a bug in one step is one errored run, not a dead worker
         services.telemetry.report(error, run=context.run.id, step=context.step.value)
@@ -161,6 +163,11 @@ async def _outcome_event(context: StepContext) -> Event:
             limit=BUG_TRIES,
         )
     return to_event(outcome, context)
+
+
+def _is_locked_out(context: StepContext, error: GitopsdError) -> bool:
+    """Tell whether it was the cluster that let us ask nothing; Render asks Git and registries."""
+    return error.reason in LOCKED_OUT and context.step is not Step.RENDER
 
 
 def _lost(context: StepContext, error: LostError) -> Event:
@@ -192,9 +199,11 @@ def to_event(outcome: Outcome, context: StepContext) -> Event:
                 outcome.cursor,
                 redact_text(outcome.message),
                 failing=outcome.failing,
+                locked_out=outcome.locked_out,
+                lasts=outcome.lasts,
             )
-        case Verdict(reason=reason, message=message):
-            return StepFailed(now, command, reason, redact_text(message))
+        case Verdict(reason=reason, message=message, unwritten=unwritten):
+            return StepFailed(now, command, reason, redact_text(message), unwritten=unwritten)
         case Quarantined(message=message):
             return AbortRequested(
                 now, by="gitopsd", reason=AbortReason.QUARANTINED, message=redact_text(message)

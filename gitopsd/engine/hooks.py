@@ -9,7 +9,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from datetime import timedelta
 
-from gitopsd.cluster_ports import ApiRefusal
+from gitopsd.cluster_ports import LOCKED_OUT, ApiRefusal
 from gitopsd.domain.manifests import Json, JsonObject, RenderedSet
 from gitopsd.domain.runs import HOOK_OUTCOME_UNKNOWN, LastLook, RunKind
 from gitopsd.domain.work import EvidenceKind, HookRun, HookState
@@ -162,7 +162,8 @@ class HookWave:
         try:
             looks = await run_all(self._placed, self._look, patience=self._context.services.clock)
         except TemporaryError as error:
-            if self._context.run.last_look is LastLook.UNKNOWN:
+            blind = self._context.run.last_look is LastLook.UNKNOWN
+            if blind or error.reason in LOCKED_OUT:
                 raise
             rest = max(self._context.services.pace.look, error.retry_after or timedelta(0))
             return Waiting(rest, LastLook.UNKNOWN, message=error.message)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 from datetime import timedelta
 
-from gitopsd.cluster_ports import ApiRefusal
+from gitopsd.cluster_ports import LOCKED_OUT, ApiRefusal
 from gitopsd.domain.manifests import InventoryEntry, JsonObject
 from gitopsd.domain.work import LiveState
 from gitopsd.engine.fan_out import run_all
@@ -23,8 +23,12 @@ async def keep_live_state(context: StepContext) -> None:
     """Read every object of the inventory and keep it, redacted, with the run.
 
     What cannot be read is named instead: a restore is never held up for long by its own records.
+    Where the cluster lets us ask nothing, it cannot be restored either.
 
     Safe to repeat: what was kept first stays, which is from before anything was written.
+
+    Raises:
+        TemporaryError: The cluster refuses our credential, or we its certificate.
     """
     run, store = context.run, context.services.store
     if await store.read(lambda tx: tx.runs.live_state(run.id)) is not None:
@@ -38,6 +42,8 @@ async def keep_live_state(context: StepContext) -> None:
         try:
             live = await cluster.get(entry.ref)
         except GitopsdError as error:
+            if error.reason in LOCKED_OUT:
+                raise
             unread[name] = f"{name}: {error.message}"
             return
         if isinstance(live, ApiRefusal):
@@ -56,6 +62,8 @@ async def keep_live_state(context: StepContext) -> None:
         names = {str(entry.ref.key) for entry in entries} - objects.keys() - unread.keys()
         unread |= {name: f"{name}: there was no time to read it" for name in names}
     except GitopsdError as error:
+        if error.reason in LOCKED_OUT:
+            raise
         unread["inventory"] = f"the inventory: {error.message}"
     said = tuple(unread[name] for name in sorted(unread))
     found = tuple(objects[name] for name in sorted(objects))

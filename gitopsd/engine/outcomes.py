@@ -37,6 +37,8 @@ class Waiting:
         cursor: Where to go on.
         message: What it waits for.
         failing: Whether something shows a sign of failure, beyond not being ready yet.
+        locked_out: Whether the cluster let us ask nothing.
+        lasts: How long the step may last from its beginning; None for what was configured.
     """
 
     retry_after: timedelta
@@ -44,6 +46,8 @@ class Waiting:
     cursor: str = ""
     message: str = ""
     failing: bool = False
+    locked_out: bool = False
+    lasts: timedelta | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -53,10 +57,12 @@ class Verdict:
     Attributes:
         reason: PascalCase word.
         message: One sentence with the object's kind and name and the cause.
+        unwritten: Prepare: whether it is certain that the run has written nothing.
     """
 
     reason: str
     message: str
+    unwritten: bool = False
 
 
 @dataclass(frozen=True, slots=True)

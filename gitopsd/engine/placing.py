@@ -25,6 +25,7 @@ class Placed:
         served: Whether the server serves its kind now.
         has_status: Whether its kind has a status subresource.
         mode: How it is written.
+        plural: Resource name of its kind; empty while that is not served.
     """
 
     obj: JsonObject
@@ -33,6 +34,7 @@ class Placed:
     served: bool
     has_status: bool = False
     mode: ApplyMode = ApplyMode.OVERRIDE
+    plural: str = ""
 
 
 async def place_objects(
@@ -89,6 +91,7 @@ def _place(
         served=info is not None,
         has_status=info is not None and info.has_status,
         mode=parse_apply_mode(obj),
+        plural=info.plural if info is not None else "",
     )
     if namespaced and not ref.key.namespace:
         return _move(placed, namespace)

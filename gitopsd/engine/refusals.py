@@ -50,6 +50,12 @@ _ACCOUNT_COMING = "error looking up service account"
 """Said of pods in a namespace so new that its controller has not made the account yet."""
 
 
+def is_account_coming(refusal: ApiRefusal) -> bool:
+    """Whether a pod is only refused because its service account is not there yet."""
+    forbidden = classify(status_of(refusal)) is StatusKind.FORBIDDEN
+    return forbidden and _ACCOUNT_COMING in refusal.message
+
+
 def raise_if_temporary(ref: ObjectRef, refusal: ApiRefusal) -> None:
     """Raise for a refusal that is no verdict about the object.
 
@@ -61,8 +67,7 @@ def raise_if_temporary(ref: ObjectRef, refusal: ApiRefusal) -> None:
     if kind is StatusKind.UNAUTHORIZED:
         message = f"{ref.key}: the cluster refuses our credential: {redact_clause(refusal.message)}"
         raise TemporaryError(message, retry_after=CREDENTIAL_RETRY, reason="Credential")
-    coming = kind is StatusKind.FORBIDDEN and _ACCOUNT_COMING in refusal.message
-    if is_retryable(status) or kind in _PASSING or coming:
+    if is_retryable(status) or kind in _PASSING or is_account_coming(refusal):
         raise TemporaryError(sentence(ref, refusal), retry_after=status.retry_after)
 
 

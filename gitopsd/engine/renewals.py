@@ -12,7 +12,8 @@ from gitopsd.store_ports import Transaction
 async def resume_renewed(services: Services) -> None:
     """Make the runs due that wait for a cluster whose credential has just been replaced.
 
-    They are tried again each minute all the same.
+    They are tried again each minute all the same. A Rollback that pauses after an attempt without
+    a verdict begins its next one.
 
     Safe to repeat: what is due stays due.
 

@@ -9,6 +9,7 @@ from gitopsd.domain.manifests import Health
 from gitopsd.domain.releases import ApplicationName, StageKey, StageName
 from gitopsd.domain.runs import AbortReason, Phase, Run, RunKind, Step
 from gitopsd.domain.stages import AppliedSet, Observation, Stage
+from gitopsd.domain.verifications import StallReason
 from gitopsd.domain.work import WorkItem, WorkKind
 from gitopsd.store_ports import Transaction
 
@@ -29,6 +30,7 @@ def update_slots(tx: Transaction, before: Run, after: Run) -> tuple[StageKey, ..
         return ()
     changed = _move(stage, after)
     changed = _apply_commanded(changed, before, after, tx)
+    changed = _let_in(changed, before, after)
     if not after.live and before.live:
         changed = _ended(changed, after, tx)
     if changed != stage:
@@ -53,6 +55,14 @@ def _apply_commanded(stage: Stage, before: Run, after: Run, tx: Transaction) -> 
     same = stage.applied is not None and stage.applied.rendered == after.rendered
     verified = stage.verified if same else None
     return replace(stage, applied=applied, verified=verified, observation=None)
+
+
+def _let_in(stage: Stage, before: Run, after: Run) -> Stage:
+    """End what a person was called for when the step is over that a cluster let us not ask in."""
+    stall, over = stage.stall, before.lockouts > after.lockouts and after.live
+    if stall is None or not over or stall.run != after.id:
+        return stage
+    return replace(stage, stall=None) if stall.reason is StallReason.UNREACHABLE else stage
 
 
 def _ended(stage: Stage, run: Run, tx: Transaction) -> Stage:

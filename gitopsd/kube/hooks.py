@@ -17,6 +17,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
+from datetime import timedelta
 from enum import Enum
 from itertools import groupby
 from typing import TYPE_CHECKING
@@ -34,6 +35,7 @@ from gitopsd.kube.objects import (
     annotations_of,
     condition_true,
     flag_at,
+    int_at,
     is_terminating,
     kind_of,
     mapping_at,
@@ -62,6 +64,9 @@ _LASTING = frozenset(
     }
 )
 
+
+LONGEST_HOOK = timedelta(days=30)
+"""What a hook may ask for at most: the API takes numbers that are no time any more."""
 
 _TRIAL = "-gitopsd-trial"
 _NAME_ROOM = 63 - len(_TRIAL)
@@ -161,6 +166,20 @@ def split_waves(hooks: Iterable[JsonObject]) -> tuple[tuple[int, tuple[JsonObjec
     """Split the hooks of a phase by wave; those of a wave run side by side."""
     ordered = sorted(hooks, key=_order)
     return tuple((wave, tuple(group)) for wave, group in groupby(ordered, key=parse_wave))
+
+
+def find_own_times(hooks: Iterable[JsonObject]) -> tuple[timedelta | None, ...]:
+    """Read how long those hooks that end by themselves may work; None for one that says nothing.
+
+    That is ``activeDeadlineSeconds`` of a Job or a Pod, after which the cluster ends it.
+    """
+    said = [int_at(hook, "spec", "activeDeadlineSeconds") for hook in hooks if _ends(hook)]
+    longest = int(LONGEST_HOOK.total_seconds())
+    return tuple(None if own is None else timedelta(seconds=min(own, longest)) for own in said)
+
+
+def _ends(obj: JsonObject) -> bool:
+    return ends_by_itself(parse_ref(obj).key)
 
 
 def _order(obj: JsonObject) -> tuple[int, bool, str, str, str]:

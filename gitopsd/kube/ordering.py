@@ -1,8 +1,10 @@
 """In which order objects are applied and deleted.
 
 Theory: three apply stages, as Flux stages them. Definitions come first, because nothing of their
-kind or inside them can exist before; then class kinds that others name; then all the rest, wave
-by wave, and inside a wave kind by kind. Deleting goes the other way round.
+kind or inside them can exist before; then what others name, class kinds and Roles: a server looks
+up the role that a binding names, so that what it says to the binding is known only when the role
+is there; then all the rest, wave by wave, and inside a wave kind by kind. Deleting goes the other
+way round.
 """
 
 from __future__ import annotations
@@ -24,7 +26,7 @@ OrderKey: TypeAlias = tuple[int, int, int, str, str, str, str]
 """(stage, wave, rank of the kind, kind, group, namespace, name)."""
 
 DEFINITIONS_STAGE = 1
-CLASSES_STAGE = 2
+NAMED_STAGE = 2
 REST_STAGE = 3
 
 _RANKED_KINDS = (
@@ -74,7 +76,7 @@ class ApplyBatch:
     """Objects that are sent together, before anything of the next batch.
 
     Attributes:
-        stage: 1 for definitions, 2 for class kinds, 3 for the rest.
+        stage: 1 for definitions, 2 for what others name, 3 for the rest.
         wave: Sync wave; always 0 in stages 1 and 2, which come before any wave.
         objects: In apply order.
     """
@@ -90,10 +92,11 @@ def is_built_in(group: str) -> bool:
 
 
 def compute_stage(key: ObjectKey) -> int:
-    """Tell the apply stage of an object: 1 definitions, 2 class kinds, 3 the rest."""
+    """Tell the apply stage of an object: 1 definitions, 2 what others name, 3 the rest."""
     if key.kind in _DEFINITIONS and is_built_in(key.group):
         return DEFINITIONS_STAGE
-    return CLASSES_STAGE if key.kind.endswith("Class") else REST_STAGE
+    named = key.kind.endswith("Class") or (key.kind == "Role" and is_built_in(key.group))
+    return NAMED_STAGE if named else REST_STAGE
 
 
 def compute_order_key(obj: JsonObject) -> OrderKey:
@@ -150,10 +153,10 @@ _TIER_ENDS = (_RANKS["NetworkPolicy"], _OTHER_RANK, _RANKS["Ingress"])
 def split_tiers(objects: Iterable[JsonObject]) -> tuple[tuple[JsonObject, ...], ...]:
     """Split the objects of one batch into tiers; those of a tier may be sent all at once.
 
-    What limits and who may (quotas, accounts, roles, network policies) comes first; then what
-    binds these roles, which a server looks up, and what pods read (configuration, volumes,
-    services, custom resources); then what runs; and last, each kind by itself, what stands between
-    the server and everybody else: API services, admission policies, webhooks.
+    What limits and who may (quotas, accounts, network policies) comes first; then who binds roles
+    and what pods read (configuration, volumes, services, custom resources); then what runs; and
+    last, each kind by itself, what stands between the server and everybody else: API services,
+    admission policies, webhooks.
 
     Raises:
         PermanentError: ``InvalidObject``, when an object has no identity.

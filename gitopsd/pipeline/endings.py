@@ -118,6 +118,22 @@ def give_up(run: Run, at: datetime, failure: Failure) -> Transition:
     return Transition(after, tuple(commands))
 
 
+def call_locked_out(run: Run) -> tuple[Command, ...]:
+    """Call a person for a run that waits because its cluster lets us ask nothing.
+
+    It has not ended: it goes on by itself when it is let in. The person is told whether or not the
+    stage is stalled by it, or was stalled before.
+    """
+    where = f" in {run.step.value}" if run.step is not None else ""
+    message = (
+        f"{_subject(run)} waits{where}: {run.waiting_for}; replace the cluster's credential file, "
+        f"or its CA, and it goes on at once; to end it instead: gitopsd abort {run.id}"
+    )
+    told = Notify(run.id, Trigger.STALLED, message)
+    stalled = MarkStalled(run.id, StallReason.UNREACHABLE, message)
+    return (stalled, told) if run.mutated else (told,)
+
+
 def abort(run: Run, at: datetime, failure: Failure, *more: Command) -> Transition:
     """End a run that somebody or something else put an end to: no verdict, no quarantine."""
     told = Notify(run.id, Trigger.RUN_ABORTED, f"{_subject(run)} ended: {failure.message}")

@@ -68,6 +68,10 @@ class StepPending:
         message: What it waits for.
         failing: Whether this look saw a failing signal (a crash in its grace period, say), which
             is more than not being healthy yet.
+        locked_out: Whether the cluster let us ask nothing, since it refuses our credential or we
+            its certificate: only a person can change that.
+        lasts: How long the step may last from its beginning, as it is known by now; None when
+            what was configured holds. A step is given more, never less.
     """
 
     at: datetime
@@ -77,6 +81,8 @@ class StepPending:
     cursor: str = ""
     message: str = ""
     failing: bool = False
+    locked_out: bool = False
+    lasts: timedelta | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -92,6 +98,8 @@ class StepErrored:
         retry_after: When the other side wants to be asked again.
         limit: Attempts after which it is given up before the deadline.
         cursor: Where to go on.
+        locked_out: Whether the cluster let us ask nothing, since it refuses our credential or we
+            its certificate: only a person can change that.
     """
 
     at: datetime
@@ -102,6 +110,7 @@ class StepErrored:
     retry_after: timedelta | None = None
     limit: int = 1000
     cursor: str = ""
+    locked_out: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -113,12 +122,15 @@ class StepFailed:
         command: Which command.
         reason: PascalCase word.
         message: One sentence with the object's kind and name and the cause.
+        unwritten: Prepare: whether it is certain that the run has written nothing, not even in an
+            attempt before this one.
     """
 
     at: datetime
     command: CommandId
     reason: str
     message: str
+    unwritten: bool = False
 
 
 @dataclass(frozen=True, slots=True)

@@ -14,17 +14,24 @@ Everything else comes from outside the work: time (`DeadlineReached`), people (`
 `GateRefused`, `RollbackRequested`), other runs of the stage (`Superseded`, `AppliedChanged`). A
 run with writes in flight cannot be ended from outside at once, for half a batch may be in the
 cluster: it is marked (``superseded_by``, ``aborting``, ``redirect``) and *closes*, that is, it
-ends with the next outcome whatever that says, or at its deadline, whichever comes first.
+ends with the next outcome whatever that says, or at its deadline, whichever comes first. What may
+finish otherwise, a Rollout from Verify on and a Rollback, closes as well while it is locked out.
 
-Deadlines are set when a step is entered. One thing extends one of them, once: when no approval is
-missing at the Gate, the deadline for approving gives way to the Gate's own. And while a freeze or a
-shut window has a run wait, at its Gate or before Apply, its deadline stands still: from
-`ClockStopped` to `ClockStarted`. A deadline is judged by the last look: *not healthy* is a verdict
-(Failed, DeadlineExceeded), everything else is none (Errored, Unreachable). That holds for a last
-look that said *healthy*, too: in WaitHealthy it cannot stand, for a healthy look ends the step; in
-Certify it means that looking stopped, and a release is neither certified nor condemned by looks
-that were not made. An attempt that errored counts as a look that saw nothing, so an API server that
-goes away after a not-healthy look never turns into a verdict.
+Deadlines are set when a step is entered. Three things extend them. When no approval is missing at
+the Gate, the deadline for approving gives way to the Gate's own, once. A step that waits may learn
+how long what it runs was promised, waves and hooks with times of their own, and is given that: one
+number, however often it is told. And while a cluster lets us ask nothing a step's time stands still
+(`lockouts`): each such attempt moves the deadline on by as long as nothing is asked, so that the
+run waits for the person who is called at the second one, and ends by its own deadline when the
+attempts end. They are not counted as attempts. One thing stops them: while a freeze or a shut window
+has a run wait, at its Gate or before Apply, from `ClockStopped` to `ClockStarted` (`clocks`).
+
+A deadline is judged by the last look: *not healthy* is a verdict (Failed, DeadlineExceeded),
+everything else is none (Errored, Unreachable). That holds for a last look that said *healthy*, too:
+in WaitHealthy it cannot stand, for a healthy look ends the step; in Certify it means that looking
+stopped, and a release is neither certified nor condemned by looks that were not made. An attempt
+that errored counts as a look that saw nothing, so an API server that goes away after a not-healthy
+look never turns into a verdict.
 
 `table.ROWS` says what can happen where; without a row an event is ignored with a reason. What
 each ending emits is in `endings`. Ids of commands are made of the run's id and version, so the
@@ -47,10 +54,12 @@ from gitopsd.domain.runs import (
     RunKind,
     Step,
 )
+from gitopsd.pipeline.clocks import start_clock, stop_clock
 from gitopsd.pipeline.commands import ExecuteStep, Notify, Trigger
 from gitopsd.pipeline.endings import (
     Transition,
     abort,
+    call_locked_out,
     end_closing,
     fail,
     give_up,
@@ -74,15 +83,17 @@ from gitopsd.pipeline.events import (
     StepSucceeded,
     Superseded,
 )
+from gitopsd.pipeline.lockouts import CALLED_AT, is_locked_out, let_in, lock_out
 from gitopsd.pipeline.steps import (
     DEFAULT_TIMEOUTS,
     MUTATING_STEPS,
     compute_backoff,
     first_step,
+    grant_time,
     next_step,
     timeout_of,
 )
-from gitopsd.pipeline.table import Effect, find_row
+from gitopsd.pipeline.table import Effect, find_row, is_closing
 
 __all__ = ["Transition", "decide"]
 
@@ -140,18 +151,22 @@ def _report(run: Run, event: _Outcome) -> Transition:
         return _advance(run, step, event)
     if isinstance(event, StepPending):
         looked = replace(
-            run,
+            grant_time(run, step, event.lasts),
             last_look=event.last_look,
             looked_at=event.at,
             failing=event.failing,
             cursor=event.cursor,
             waiting_for=event.message,
         )
-        return _command(looked, step, event.retry_after)
+        if event.locked_out:
+            return _wait_locked_out(looked, step, event.at, event.retry_after)
+        return _command(let_in(looked), step, event.retry_after)
     if isinstance(event, StepErrored):
         return _retry(run, step, event)
     if step is Step.GATE:
         return _reject(run, event.at, event.message)
+    if event.unwritten and step is Step.PREPARE:
+        run = replace(run, mutated=False)
     return fail(run, event.at, Failure(event.reason, event.message, step))
 
 
@@ -168,10 +183,8 @@ def _meet(run: Run, event: _Circumstance) -> Transition:
         return _reject(run, event.at, event.reason)
     if isinstance(event, ApprovalComplete):
         return _extend(run, event.at)
-    if isinstance(event, ClockStopped):
-        return _stop_clock(run, event.at)
-    if isinstance(event, ClockStarted):
-        return _start_clock(run, event.at)
+    if isinstance(event, ClockStopped | ClockStarted):
+        return _keep_clock(run, event)
     unplanned = replace(run, plan=None, plan_empty=False, plan_base=None)
     return _enter(unplanned, Step.VALIDATE, event.at)
 
@@ -197,6 +210,8 @@ def _enter(run: Run, step: Step, at: datetime) -> Transition:
         failing=False,
         cursor="",
         waiting_for="",
+        lockouts=0,
+        locked_out_until=None,
         approved=False,
         clock_stopped_at=None,
     )
@@ -225,17 +240,29 @@ def _advance(run: Run, step: Step, event: StepSucceeded) -> Transition:
 
 
 def _retry(run: Run, step: Step, event: StepErrored) -> Transition:
-    if not event.retryable or run.attempt >= event.limit:
+    spent = run.attempt >= event.limit and not event.locked_out
+    if not event.retryable or spent:
         return give_up(run, event.at, Failure(event.reason, event.message, step))
     blind = replace(
         run,
-        attempt=run.attempt + 1,
         last_look=LastLook.UNKNOWN,
         failing=False,
         cursor=event.cursor or run.cursor,
         waiting_for=event.message,
     )
-    return _command(blind, step, compute_backoff(run.attempt, event.retry_after))
+    if event.locked_out:
+        delay = compute_backoff(run.attempt + run.lockouts, event.retry_after)
+        return _wait_locked_out(blind, step, event.at, delay)
+    tried = replace(let_in(blind), attempt=run.attempt + 1)
+    return _command(tried, step, compute_backoff(run.attempt, event.retry_after))
+
+
+def _wait_locked_out(run: Run, step: Step, at: datetime, delay: timedelta) -> Transition:
+    """Let a step's time stand still, and call a person when it is no passing moment."""
+    waiting = lock_out(run, at, at + delay)
+    commanded = _command(waiting, step, delay)
+    told = call_locked_out(commanded.run) if waiting.lockouts == CALLED_AT else ()
+    return replace(commanded, commands=(*commanded.commands, *told))
 
 
 def _is_over(run: Run, at: datetime) -> bool:
@@ -266,18 +293,15 @@ def _extend(run: Run, at: datetime) -> Transition:
     return _mark(replace(run, approved=True, step_deadline=max(own, run.step_deadline or own)))
 
 
-def _stop_clock(run: Run, at: datetime) -> Transition:
-    if run.clock_stopped_at is not None:
-        return _ignore(run, "its deadline stands still already")
-    return _mark(replace(run, clock_stopped_at=at))
-
-
-def _start_clock(run: Run, at: datetime) -> Transition:
-    """Let the deadline count again; the time for which it stood still is given back."""
-    if run.clock_stopped_at is None or run.step_deadline is None:
-        return _ignore(run, "its deadline counts already")
-    deadline = run.step_deadline + (at - run.clock_stopped_at)
-    return _mark(replace(run, clock_stopped_at=None, step_deadline=deadline))
+def _keep_clock(run: Run, event: ClockStopped | ClockStarted) -> Transition:
+    stands = run.clock_stopped_at is not None
+    if isinstance(event, ClockStopped):
+        if stands:
+            return _ignore(run, "its deadline stands still already")
+        return _mark(stop_clock(run, event.at))
+    return (
+        _mark(start_clock(run, event.at)) if stands else _ignore(run, "its deadline counts already")
+    )
 
 
 def _expire(run: Run, at: datetime) -> Transition:
@@ -291,20 +315,29 @@ def _reject(run: Run, at: datetime, why: str) -> Transition:
     return abort(run, at, Failure(AbortReason.REJECTED.value, why, run.step))
 
 
+def _is_left_alone(run: Run) -> bool:
+    """A Rollback ends for nobody but a person's other target, unless it waits for a credential."""
+    redirected = run.redirect is not None
+    return run.kind is RunKind.ROLLBACK and (redirected or not is_locked_out(run))
+
+
 def _supersede(run: Run, event: Superseded, do: Effect) -> Transition:
+    if _is_left_alone(run):
+        return _ignore(run, "a rollback is never superseded while it can go on")
     if run.aborting:
         return _ignore(run, "it is being aborted")
     if run.superseded_by == event.by:
         return _ignore(run, f"it knows that {event.by} takes over")
     if do is Effect.REPLACE and event.vote_standing:
         return _ignore(run, "a vote has been given for it")
-    if do is Effect.YIELD and event.protected and not event.failing:
+    protected = event.protected and not event.failing and not is_locked_out(run)
+    if do is Effect.YIELD and protected:
         return _ignore(run, "two before it were superseded here, and it shows no failing signal")
     taken_over = replace(run, superseded_by=event.by)
-    if do is Effect.NOTE:
+    if do is Effect.NOTE and not is_closing(taken_over):
         return _mark(taken_over)
     failure = _superseded_by(taken_over, event.by_alias)
-    if do is Effect.CLOSE:
+    if do in (Effect.NOTE, Effect.CLOSE):
         return _mark(replace(taken_over, failure=failure))
     return abort(taken_over, event.at, failure)
 
@@ -314,15 +347,18 @@ def _abort(run: Run, event: AbortRequested, do: Effect) -> Transition:
     failure = Failure(event.reason.value, f"aborted by {event.by}{tail}", run.step)
     if do is Effect.ABORT:
         return abort(replace(run, ended_by=event.by), event.at, failure)
+    if _is_left_alone(run):
+        return _ignore(run, "a rollback is redirected, not aborted, while it can go on")
     if event.reason is AbortReason.STAGE_REMOVED:
         return _ignore(run, "it has begun to write, so it finishes before its stage is retired")
-    if run.aborting and (run.aborting_restore or not event.restore):
+    restore = event.restore and run.kind is not RunKind.ROLLBACK
+    if run.aborting and (run.aborting_restore or not restore):
         return _ignore(run, "it is being aborted")
     return _mark(
         replace(
             run,
             aborting=True,
-            aborting_restore=event.restore,
+            aborting_restore=restore,
             ended_by=event.by,
             failure=failure,
         )

@@ -16,6 +16,7 @@ from gitopsd.domain.runs import HOOK_OUTCOME_UNKNOWN, AbortReason, Phase, Run, R
 from gitopsd.domain.stages import Stage
 from gitopsd.domain.verifications import Quarantine
 from gitopsd.pipeline.facts import SelectionFacts
+from gitopsd.pipeline.lockouts import is_locked_out
 from gitopsd.pipeline.promotion import missing_upstream
 from gitopsd.pipeline.quarantine import is_quarantined
 from gitopsd.pipeline.steps import retry_delay
@@ -127,6 +128,8 @@ def compute_handover(
     gates: tuple[GateState, ...],
     stage: Stage,
     failing: bool,  # noqa: FBT001 - one fact of five, all named at the call
+    *,
+    moved: bool = False,
 ) -> Handover:
     """Decide whether *next* takes over from the front run now.
 
@@ -140,6 +143,7 @@ def compute_handover(
         stage: Stored state of the stage.
         failing: Whether the front run shows a failing signal (`Run.failing`; that it is not
             healthy yet is none).
+        moved: Whether the stage is written somewhere else now than where the front run writes.
     """
     if front is None or not front.live:
         return Handover(now=False, protected=False, reason="the slot is free")
@@ -151,11 +155,12 @@ def compute_handover(
     if closed or not gates:
         names = ", ".join(closed) or "gates"
         return Handover(now=False, protected=protected, reason=f"next waits for {names}")
-    if front.kind is RunKind.ROLLBACK:
+    if front.kind is RunKind.ROLLBACK and not (moved and is_locked_out(front)):
         return Handover(now=False, protected=False, reason="a rollback is never superseded")
     if front.aborting or front.superseded_by == next_run.id:
         return Handover(now=False, protected=protected, reason="the front run ends already")
-    if protected and front.step is Step.WAIT_HEALTHY and not failing:
+    may_finish = protected and not failing and not is_locked_out(front)
+    if may_finish and front.step is Step.WAIT_HEALTHY:
         reason = f"{stage.superseded_waiting} in a row were superseded; this one may finish"
         return Handover(now=False, protected=True, reason=reason)
     return Handover(now=True, protected=protected, reason="every gate of next is open")

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, replace
 from datetime import timedelta
 
 from gitopsd.domain.checks import JobCheck, compute_longest
@@ -50,6 +51,9 @@ SLACK = timedelta(minutes=5)
 CERTIFY_REPEATS = 2
 """How often Certify repeats every check at least, whatever its time: once within it, once after."""
 
+ONE_MORE_LOOK = timedelta(minutes=2)
+"""Added to each promise, since what ends in its last moment is seen by the look after it."""
+
 LONGEST_BACKOFF = timedelta(seconds=30)
 """Ceiling of the delay between two attempts of one step."""
 
@@ -75,6 +79,8 @@ def timeouts_for(spec: StageSpec, kind: RunKind) -> tuple[tuple[Step, timedelta]
     Args:
         spec: The stage in the revision that the run is admitted under.
         kind: What the run is for; a Rollback waits for health as long as ``rollback.deadline``.
+            Waves that wait for health in Apply have that time, too, so Apply is never shorter;
+            what several of them need is computed from the set when Apply begins.
 
     Returns:
         One pair for each step of the kind, in order.
@@ -83,9 +89,11 @@ def timeouts_for(spec: StageSpec, kind: RunKind) -> tuple[tuple[Step, timedelta]
     jobs = (check.timeout for check in spec.verify if isinstance(check, JobCheck))
     repeats = sum(jobs, timedelta(0)) * CERTIFY_REPEATS
     rollback = kind is RunKind.ROLLBACK
+    health = spec.rollback_deadline if rollback else spec.health_timeout
     configured = {
         Step.GATE: _gate_timeout(spec),
-        Step.WAIT_HEALTHY: spec.rollback_deadline if rollback else spec.health_timeout,
+        Step.APPLY: max(DEFAULT_TIMEOUTS[Step.APPLY], health + SLACK),
+        Step.WAIT_HEALTHY: health,
         Step.VERIFY: max(DEFAULT_TIMEOUTS[Step.VERIFY], checks + SLACK),
         Step.CERTIFY: spec.certify_of(rollback=rollback) + repeats + SLACK,
     }
@@ -102,6 +110,58 @@ def _gate_timeout(spec: StageSpec) -> timedelta:
 def timeout_of(run: Run, step: Step) -> timedelta:
     """Tell how long a step of this run may last."""
     return dict(run.timeouts).get(step, DEFAULT_TIMEOUTS[step])
+
+
+@dataclass(frozen=True, slots=True)
+class WaveTime:
+    """What one wave of a step was promised.
+
+    Attributes:
+        hooks: How long each of its hooks may work, by its own word; None where it says nothing.
+        health: How long its objects may take to be healthy, once its hooks have ended; None where
+            the step does not wait for that.
+    """
+
+    hooks: tuple[timedelta | None, ...] = ()
+    health: timedelta | None = None
+
+
+def compute_promised(step: Step, configured: timedelta, waves: Iterable[WaveTime]) -> timedelta:
+    """Compute how long a step may last, so that it condemns nothing within its own time.
+
+    The hooks of a wave run side by side, waves one after another. What is configured is there for
+    the rest: for sending, and for hooks that say nothing. Only Apply counts those as well, with
+    what it has without any wave, since what comes after them was promised a time of its own.
+
+    Args:
+        step: The step.
+        configured: What it has without waves.
+        waves: Its waves.
+    """
+    silent = DEFAULT_TIMEOUTS[step] if step is Step.APPLY else None
+    total = configured
+    for wave in waves:
+        said = [own for hook in wave.hooks if (own := hook or silent) is not None]
+        parts = [*([max(said)] if said else []), *([wave.health] if wave.health else [])]
+        total += sum((part + ONE_MORE_LOOK for part in parts), timedelta(0))
+    return total
+
+
+def grant_time(run: Run, step: Step, lasts: timedelta | None) -> Run:
+    """Give a run's step the time that it is known to need; never less than it has.
+
+    Safe to repeat: the same number gives nothing more.
+
+    Args:
+        run: The run.
+        step: Its present step.
+        lasts: How long the step may last from its beginning; None for what it has.
+    """
+    had = timeout_of(run, step)
+    if lasts is None or lasts <= had or run.step_deadline is None:
+        return run
+    timeouts = tuple({**dict(run.timeouts), step: lasts}.items())
+    return replace(run, timeouts=timeouts, step_deadline=run.step_deadline + (lasts - had))
 
 
 def compute_backoff(attempt: int, asked: timedelta | None) -> timedelta:

@@ -29,6 +29,7 @@ from gitopsd.pipeline.events import (
     StepSucceeded,
     Superseded,
 )
+from gitopsd.pipeline.lockouts import is_locked_out
 from gitopsd.pipeline.steps import NEXT_STEPS, STEP_ORDER, first_step, next_step
 
 Position: TypeAlias = Phase | Step
@@ -162,11 +163,12 @@ _INTERRUPTIONS: tuple[Row, ...] = (
         _ROLLOUT, _HEALTH, Superseded, Effect.YIELD, (Phase.ABORTED, Follow.SAME), ("unprotected",)
     ),
     Row(_ROLLOUT, _LATE, Superseded, Effect.NOTE, _STAY),
+    Row(_ROLLBACK, _FRONT, Superseded, Effect.CLOSE, _STAY),
     Row(_SYNC, _PENDING | _HEALTH, Superseded, Effect.STOP, _ABORTED),
     Row(_SYNC, _BATCHES, Superseded, Effect.CLOSE, _STAY),
     Row(_ROLLOUT, _WAITING, AbortRequested, Effect.ABORT, _ABORTED),
     Row(_SYNC, _PENDING, AbortRequested, Effect.ABORT, _ABORTED),
-    Row(_ROLLOUT | _SYNC, _FRONT, AbortRequested, Effect.ABORT_LATER, _STAY),
+    Row(_ALL, _FRONT, AbortRequested, Effect.ABORT_LATER, _STAY),
     Row(
         _ROLLBACK,
         (_PENDING | _FRONT) - _WRITES,
@@ -200,9 +202,11 @@ def positions_of(kind: RunKind) -> tuple[Position, ...]:
 def is_closing(run: Run) -> bool:
     """Tell whether a run ends as soon as its work in flight reports.
 
-    A Rollout that was superseded from Verify on is not: it finishes what it has nearly proven.
+    A Rollout that was superseded from Verify on is not, unless it is locked out: it finishes what
+    it has nearly proven. A Rollback is only ever superseded while it is locked out.
     """
-    taken_over = run.superseded_by is not None and run.step in _BATCHES
+    yields = run.step in _BATCHES or run.kind is RunKind.ROLLBACK or is_locked_out(run)
+    taken_over = run.superseded_by is not None and yields
     return run.aborting or run.redirect is not None or taken_over
 
 

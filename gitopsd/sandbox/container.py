@@ -92,6 +92,11 @@ class ContainerLog:
         self._wake()
 
     @property
+    def closed(self) -> bool:
+        """Whether its container has ended."""
+        return self._closed
+
+    @property
     def lines(self) -> tuple[LogLine, ...]:
         """What is kept, oldest first."""
         return tuple(self._lines)

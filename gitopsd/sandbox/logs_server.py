@@ -4,14 +4,14 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from datetime import datetime, timedelta
-from typing import TYPE_CHECKING, Self
+from typing import TYPE_CHECKING, Protocol, Self
 
 from aiohttp import web
 
 from gitopsd.errors import PermanentError
 from gitopsd.sandbox.certificates import make_serving_context
 from gitopsd.sandbox.exec_server import serve_command
-from gitopsd.sandbox.status import Terminated, Waiting, read_stamp
+from gitopsd.sandbox.status import ContainerRecord, Terminated, Waiting, read_stamp
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
@@ -80,7 +80,23 @@ def say_line(line: LogLine, query: LogQuery) -> bytes:
     return f"{at}{line.text}\n".encode()
 
 
-def select_log(loop: ContainerLoop, pod_name: str, *, previous: bool) -> ContainerLog:
+class Instances(Protocol):
+    """What is known of one container's instances."""
+
+    @property
+    def record(self) -> ContainerRecord:
+        """What is told of them."""
+
+    @property
+    def log(self) -> ContainerLog | None:
+        """Lines of the current (or last) one."""
+
+    @property
+    def previous_log(self) -> ContainerLog | None:
+        """Lines of the one before."""
+
+
+def select_log(loop: Instances, pod_name: str, *, previous: bool) -> ContainerLog:
     """The log that a query means: of the instance that runs, or ran last, or the one before.
 
     Raises:
@@ -90,8 +106,10 @@ def select_log(loop: ContainerLoop, pod_name: str, *, previous: bool) -> Contain
     container = f'container "{record.name}" in pod "{pod_name}"'
     waiting = isinstance(record.state, Waiting)
     if previous:
-        # While it waits for a restart, the last instance is already the previous one.
-        log = loop.log if waiting else loop.previous_log
+        # While it waits for a restart, the last instance is already the previous one; a new one
+        # that has begun is not told before it has settled.
+        ended = loop.log is not None and loop.log.closed
+        log = loop.log if waiting and ended else loop.previous_log
         if record.last is None or log is None:
             raise LogsRefused(f"previous terminated {container} not found")
         return log

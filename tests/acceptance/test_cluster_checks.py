@@ -22,6 +22,7 @@ from gitopsd.errors import GitopsdError, TemporaryError
 from gitopsd.testing.cluster import MemoryClusters
 from gitopsd.testing.refusals import forbidden
 from gitopsd.testing.workloads import Workload
+from tests.support.ailing import CREDENTIAL_REFUSED
 from tests.support.engine_world import STAGING, World, deployment, make_world, shop_spec, started
 
 pytestmark = pytest.mark.looptime
@@ -312,3 +313,26 @@ async def test_a_command_that_nobody_saw_end_is_no_verdict() -> None:
         assert (await world.run(run.id)).live
         world.cluster.commands[COMMAND.command] = CommandOutput(0)
         await world.until_run(STAGING, RunKind.ROLLOUT, Phase.SUCCEEDED)
+
+
+@pytest.mark.parametrize("check", [JOB, COMMAND], ids=["job", "command"])
+async def test_no_time_passes_while_the_credential_is_refused(
+    check: JobCheck | CommandCheck,
+) -> None:
+    """After hours the step goes on where it was: with the same Job, and with the command."""
+    world = world_of(check)
+    world.cluster.workloads[SMOKE] = Workload(90 * SECOND)
+    # One that fails keeps Verify waiting until the credential is refused.
+    world.cluster.commands[COMMAND.command] = CommandOutput(1)
+    async with running(world):
+        await world.push("one", deployment(GOOD), smoke())
+        run = await world.until_run(STAGING, RunKind.ROLLOUT, Phase.RUNNING, step=Step.VERIFY)
+        world.cluster.fault = lambda _method, _ref: CREDENTIAL_REFUSED.make_error()
+        await world.clock.sleep(timedelta(hours=3))
+        waiting = await world.run(run.id)
+        world.cluster.commands[COMMAND.command] = CommandOutput(0)
+        world.cluster.fault = None
+        await world.until_run(STAGING, RunKind.ROLLOUT, Phase.SUCCEEDED)
+
+    assert (waiting.step, waiting.lockouts > 100) == (Step.VERIFY, True)
+    assert len(jobs_made(world)) == (1 if check is JOB else 0)

@@ -1,13 +1,15 @@
 """kill -9 around a migration runs it once.
 
-The service runs as a child against a real control plane, with a PreSync Job that appends a line to
-a file outside of the cluster. It is killed at every point that it passes on its way through
-Prepare; the API server's audit log and the file are the witnesses.
+The service runs as a child against a real control plane, with a PreSync Job and a Sync Job that
+append a line to a file each, outside of the cluster. It is killed at every point that it passes on
+its way through Prepare, and at those of Apply that are about its hook; the API server's audit log
+and the files are the witnesses.
 """
 
 from __future__ import annotations
 
 import asyncio
+from collections import Counter
 from collections.abc import Iterator, Sequence
 from datetime import timedelta
 from pathlib import Path
@@ -36,8 +38,8 @@ MIGRATION = """\
 apiVersion: batch/v1
 kind: Job
 metadata:
-  name: migrate
-  annotations: {{argocd.argoproj.io/hook: PreSync}}
+  name: {name}
+  annotations: {{argocd.argoproj.io/hook: {phase}}}
 spec:
   backoffLimit: 0
   template:
@@ -48,7 +50,11 @@ spec:
           image: {image}
           env: [{{name: OUT, value: {out}}}]
 """
+JOBS = {"migrate": "PreSync", "reshape": "Sync"}
 FEWEST_POINTS = 12
+SHARP = ("cluster.create ", "cluster.delete ", "HookWave", "StepContext.keep", "execution._report")
+"""Points of Apply that are about its hook: what Apply does beside it is killed elsewhere."""
+FEWEST_SHARP_POINTS = 6
 POINTS_A_STORY = 4
 PATIENCE = timedelta(minutes=2)
 
@@ -74,40 +80,58 @@ def place(
 
 
 async def play(place: Place, site: ServiceSite) -> None:
-    """Bring one release with a migration through both stages; look at what the migration did."""
-    out = site.directory / "migrations"
-    job = MIGRATION.format(image=place.bad, out=out)
-    await push_again(site, "with a migration", [DEPLOYMENT.format(image=place.good), SERVICE, job])
+    """Bring one release with two migrations through both stages; look at what those did."""
+    jobs = [
+        MIGRATION.format(name=name, phase=phase, image=place.bad, out=site.directory / name)
+        for name, phase in JOBS.items()
+    ]
+    release = [DEPLOYMENT.format(image=place.good), SERVICE, *jobs]
+    await push_again(site, "with migrations", release)
     for stage in (STAGING, PRODUCTION):
         await site.until_run(stage, RunKind.ROLLOUT, Phase.SUCCEEDED, within=PATIENCE)
         assert len(await site.runs(stage)) == 1
-    assert out.read_text().splitlines() == ["moved", "moved"]
-    assert _created(site) == dict.fromkeys(site.namespaces.values(), 1)
+    for name in JOBS:
+        assert (site.directory / name).read_text().splitlines() == ["moved", "moved"], name
+    once = {(namespace, name): 1 for namespace in site.namespaces.values() for name in JOBS}
+    assert _created(site) == once
 
 
-def _created(site: ServiceSite) -> dict[str, int]:
-    """Count the Jobs that the API server created for us, by namespace."""
-    counts = dict.fromkeys(site.namespaces.values(), 0)
+def _created(site: ServiceSite) -> dict[tuple[str, str], int]:
+    """Count the Jobs that the API server created for us, by namespace and name."""
+    counts: Counter[tuple[str, str]] = Counter()
     for event in site.cluster.audit_events():
         target = event.get("objectRef", {})
         made = event["verb"] == "create" and event.get("responseStatus", {}).get("code") == 201
-        if made and target.get("resource") == "jobs" and target.get("namespace") in counts:
-            counts[target["namespace"]] += 1
-    return counts
+        ours = target.get("namespace") in site.namespaces.values()
+        if made and ours and target.get("resource") == "jobs":
+            counts[target["namespace"], target["name"]] += 1
+    return dict(counts)
+
+
+def choose_points(recorded: Sequence[str]) -> tuple[list[str], list[str]]:
+    """Choose where to kill: everywhere in Prepare, and around the hook in Apply."""
+    early = [point for point in recorded if point.startswith("Rollout Prepare")]
+    late = [
+        point
+        for point in recorded
+        if point.startswith("Rollout Apply") and any(word in point for word in SHARP)
+    ]
+    return early, late
 
 
 @pytest.mark.timeout(900)
 async def test_a_crash_around_a_migration_runs_it_once(place: Place) -> None:
-    """One create in the audit log and one line in the file, wherever the service dies."""
+    """One create in the audit log and one line in its file, wherever the service dies."""
     record = place.directory / "points"
     async with supervised(place, "clean", gates="", CRASH_RECORD=str(record)) as (site, supervisor):
         await play(place, site)
         assert supervisor.crashes == 0
-    points = [
-        line for line in record.read_text().splitlines() if line.startswith("Rollout Prepare")
-    ]
-    assert len(points) >= FEWEST_POINTS
-    assert any("cluster.create" in point for point in points)
+    early, late = choose_points(record.read_text().splitlines())
+    assert len(early) >= FEWEST_POINTS
+    assert len(late) >= FEWEST_SHARP_POINTS
+    for group in (early, late):
+        assert sum("cluster.create" in point for point in group) == 2
+    points = [*early, *late]
     reached: set[str] = set()
     limit = asyncio.Semaphore(2)
 

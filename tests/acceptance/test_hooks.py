@@ -102,6 +102,26 @@ async def test_a_migration_that_fails_stops_the_release_and_is_told_in_one_sente
         ]
 
 
+async def test_a_hook_of_an_early_wave_that_fails_keeps_the_later_ones_from_beginning() -> None:
+    """A backup that fails in wave -2 leaves the migration of wave -1, and the release, unmade."""
+    async with running_world() as world:
+        world.cluster.workloads[BROKEN] = Workload(exit_code=1)
+        await world.push(
+            "first",
+            deployment(GOOD),
+            job(BROKEN, "backup", hook="PreSync", wave="-2"),
+            job(TOOL, "migrate", hook="PreSync", wave="-1"),
+        )
+        failed = await world.until_run(STAGING, RunKind.ROLLOUT, Phase.FAILED)
+        await world.clock.sleep(timedelta(minutes=30))
+
+        assert failed.step is Step.PREPARE
+        assert failed.failure is not None
+        assert failed.failure.message.startswith("Job shop-staging/backup (PreSync hook): ")
+        assert writes_to(world, "backup", "migrate", "api") == [("create", "backup")]
+        assert len(await evidence_of(world, failed.id)) == 1
+
+
 async def test_a_hook_whose_image_is_missing_fails_long_before_its_deadline() -> None:
     """A Job waits for such a pod for ever; its pod's words are the verdict, and it goes."""
     async with running_world() as world:
@@ -176,6 +196,35 @@ async def test_a_sync_hook_runs_in_its_wave_between_healthy_objects() -> None:
         await world.until_run(STAGING, RunKind.ROLLOUT, Phase.SUCCEEDED)
         names = ["store", "settings", "migrate", "api"]
         assert [name for _, name in writes_to(world, *names)] == names
+
+
+async def test_no_wave_and_no_hook_is_condemned_within_its_own_time() -> None:
+    """Each wave takes most of ``health.timeout``, and a dump most of what it asked for."""
+    async with running_world() as world:
+        world.cluster.workloads[GOOD] = Workload(timedelta(minutes=4))
+        world.cluster.workloads[TOOL] = Workload(timedelta(minutes=16))
+        stores = [_in_wave(deployment(GOOD, f"store-{number}"), str(number)) for number in range(4)]
+        await world.push("first", *stores, _lasting(job(TOOL, "dump", hook="Sync"), 1800))
+        await world.clock.sleep(timedelta(minutes=23))
+        assert not writes_to(world, "store-3")
+        run = await world.until_run(STAGING, RunKind.ROLLOUT, Phase.SUCCEEDED)
+        phases = [one.phase for one in await world.runs(STAGING)]
+
+        assert phases == [Phase.SUCCEEDED]
+        assert dict(run.timeouts)[Step.APPLY] == timedelta(minutes=10 + 3 * 7 + 32)
+
+
+async def test_hooks_before_and_after_are_waited_for_as_long_as_they_ask_for() -> None:
+    """Longer than Prepare and Verify have for hooks that say nothing."""
+    async with running_world() as world:
+        world.cluster.workloads[TOOL] = Workload(timedelta(minutes=32))
+        world.cluster.workloads[GOOD] = Workload(timedelta(minutes=12))
+        before = _lasting(job(TOOL, "backup", hook="PreSync"), 2400)
+        after = _lasting(job(GOOD, "smoke", hook="PostSync"), 1200)
+        await world.push("first", config_map("settings"), before, after)
+        await world.clock.sleep(timedelta(minutes=42))
+        await world.until_run(STAGING, RunKind.ROLLOUT, Phase.SUCCEEDED)
+        assert len(await world.runs(STAGING)) == 1
 
 
 async def test_a_wave_that_crashes_fails_the_release_before_the_next_is_applied() -> None:
@@ -407,6 +456,13 @@ def _in_wave(obj: Mapping[str, Json], wave: str) -> dict[str, Json]:
     assert isinstance(metadata, Mapping)
     marks = {"argocd.argoproj.io/sync-wave": wave}
     return {**obj, "metadata": {**metadata, "annotations": marks}}
+
+
+def _lasting(obj: Mapping[str, Json], seconds: int) -> dict[str, Json]:
+    """Let a Job work for so long before the cluster ends it."""
+    spec = obj["spec"]
+    assert isinstance(spec, Mapping)
+    return {**obj, "spec": {**spec, "activeDeadlineSeconds": seconds}}
 
 
 def _take_away(world: World, name: str) -> None:

@@ -17,10 +17,10 @@ from typing import TYPE_CHECKING, Any
 import pytest
 from ryaml import loads_all  # type: ignore[attr-defined] # re-exported without saying so
 
-from gitopsd.domain.runs import Phase, Step
+from gitopsd.domain.runs import Phase, RunKind, Step
 from tests.support.cluster_site import Site, is_ready
 from tests.support.images import web_image
-from tests.support.tenants_site import Tenant, run_tenants_site
+from tests.support.tenants_site import Tenant, TenantsSite, run_tenants_site
 from tests.support.widening import let_impersonate
 
 if TYPE_CHECKING:
@@ -102,6 +102,19 @@ def bound(*subjects: dict[str, str], role: str = "gitopsd", **content: Any) -> d
     """Make a RoleBinding to a ClusterRole."""
     reference = {"apiGroup": RBAC, "kind": "ClusterRole", "name": role}
     return rbac("RoleBinding", roleRef=reference, subjects=list(subjects), **content)
+
+
+def hook_job(name: str, image: str) -> dict[str, Any]:
+    """Make a Job that runs before its release is applied, and has nothing to do."""
+    annotations = {"argocd.argoproj.io/hook": "PreSync"}
+    container = {"name": "once", "image": image}
+    template = {"spec": {"restartPolicy": "Never", "containers": [container]}}
+    return {
+        "apiVersion": "batch/v1",
+        "kind": "Job",
+        "metadata": {"name": name, "annotations": annotations},
+        "spec": {"completions": 0, "template": template},
+    }
 
 
 def account(namespace: str) -> dict[str, str]:
@@ -479,6 +492,38 @@ async def test_objects_of_other_tools_are_adopted_as_they_run(
             assert "env" not in live(name)["spec"]["template"]["spec"]["containers"][0]
 
 
+async def _restore(site: TenantsSite, role: str, image: str) -> dict[str, tuple[str, str]]:
+    """Release without one object and with a hook, then go back; who did what to their objects."""
+    mark = await site.mark()
+    rules = [{"apiGroups": [""], "resources": ["configmaps"], "verbs": ["get"]}]
+    await site.push(
+        "acting",
+        config_map("one", mode="other"),
+        rbac("ClusterRole", role, rules=rules),
+        hook_job("once", image),
+    )
+    second = await site.until_ended("acting", 2)
+    assert second.phase is Phase.SUCCEEDED, second.failure
+    key = site.key("acting")
+    await site.site.call(
+        "POST", f"/api/v1/applications/{key.application}/stages/{key.stage}/rollback"
+    )
+
+    async def restored() -> bool:  # what is newer waits at its Gate meanwhile
+        return any(
+            (run.kind, run.phase) == (RunKind.ROLLBACK, Phase.SUCCEEDED)
+            for run in await site.runs("acting")
+        )
+
+    await site.site.until(restored, "the rollback")
+    return {
+        f"{change.verb} {change.object}": (change.user, change.acted_as)
+        for change in await site.changes(mark)
+        if " gitopsd/" not in change.object
+    }
+
+
+@pytest.mark.timeout(120)
 async def test_every_stage_acts_as_its_own_account(
     ground: Ground, cluster_registry: RegistryServer, tmp_path: Path
 ) -> None:
@@ -488,10 +533,14 @@ async def test_every_stage_acts_as_its_own_account(
     objects by name, which gitopsd itself may not touch.
     """
     mine, theirs, cluster = ground.mine, ground.theirs, ground.cluster
+    image = cluster_registry.push(web_image("1"), f"{mine}/web:1").reference
     role, verbs = f"acting-{mine}", ["get", "list", "watch", "create", "patch", "delete"]
     maps = {"apiGroups": [""], "resources": ["configmaps"], "verbs": verbs}
     roles = {"apiGroups": [RBAC], "resources": ["clusterroles"], "verbs": verbs}
-    cluster.make_account(mine, "acting", [maps, roles])
+    jobs = {"apiGroups": ["batch"], "resources": ["jobs"], "verbs": verbs}
+    look = {"apiGroups": [""], "resources": ["pods", "events"], "verbs": ["get", "list"]}
+    logs = {"apiGroups": [""], "resources": ["pods/log"], "verbs": ["get"]}
+    cluster.make_account(mine, "acting", [maps, roles, jobs, look, logs])
     cluster.make_account(theirs, "limited", [])
     for namespace in (mine, theirs):
         let_impersonate(cluster, namespace)
@@ -528,6 +577,18 @@ async def test_every_stage_acts_as_its_own_account(
                 f"configmaps {theirs}/two": acting,
                 f"clusterroles {role}": acting,
             }
+
+            acted = await _restore(site, role, image)
+            assert {name: who for name, who in acted.items() if who != acting} == {}
+            assert acted.keys() >= {
+                f"create jobs {mine}/once",
+                f"delete configmaps {theirs}/two",
+                f"patch configmaps {mine}/one",
+                f"patch configmaps {theirs}/two",
+                f"patch clusterroles {role}",
+            }
+            live = cluster.client.get(f"/api/v1/namespaces/{mine}/configmaps/one")
+            assert "mode" not in live.get("data", {})
 
             mark = await site.mark()
             await site.push("limited", config_map("three"))

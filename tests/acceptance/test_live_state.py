@@ -2,21 +2,34 @@
 
 from __future__ import annotations
 
+import base64
 from datetime import timedelta
 
 import pytest
 
-from gitopsd.domain.manifests import ObjectRef
+from gitopsd.domain.manifests import JsonObject, ObjectRef
 from gitopsd.domain.runs import Phase, RunKind
 from gitopsd.domain.work import LiveState
 from gitopsd.errors import GitopsdError, TemporaryError
 from gitopsd.kube.objects import kind_of, name_of
+from gitopsd.kube.redaction import MASK
 from gitopsd.testing.workloads import Workload
 from tests.support.engine_world import STAGING, World, config_map, deployment, running_world
 
 pytestmark = pytest.mark.looptime
 
 GOOD, BAD = "registry.example/api:1", "registry.example/api:2"
+
+
+def secret(value: str) -> JsonObject:
+    """Make a Secret that says a value in both ways."""
+    return {
+        "apiVersion": "v1",
+        "kind": "Secret",
+        "metadata": {"name": "keys"},
+        "data": {"plain": base64.b64encode(value.encode()).decode()},
+        "stringData": {"words": value},
+    }
 
 
 async def roll_back(world: World) -> LiveState:
@@ -41,6 +54,28 @@ async def test_what_was_there_is_kept_without_secrets() -> None:
         assert BAD in str(kept.objects)
         assert "hunter2" not in str(kept.objects)
         assert kept.unread == ()
+
+
+async def test_a_managed_secret_is_kept_without_what_it_says() -> None:
+    """Its keys are there, as the failed release left them; no value is, in no disguise."""
+    async with running_world() as world:
+        world.cluster.workloads[BAD] = Workload(None, "CrashLoopBackOff", "back-off", restarts=3)
+        await world.push("good", deployment(GOOD), secret("first-value"))
+        await world.until_run(STAGING, RunKind.ROLLOUT, Phase.SUCCEEDED)
+        await world.push("bad", deployment(BAD), secret("second-value"))
+        run = await world.until_run(STAGING, RunKind.ROLLBACK, Phase.SUCCEEDED)
+        kept = await world.store.read(lambda tx: tx.runs.live_state(run.id))
+
+        assert kept is not None
+        [found] = [obj for obj in kept.objects if kind_of(obj) == "Secret"]
+        assert found["data"] == {"plain": MASK}
+        assert found["stringData"] == {"words": MASK}
+        text = str(kept.objects)
+        for value in ("first-value", "second-value"):
+            assert value not in text
+            assert base64.b64encode(value.encode()).decode() not in text
+        restored = world.cluster.live()["Secret shop-staging/keys"]
+        assert restored["stringData"] == {"words": "first-value"}
 
 
 async def test_an_object_that_does_not_answer_holds_no_restore_up() -> None:

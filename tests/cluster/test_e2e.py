@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import subprocess
 import sys
@@ -9,18 +10,28 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from datetime import timedelta
 from pathlib import Path
+from types import SimpleNamespace
+from typing import TYPE_CHECKING, Any, cast
 
 import pytest
+import yaml  # type: ignore[import-untyped] # comes with another package, without types
 
 from tests.support.control_plane import ControlPlane
 from tests.support.images import build_image
 from tests.support.node_agent import start_node
+from tests.support.operators import DEFINITIONS
 from tests.support.processes import wait_until
 from tests.support.registry import RegistryServer
+from tests.support.systems.e2e import WillNotError, check_cluster, conclude, load_story, report
+from tests.support.systems.play import Verdict
+from tests.support.systems.telling import Telling
+
+if TYPE_CHECKING:
+    from tests.support.systems.site import SystemSite
 
 ROOT = Path(__file__).resolve().parents[2]
 PROBE_SCALE = 0.05
-OURS = "gitopsd"
+DEFINED = "/apis/apiextensions.k8s.io/v1/customresourcedefinitions"
 
 
 @dataclass(frozen=True, slots=True)
@@ -41,6 +52,12 @@ class Owned:
         """Names of all objects of a kind."""
         said = self.cluster.run_kubectl("get", kind, "--output=jsonpath={.items[*].metadata.name}")
         return set(said.stdout.split())
+
+
+def read_definition(kind: str) -> dict[str, Any]:
+    """The definition of a custom kind."""
+    found: dict[str, Any] = yaml.safe_load((DEFINITIONS / f"{kind}.yaml").read_text())
+    return found
 
 
 def run_e2e(home: Path, *arguments: str) -> subprocess.CompletedProcess[str]:
@@ -76,6 +93,13 @@ def owned(tmp_path: Path) -> Iterator[Owned]:
 def test_a_system_is_played_and_nothing_of_it_stays(owned: Owned) -> None:
     """Stand-ins run as programs; what is not ours to remove is a reason not to begin."""
     before = owned.names("namespaces"), owned.names("clusterroles")
+    with pytest.raises(WillNotError, match="no default StorageClass, which databases need"):
+        check_cluster(owned.cluster, [load_story("ai-core")], volumes=False)
+    definition = read_definition("certificate")
+    owned.cluster.client.create(DEFINED, definition)
+    with pytest.raises(WillNotError, match=r"the cluster knows certificates\.cert-manager\.io: "):
+        check_cluster(owned.cluster, [load_story("ai-core")], volumes=True)
+    owned.cluster.client.delete(f"{DEFINED}/{definition['metadata']['name']}")
     owned.cluster.run_kubectl("create", "namespace", "ai-core")
     refused = owned.e2e()
     assert (refused.returncode, refused.stdout) == (2, "")
@@ -94,6 +118,30 @@ def test_a_system_is_played_and_nothing_of_it_stays(owned: Owned) -> None:
         within=timedelta(seconds=40),
     )
     assert owned.names("crds") == set()
+
+
+def test_a_scenario_that_did_not_come_out_is_an_error(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """Its line says so, with each complaint; the exit code is 1, and the table is written."""
+    story = load_story("ai-core")
+    good, bad = (Verdict("ai-core", name, outcome="Live") for name in ("good", "crashes"))
+    bad.complaints += ["the reason is 'nothing'", "ConfigMap ai-core/web is left over"]
+    told = Telling(cast("SystemSite", SimpleNamespace(story=story)), {"good": good, "crashes": bad})
+    verdicts = list(report(told, "crashes"))
+    assert verdicts == [good, bad]
+    assert conclude(verdicts, tmp_path / "rows.json") == 1
+    assert conclude([good], tmp_path / "good.json") == 0
+    said = capsys.readouterr().out.splitlines()
+    assert said[:4] == [
+        "ok     ai-core good: Live. ",
+        "NOT OK ai-core crashes: Live. ",
+        "       the reason is 'nothing'",
+        "       ConfigMap ai-core/web is left over",
+    ]
+    assert said[4].startswith("1 of 2 scenarios came out as they should")
+    rows = json.loads((tmp_path / "rows.json").read_text())
+    assert [row["ok"] for row in rows] == [True, False]
 
 
 def test_nothing_is_played_unless_a_cluster_is_named(tmp_path: Path) -> None:

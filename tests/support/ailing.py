@@ -13,7 +13,7 @@ from datetime import timedelta
 from itertools import pairwise
 
 from gitopsd.domain.manifests import ObjectRef
-from gitopsd.domain.runs import RunKind, Step
+from gitopsd.domain.runs import LastLook, RunKind, Step
 from gitopsd.errors import GitopsdError, TemporaryError
 from gitopsd.store_ports import Transaction
 from tests.support.engine_world import STAGING, World
@@ -99,13 +99,14 @@ class Ailing:
         world: The world.
         kind: Kind of the runs that it meets.
         trouble: What the server does.
+        salt: Lots for a share of the requests are drawn anew with each.
 
     Attributes:
         failed: When each request that failed was sent, in virtual seconds, by place.
         passed: What a run of the kind was answered well: (method, name).
     """
 
-    def __init__(self, world: World, kind: RunKind, trouble: Trouble) -> None:
+    def __init__(self, world: World, kind: RunKind, trouble: Trouble, *, salt: int = 0) -> None:
         self.failed: dict[str, list[float]] = {}
         self.passed: list[tuple[str, str]] = []
         self._world = world
@@ -113,6 +114,8 @@ class Ailing:
         self._trouble = trouble
         self._current: Step | None = None
         self._asked = 0
+        self._salt = salt
+        self._last_look = LastLook.NONE
 
     def begin(self) -> None:
         """Begin with it."""
@@ -154,6 +157,7 @@ class Ailing:
     def _note(self, tx: Transaction) -> None:
         live = [run for run in tx.runs.live() if (run.kind, run.stage) == (self._kind, STAGING)]
         self._current = live[-1].step if live else None
+        self._last_look = live[-1].last_look if live else LastLook.NONE
 
     def _meets(self, method: str, ref: ObjectRef | None) -> str:
         place = self.place_of(ref)
@@ -178,9 +182,10 @@ class Ailing:
         return self._trouble.make_error()
 
     def _is_spared(self) -> bool:
-        """Draw lots, the same in each test."""
+        """Draw lots, the same with each salt."""
         self._asked += 1
-        return zlib.crc32(f"request {self._asked}".encode()) % 100 >= self._trouble.share
+        lot = zlib.crc32(f"request {self._asked} {self._salt}".encode())
+        return lot % 100 >= self._trouble.share
 
 
 class Lasting(Ailing):
@@ -191,15 +196,21 @@ class Lasting(Ailing):
         kind: Kind of the runs that it meets.
         place: Where.
         trouble: What the server does.
+        after_look: Whether it begins only when a look there has said *not healthy*.
     """
 
-    def __init__(self, world: World, kind: RunKind, place: str, trouble: Trouble) -> None:
+    def __init__(
+        self, world: World, kind: RunKind, place: str, trouble: Trouble, *, after_look: bool = False
+    ) -> None:
         super().__init__(world, kind, trouble)
         self._place = place
+        self._begun = not after_look
 
     def is_ill(self, place: str) -> bool:
-        """Whether it is the place."""
-        return place == self._place
+        """Whether it is the place, and the time."""
+        if place == self._place and self._last_look is LastLook.NOT_HEALTHY:
+            self._begun = True
+        return place == self._place and self._begun
 
 
 @dataclass(slots=True)
@@ -213,8 +224,8 @@ class _Visit:
 class Rolling(Ailing):
     """Trouble that begins anew at each place of a run."""
 
-    def __init__(self, world: World, kind: RunKind, trouble: Trouble) -> None:
-        super().__init__(world, kind, trouble)
+    def __init__(self, world: World, kind: RunKind, trouble: Trouble, *, salt: int = 0) -> None:
+        super().__init__(world, kind, trouble, salt=salt)
         self._visits: dict[str, _Visit] = {}
 
     def heal(self, place: str) -> None:

@@ -1,9 +1,11 @@
-"""Facts of the guides that the five systems were deployed by, and where they stand in manifests.
+"""Facts of the guides that the five systems were deployed by, and where they stand now.
 
 ``tests/fixtures/systems/NAME.yaml`` holds, for ``manifests/NAME``::
 
     facts:
       - {overlay: production, object: Deployment/api, path: spec.replicas, value: 3, guide: 399}
+      - {application: "stages[name=production].certify", value: 60s, guide: 863}
+      - {told: slack, trigger: on-rollback-succeeded, guide: 1128}
     leftOut:
       - {what: daily full backup, guide: 834, reason: the database runs outside of the cluster}
 
@@ -15,6 +17,9 @@
   out, the row says that the object is there.
 * ``value``: what stands there, with its type; ``contains``: a part of a text, for files in
   ConfigMaps; ``absent: true``: nothing stands there.
+* ``application``: instead of overlay, object and path, where in ``spec`` of the example application
+  file it stands, as it is written there.
+* ``told``: type of the example channel that hears of the application's ``trigger``.
 * ``guide``: the line of the guide.
 """
 
@@ -32,6 +37,7 @@ import yaml  # type: ignore[import-untyped] # comes with another package, withou
 from tests.support.kustomize_oracle import run_kubectl
 
 ROOT = Path(__file__).resolve().parents[2]
+EXAMPLES = ROOT / "config" / "examples"
 FACTS = ROOT / "tests" / "fixtures" / "systems"
 MANIFESTS = ROOT / "manifests"
 
@@ -46,6 +52,8 @@ _GENERATED = ("ConfigMap", "Secret")
 _HASHED = re.compile(r"(.+)-[2456789bcdfghkmt]{10}")
 _KEYS = {"overlay", "object", "path", "value", "contains", "absent", "guide"}
 _SAYING = {"value", "contains", "absent"}
+_KEYS_OF_SETTINGS = {"application", "value", "contains", "absent", "guide"}
+_KEYS_OF_CALLS = {"told", "trigger", "guide"}
 
 
 class FactError(Exception):
@@ -98,7 +106,9 @@ class Fact:
         if not self.path:
             return f"{self}: it is there" if self.saying == "absent" else ""
         stands = find_value(found[0], self.path)
-        return "" if self._agrees(stands) else f"{self}: {stands!r}, not {self.wanted!r}"
+        if _agrees(stands, self.saying, self.wanted):
+            return ""
+        return f"{self}: {stands!r}, not {self.wanted!r}"
 
     def _is_about(self, one: Mapping[str, Any]) -> bool:
         kind, namespace, name = self.target
@@ -106,25 +116,72 @@ class Fact:
         in_namespace = not namespace or metadata.get("namespace", "") == namespace
         return (one["kind"], metadata["name"]) == (kind, name) and in_namespace
 
-    def _agrees(self, stands: object) -> bool:
-        match self.saying:
-            case "absent":
-                return stands is NOTHING
-            case "contains":
-                return isinstance(stands, str) and str(self.wanted) in stands
-            case _:
-                # True equals 1 in Python, and a quoted figure is no figure in Kubernetes.
-                return type(stands) is type(self.wanted) and stands == self.wanted
+
+@dataclass(frozen=True, slots=True)
+class Setting:
+    """One row about the application file.
+
+    Attributes:
+        path: Where to look, from ``spec``.
+        saying: ``value``, ``contains`` or ``absent``.
+        wanted: What that says.
+        line: The guide's.
+    """
+
+    path: str
+    saying: str
+    wanted: object
+    line: int
+
+    def __str__(self) -> str:
+        return f"application: {self.path} (line {self.line} of the guide)"
+
+    def check(self, application: Mapping[str, Any]) -> str:
+        """Compare with an application file; returns what is wrong, or nothing.
+
+        Raises:
+            FactError: The path is none.
+        """
+        stands = find_value(application["spec"], self.path)
+        if _agrees(stands, self.saying, self.wanted):
+            return ""
+        return f"{self}: {stands!r}, not {self.wanted!r}"
+
+
+@dataclass(frozen=True, slots=True)
+class Call:
+    """One row about who is told.
+
+    Attributes:
+        channel: Type of the channel.
+        trigger: What it is told of.
+        line: The guide's.
+    """
+
+    channel: str
+    trigger: str
+    line: int
+
+
+def _agrees(stands: object, saying: str, wanted: object) -> bool:
+    match saying:
+        case "absent":
+            return stands is NOTHING
+        case "contains":
+            return isinstance(stands, str) and str(wanted) in stands
+        case _:
+            # True equals 1 in Python, and a quoted figure is no figure in Kubernetes.
+            return type(stands) is type(wanted) and stands == wanted
 
 
 @dataclass(frozen=True, slots=True)
 class LeftOut:
-    """What a guide says and manifests cannot.
+    """What a guide says, and neither manifests nor the application file.
 
     Attributes:
         what: The fact.
         line: The guide's.
-        reason: Why it stands in no manifest.
+        reason: Why it stands nowhere.
     """
 
     what: str
@@ -138,14 +195,18 @@ class Guide:
 
     Attributes:
         system: Its name.
-        rows: As written; each may hold in several overlays.
-        facts: One for each overlay of each row.
-        left_out: What stands in no manifest.
+        rows: How many are about manifests; each may hold in several overlays.
+        facts: One for each overlay of each row about manifests.
+        settings: Rows about the application file.
+        calls: Rows about who is told.
+        left_out: What stands nowhere.
     """
 
     system: str
     rows: int
     facts: tuple[Fact, ...]
+    settings: tuple[Setting, ...]
+    calls: tuple[Call, ...]
     left_out: tuple[LeftOut, ...]
 
 
@@ -164,8 +225,30 @@ def load_guide(system: str) -> Guide:
     if document.keys() != {"facts", "leftOut"}:
         raise FactError(f"{system}: a file holds facts and leftOut, not {sorted(document)}")
     rows, left_out = document["facts"], document["leftOut"]
-    facts = tuple(fact for row in rows for fact in _read_row(system, row))
-    return Guide(system, len(rows), facts, tuple(_read_left_out(system, row) for row in left_out))
+    settings = [row for row in rows if "application" in row]
+    calls = [row for row in rows if "told" in row]
+    facts = [row for row in rows if not {"application", "told"} & row.keys()]
+    return Guide(
+        system=system,
+        rows=len(facts),
+        facts=tuple(fact for row in facts for fact in _read_row(system, row)),
+        settings=tuple(_read_setting(system, row) for row in settings),
+        calls=tuple(_read_call(system, row) for row in calls),
+        left_out=tuple(_read_left_out(system, row) for row in left_out),
+    )
+
+
+def _read_setting(system: str, row: Mapping[str, Any]) -> Setting:
+    saying = sorted(row.keys() & _SAYING)
+    if len(saying) != 1 or not {"application", "guide"} <= row.keys() <= _KEYS_OF_SETTINGS:
+        raise FactError(f"{system}: {row} is no row")
+    return Setting(str(row["application"]), saying[0], row[saying[0]], int(row["guide"]))
+
+
+def _read_call(system: str, row: Mapping[str, Any]) -> Call:
+    if row.keys() != _KEYS_OF_CALLS:
+        raise FactError(f"{system}: {row} is no row")
+    return Call(str(row["told"]), str(row["trigger"]), int(row["guide"]))
 
 
 def _read_row(system: str, row: Mapping[str, Any]) -> list[Fact]:
@@ -196,6 +279,13 @@ def _read_left_out(system: str, row: Mapping[str, Any]) -> LeftOut:
     if row.keys() != {"what", "guide", "reason"}:
         raise FactError(f"{system}: {row} does not say what, guide and reason")
     return LeftOut(str(row["what"]), int(row["guide"]), str(row["reason"]))
+
+
+def read_application(system: str) -> Mapping[str, Any]:
+    """Read the application file that people copy."""
+    text = (EXAMPLES / "applications" / f"{system}.yaml").read_text(encoding="utf-8")
+    document: Mapping[str, Any] = yaml.safe_load(text)
+    return document
 
 
 @cache

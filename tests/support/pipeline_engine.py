@@ -292,11 +292,19 @@ class Engine(State):
             run = self._advance(run.id, ApprovalComplete(self.now)).run
         front = self.front_of(run.stage)
         failing = front is not None and front.failing
-        handover = compute_handover(front, run, states, self.stages[run.stage], failing)
+        handover = compute_handover(
+            front, run, states, self.stages[run.stage], failing, moved=self._is_elsewhere(front)
+        )
         if front is None or not handover.now:
             return False
         taken = Superseded(self.now, run.id, failing=failing, protected=handover.protected)
         return not self._advance(front.id, taken).ignored
+
+    def _is_elsewhere(self, front: Run | None) -> bool:
+        spec = self.files[front.spec].stage(front.stage.stage) if front is not None else None
+        if front is None or spec is None:
+            return False
+        return destination_of(spec) != self.stages[front.stage].destination
 
 
 def _applies(run: Run) -> bool:

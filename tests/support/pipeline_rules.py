@@ -26,12 +26,13 @@ from gitopsd.pipeline.commands import ExecuteStep, RecordVerified, StartRollback
 from gitopsd.pipeline.endings import Transition
 from gitopsd.pipeline.events import DeadlineReached, Event, RollbackRequested
 from gitopsd.pipeline.quarantine import is_quarantined
-from gitopsd.pipeline.steps import NEXT_STEPS
+from gitopsd.pipeline.steps import NEXT_STEPS, timeout_of
 from tests.support.pipeline_state import PRODUCTION, STAGES, STAGING, Content
 from tests.support.pipeline_world import World
 
 _KEYS = st.sampled_from([STAGING, PRODUCTION])
 _STEPS = st.sampled_from(Step)
+_NOTHING = timedelta(0)
 _NUMBERS = st.integers(0, 2**16)
 _CONTENTS = st.builds(Content, st.integers(0, 2), st.integers(0, 2))
 
@@ -115,6 +116,7 @@ def _check_rollback(before: Run, event: Event, after: Run, command: StartRollbac
         assert redirected or (command.again and after.phase is Phase.ERRORED)
         return
     assert before.mutated
+    assert after.mutated
     assert command.target.rendered != after.rendered
     assert after.phase is Phase.FAILED or (after.phase is Phase.ABORTED and after.aborting)
 
@@ -177,10 +179,20 @@ class PipelineRules(RuleBasedStateMachine):
         self._bring(key, until)
 
     @precondition(lambda self: self._working())
-    @rule(number=_NUMBERS, look=st.sampled_from(LastLook), failing=st.booleans())
-    def wait(self, number: int, look: LastLook, failing: bool) -> None:
-        """A step goes on later."""
-        self.world.wait(self._worker(number), look, failing=failing)
+    @rule(
+        number=_NUMBERS,
+        look=st.sampled_from(LastLook),
+        failing=st.booleans(),
+        minutes=st.sampled_from([None, 1, 45]),
+    )
+    def wait(self, number: int, look: LastLook, failing: bool, minutes: int | None) -> None:
+        """A step goes on later, and may know what it was promised; that is given once."""
+        run = self._worker(number)
+        lasts = timedelta(minutes=minutes) if minutes is not None else None
+        after = self.world.wait(run, look, failing=failing, lasts=lasts).run
+        if after.live and run.step_deadline is not None and after.step_deadline is not None:
+            more = max((lasts or _NOTHING) - timeout_of(run, after.step or Step.APPLY), _NOTHING)
+            assert after.step_deadline == run.step_deadline + more
 
     @precondition(lambda self: self._working())
     @rule(number=_NUMBERS, last=st.booleans())
@@ -190,9 +202,23 @@ class PipelineRules(RuleBasedStateMachine):
 
     @precondition(lambda self: self._working())
     @rule(number=_NUMBERS)
-    def fail(self, number: int) -> None:
-        """A step says no."""
-        self.world.fail(self._worker(number))
+    def lock_out(self, number: int) -> None:
+        """A step is refused; it keeps at least the time that it had left."""
+        run = self._worker(number)
+        after = self.world.lock_out(run).run
+        assert after.phase is not Phase.FAILED
+        if after.live and run.step_deadline is not None and after.step_deadline is not None:
+            assert after.step_deadline >= run.step_deadline
+
+    @precondition(lambda self: self._working())
+    @rule(number=_NUMBERS, unwritten=st.booleans())
+    def fail(self, number: int, unwritten: bool) -> None:
+        """A step says no; Prepare may know that nothing was written, which nobody undoes."""
+        run, begun = self._worker(number), len(self.world.rollbacks)
+        after = self.world.fail(run, unwritten=unwritten).run
+        if unwritten and run.step is Step.PREPARE and after.phase is Phase.FAILED:
+            assert not after.mutated
+            assert len(self.world.rollbacks) == begun
 
     @precondition(lambda self: self.world.old_commands)
     @rule(number=_NUMBERS, which=st.integers(0, 2))

@@ -280,7 +280,12 @@ class World(Engine):
         raise AssertionError("the work does not end")
 
     def wait(
-        self, run: Run, look: LastLook = LastLook.NOT_HEALTHY, *, failing: bool = False
+        self,
+        run: Run,
+        look: LastLook = LastLook.NOT_HEALTHY,
+        *,
+        failing: bool = False,
+        lasts: timedelta | None = None,
     ) -> Transition:
         """The step goes on later."""
         event = StepPending(
@@ -289,19 +294,30 @@ class World(Engine):
             timedelta(seconds=5),
             look,
             failing=failing,
+            lasts=lasts,
         )
         return self.apply(run.id, event)
 
-    def fail(self, run: Run, command: CommandId | None = None) -> Transition:
+    def fail(
+        self, run: Run, command: CommandId | None = None, *, unwritten: bool = False
+    ) -> Transition:
         """A definite verdict."""
         command = command or run.command or CommandId("none")
-        return self.apply(run.id, StepFailed(self.now, command, "CrashLoopBackOff", "it crashes"))
+        event = StepFailed(self.now, command, "CrashLoopBackOff", "it crashes", unwritten)
+        return self.apply(run.id, event)
 
     def err(self, run: Run, *, last: bool = False, command: CommandId | None = None) -> Transition:
         """No verdict could be had."""
         command = command or run.command or CommandId("none")
         message = "the API server does not answer"
         event = StepErrored(self.now, command, "Unavailable", message, retryable=not last)
+        return self.apply(run.id, event)
+
+    def lock_out(self, run: Run) -> Transition:
+        """The cluster refuses our credential."""
+        command = run.command or CommandId("none")
+        message = "the cluster refuses our credential"
+        event = StepErrored(self.now, command, "Credential", message, locked_out=True)
         return self.apply(run.id, event)
 
     def pass_time(self, duration: timedelta) -> None:

@@ -212,7 +212,11 @@ class KubernetesCluster:
         return tuple(content.decode(errors="replace").splitlines()[-tail_lines:])
 
     async def send(self, request: ProxiedRequest) -> HttpAnswer | ApiRefusal:
-        """See `gitopsd.ports.Cluster.send`. Safe to repeat as far as the service's method is."""
+        """See `gitopsd.ports.Cluster.send`. Safe to repeat as far as the service's method is.
+
+        Raises:
+            TemporaryError: The API server, not the service, refuses the credential, or cannot say.
+        """
         path, _, query = request.path.partition("?")
         service = f"{request.scheme}:{request.service}:{request.port}"
         full = (
@@ -230,7 +234,11 @@ class KubernetesCluster:
         )
         body = parse_json(content) if status >= _ERRORS else None
         own = isinstance(body, Mapping) and body.get("kind") == "Status"
-        if (own and status in (_UNAUTHORIZED, _TOO_MANY)) or content.strip() in _PLAIN_WORDS:
+        if own and status == _UNAUTHORIZED:
+            # The service may be an API server itself: is it ours that refuses, it does so again.
+            await self.get(_service_of(request))
+            own = False
+        if (own and status == _TOO_MANY) or content.strip() in _PLAIN_WORDS:
             return self._server.refusal(request.method, full, status, body, headers)
         return HttpAnswer(
             status=status,
@@ -315,6 +323,10 @@ def _applied(answer: Answer | ApiRefusal) -> AppliedObject | ApiRefusal:
     if isinstance(answer, ApiRefusal):
         return answer
     return AppliedObject(answer.body, created=answer.status == _CREATED)
+
+
+def _service_of(request: ProxiedRequest) -> ObjectRef:
+    return ObjectRef(ObjectKey("", "Service", request.namespace, request.service), "v1")
 
 
 def _of_the_service(headers: Mapping[str, str]) -> dict[str, str]:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import ssl
 from dataclasses import dataclass, field
+from datetime import timedelta
 from pathlib import Path
 from typing import TypeAlias
 
@@ -17,6 +18,8 @@ from gitopsd.errors import TemporaryError
 _IN_CLUSTER = Path("/var/run/secrets/kubernetes.io/serviceaccount")
 _IN_CLUSTER_SERVER = "https://kubernetes.default.svc"
 _CREDENTIAL = "Credential"
+CREDENTIAL_RETRY = timedelta(seconds=60)
+"""How long to leave a server alone that does not take our credential, or has not been given one."""
 
 Stamps: TypeAlias = tuple[tuple[Path, tuple[int, int, int]], ...]
 """Files, each as it was when it was looked at."""
@@ -58,7 +61,8 @@ class Connection:
             return {"Authorization": self.credential} if self.credential else {}
         token = read_text(self.token_file).strip()
         if not token:
-            raise TemporaryError(f"token file {self.token_file} is empty", reason=_CREDENTIAL)
+            message = f"token file {self.token_file} is empty"
+            raise TemporaryError(message, retry_after=CREDENTIAL_RETRY, reason=_CREDENTIAL)
         return {"Authorization": f"Bearer {token}"}
 
     def is_current(self) -> bool:

@@ -108,7 +108,7 @@ async def _open(
             socket = await held.session.ws_connect(
                 connection.server + target,
                 protocols=(PROTOCOL,),
-                headers={**identity, **connection.authorization()},
+                headers={**identity, **server.read_credential(connection)},
                 proxy=connection.proxy or None,
                 server_hostname=connection.server_name or None,
                 max_msg_size=_LONGEST_MESSAGE,

@@ -12,7 +12,12 @@ from typing import Any
 import aiohttp
 import orjson
 
-from gitopsd.adapters.cluster.connections import Stamps, are_current
+from gitopsd.adapters.cluster.connections import (
+    CREDENTIAL_RETRY,
+    Connection,
+    Stamps,
+    are_current,
+)
 from gitopsd.adapters.cluster.local_files import clause_of
 from gitopsd.adapters.cluster.sessions import Held, Sessions
 from gitopsd.cluster_ports import (
@@ -30,7 +35,6 @@ from gitopsd.ports import (
 REQUEST_TIMEOUT = timedelta(seconds=10)
 CONNECT_TIMEOUT = timedelta(seconds=5)
 LARGEST_ANSWER = 64 * 1024 * 1024
-CREDENTIAL_RETRY = timedelta(seconds=60)
 _OK = range(200, 300)
 _REFUSED = range(400, 500)
 _NOT_FOUND = 404
@@ -178,13 +182,13 @@ class ApiServer:
         largest: int,
     ) -> tuple[int, Mapping[str, str], bytes]:
         connection = held.connection
-        self._sent_with = connection.credential_stamps()
+        credential = self.read_credential(connection)
         async with held.session.request(
             method,
             connection.server + path,
             params=query,
             data=data,
-            headers={**(headers or {}), **connection.authorization()},
+            headers={**(headers or {}), **credential},
             allow_redirects=False,
             proxy=connection.proxy or None,
             server_hostname=connection.server_name or None,
@@ -194,6 +198,20 @@ class ApiServer:
             self._count(str(response.status))
             lowered = {name.lower(): value for name, value in response.headers.items()}
             return response.status, lowered, content
+
+    def read_credential(self, connection: Connection) -> dict[str, str]:
+        """Read the header that carries the credential, and note which files it comes from.
+
+        Raises:
+            PermanentError: The token file cannot be read.
+            TemporaryError: It is empty; that it changes is told like the end of a refusal.
+        """
+        self._sent_with = connection.credential_stamps()
+        try:
+            return connection.authorization()
+        except TemporaryError:
+            self._refused_with = self._sent_with
+            raise
 
     def refusal(
         self, method: str, path: str, status: int, body: Any, headers: Mapping[str, str]

@@ -124,7 +124,7 @@ async def _watch_once(
         async with held.session.get(
             connection.server + path,
             params=query,
-            headers={**identity, **connection.authorization()},
+            headers={**identity, **server.read_credential(connection)},
             timeout=aiohttp.ClientTimeout(total=None, sock_connect=5, sock_read=silence),
             proxy=connection.proxy or None,
             server_hostname=connection.server_name or None,

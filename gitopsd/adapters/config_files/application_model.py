@@ -91,9 +91,12 @@ class SourceSection(Section):
 
 
 class HealthSection(Section):
-    """``health:``: how long WaitHealthy may take."""
+    """``health:``: how long WaitHealthy may take, and each wave before it."""
 
-    timeout: PositiveDuration = Field(default=timedelta(minutes=5), description="Of WaitHealthy")
+    timeout: PositiveDuration = Field(
+        default=timedelta(minutes=5),
+        description="Of WaitHealthy, and of each wave once its hooks have ended",
+    )
     unschedulable_grace: Duration = Field(
         default=timedelta(seconds=15),
         description="How long a pod may be unschedulable before that counts",
@@ -109,7 +112,8 @@ class RollbackSection(Section):
 
     policy: Literal["automatic", "manual", "forbidden"] = "automatic"
     deadline: PositiveDuration = Field(
-        default=timedelta(minutes=5), description="How long a Rollback's WaitHealthy may take"
+        default=timedelta(minutes=5),
+        description="How long a Rollback's WaitHealthy may take, and each wave before it",
     )
     certify: Duration | None = Field(
         default=None, description="How long all must hold at its end; the stage's own otherwise"

@@ -29,6 +29,8 @@ from gitopsd.domain.channels import ChannelSpec, ChannelType, Subscription
 Trigger: TypeAlias = Literal[
     "on-release-created",
     "on-run-started",
+    "on-run-aborted",
+    "on-run-errored",
     "on-approval-requested",
     "on-deployed",
     "on-verification-failed",

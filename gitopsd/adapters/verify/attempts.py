@@ -8,8 +8,9 @@ from dataclasses import dataclass, field
 from datetime import timedelta
 from typing import Protocol, TypeVar
 
+from gitopsd.cluster_ports import LOCKED_OUT
 from gitopsd.domain.manifests import Json
-from gitopsd.errors import GitopsdError, PermanentError
+from gitopsd.errors import GitopsdError, PermanentError, TemporaryError
 from gitopsd.ports import CheckAttempt, CheckTarget, Clock
 
 
@@ -23,6 +24,7 @@ class Sighting:
         answer: What a person wants to see of it, redacted.
         underway: Whether the attempt has not ended yet.
         retry_after: How long the API server asked to be left alone; None when it did not.
+        locked_out: Whether it let us ask nothing.
     """
 
     message: str
@@ -30,6 +32,7 @@ class Sighting:
     answer: Mapping[str, Json] = field(default_factory=dict)
     underway: bool = False
     retry_after: timedelta | None = None
+    locked_out: bool = False
 
 
 def fine(message: str, answer: Mapping[str, Json] | None = None) -> Sighting:
@@ -40,6 +43,17 @@ def fine(message: str, answer: Mapping[str, Json] | None = None) -> Sighting:
 def wrong(message: str, answer: Mapping[str, Json] | None = None) -> Sighting:
     """Make a sighting of what is not as expected."""
     return Sighting(message, passed=False, answer=answer or {})
+
+
+def blind(error: TemporaryError, *, underway: bool = False) -> Sighting:
+    """Make a sighting of nothing: the API server, or this side, could not say."""
+    return Sighting(
+        error.message,
+        None,
+        underway=underway,
+        retry_after=error.retry_after,
+        locked_out=error.reason in LOCKED_OUT,
+    )
 
 
 class Bounded(Protocol):
@@ -77,10 +91,11 @@ async def make_attempt(
             seen = await look(check, target)
     except TimeoutError:
         seen = wrong(f"no complete answer within {bound.total_seconds():g} s")
+    except TemporaryError as error:
+        seen = blind(error)
     except GitopsdError as error:
         passed = False if isinstance(error, PermanentError) else None
-        retry_after = getattr(error, "retry_after", None)
-        seen = Sighting(error.message, passed, retry_after=retry_after)
+        seen = Sighting(error.message, passed)
     latency = timedelta(seconds=clock.monotonic() - begin)
     evidence: dict[str, Json] = {
         "check": check.name,
@@ -97,4 +112,5 @@ async def make_attempt(
         latency=latency,
         retry_after=seen.retry_after,
         underway=seen.underway,
+        locked_out=seen.locked_out,
     )

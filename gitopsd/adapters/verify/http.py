@@ -13,6 +13,7 @@ from gitopsd.adapters.verify.direct import DirectClient
 from gitopsd.adapters.verify.expectations import describe_answer, find_mismatch
 from gitopsd.adapters.verify.proxied import ProxiedClient
 from gitopsd.cluster_ports import (
+    LOCKED_OUT,
     Clusters,
     HttpAnswer,
 )
@@ -66,7 +67,11 @@ class HttpVerifier:
         except GitopsdError as error:
             passed = False if isinstance(error, PermanentError) else None
             failed = self._attempt(check, begin, passed=passed, message=error.message)
-            return replace(failed, retry_after=getattr(error, "retry_after", None))
+            return replace(
+                failed,
+                retry_after=getattr(error, "retry_after", None),
+                locked_out=passed is None and error.reason in LOCKED_OUT,
+            )
         latency = self._since(begin)
         mismatch = find_mismatch(check, answer, latency)
         message = mismatch or f"answered {answer.status}"
@@ -91,7 +96,12 @@ class HttpVerifier:
         }
         waits = [attempt.retry_after for attempt in attempts if attempt.retry_after is not None]
         return CheckAttempt(
-            passed, message, evidence, latency, retry_after=max(waits, default=None)
+            passed,
+            message,
+            evidence,
+            latency,
+            retry_after=max(waits, default=None),
+            locked_out=passed is None and any(attempt.locked_out for attempt in attempts),
         )
 
     async def close(self) -> None:

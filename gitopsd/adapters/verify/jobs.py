@@ -6,7 +6,7 @@ import asyncio
 from collections.abc import Sequence
 from datetime import timedelta
 
-from gitopsd.adapters.verify.attempts import Sighting, fine, make_attempt, wrong
+from gitopsd.adapters.verify.attempts import Sighting, blind, fine, make_attempt, wrong
 from gitopsd.cluster_ports import ApiRefusal, Cluster, Clusters
 from gitopsd.domain.checks import JobCheck
 from gitopsd.domain.manifests import Json, JsonObject
@@ -86,11 +86,10 @@ class JobRunner:
             )
         try:
             return await self._advance(wanted, check, target)
-        except (TemporaryError, TimeoutError) as error:
-            said = error.message if isinstance(error, GitopsdError) else "no answer in time"
-            retry_after = getattr(error, "retry_after", None)
-            gone = getattr(error, "reason", "") == _GONE
-            return Sighting(said, None, underway=not gone, retry_after=retry_after)
+        except TemporaryError as error:
+            return blind(error, underway=error.reason != _GONE)
+        except TimeoutError:
+            return Sighting("no answer in time", None, underway=True)
 
     async def _advance(self, wanted: JsonObject, check: JobCheck, target: CheckTarget) -> Sighting:
         cluster = self._cluster(target)

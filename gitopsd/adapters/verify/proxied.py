@@ -11,6 +11,7 @@ from urllib.parse import urlsplit
 import orjson
 
 from gitopsd.cluster_ports import (
+    LOCKED_OUT,
     ApiRefusal,
     Cluster,
     Clusters,
@@ -29,7 +30,7 @@ from gitopsd.ports import (
 MAX_REDIRECTS = 5
 
 _API_SERVER = "ApiServer"
-_NOT_THE_SERVICE = (_API_SERVER, "Credential")
+_NOT_THE_SERVICE = (_API_SERVER, *LOCKED_OUT)
 _REDIRECTS = (301, 302, 303, 307, 308)
 _NOT_FOUND = 404
 _SUSPICIOUS = (429, 502, 503, 504)
@@ -187,7 +188,8 @@ async def _look(route: _Route) -> None:
         await route.cluster.get(route.service)
     except GitopsdError as error:
         asked = getattr(error, "retry_after", None)
-        raise TemporaryError(error.message, reason=_API_SERVER, retry_after=asked) from error
+        reason = error.reason if error.reason in LOCKED_OUT else _API_SERVER
+        raise TemporaryError(error.message, reason=reason, retry_after=asked) from error
 
 
 def _is_told(error: TemporaryError) -> bool:

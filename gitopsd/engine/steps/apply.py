@@ -12,17 +12,19 @@ from gitopsd.cluster_ports import (
     Cluster,
 )
 from gitopsd.domain.manifests import Inventory, InventoryEntry, Json, JsonObject
-from gitopsd.domain.runs import RunKind
 from gitopsd.domain.work import EvidenceKind
-from gitopsd.engine.applying import Refused, Sent, Writer, parse_sent
-from gitopsd.engine.assessment import Seen, identity_of, identity_of_placed, parse_seen
+from gitopsd.engine.applying import Refused, Sent, Writer
+from gitopsd.engine.assessment import identity_of_placed
 from gitopsd.engine.fan_out import run_all
 from gitopsd.engine.hooks import select_hooks
 from gitopsd.engine.leaving import group_looks, leave_group
 from gitopsd.engine.looking import AppliedPart
 from gitopsd.engine.outcomes import Done, Outcome, Verdict, Waiting
+from gitopsd.engine.past import load_past
 from gitopsd.engine.placing import Placed, find_defined, place_objects
+from gitopsd.engine.promises import promise_of_wave, tell_time
 from gitopsd.engine.step_context import StepContext
+from gitopsd.engine.trying import Trials, say_all
 from gitopsd.engine.waves import end_wave
 from gitopsd.engine.writing import WritePermit, write_permit
 from gitopsd.errors import GitopsdError
@@ -32,7 +34,8 @@ from gitopsd.kube.hooks import split_waves
 from gitopsd.kube.inventory import union
 from gitopsd.kube.names import ApplyMode, HookPhase
 from gitopsd.kube.objects import condition_true, string_at
-from gitopsd.kube.ordering import REST_STAGE, apply_batches, split_tiers
+from gitopsd.kube.ordering import DEFINITIONS_STAGE, REST_STAGE, apply_batches, split_tiers
+from gitopsd.pipeline.steps import WaveTime
 
 READY_LOOKS = 60
 """Looks for definitions and namespaces to be ready before what needs them."""
@@ -60,10 +63,15 @@ async def run_apply(context: StepContext) -> Outcome:
     placed = await place_objects(cluster, rendered.objects, context.spec.namespace)
     waves = _waves(placed, select_hooks(context, rendered, HookPhase.SYNC))
     ours = [item.ref for item in placed if item.mode is not ApplyMode.IGNORE]
-    seen, sent = await _load_past(context, placed)
+    past = await load_past(context, placed)
+    trials = Trials(context, cluster, placed, past)
+    not_yet = await trials.run_again(rendered.objects, HookPhase.SYNC)
+    if not_yet is not None:
+        return not_yet
     async with write_permit(context, ours) as permit:
         scaled = find_scaled(item.obj for item in placed)
-        work = _Work(Writer(context, cluster, permit, seen, scaled), permit, sent)
+        writer = Writer(context, cluster, permit, past.seen, scaled)
+        work = _Work(writer, permit, past.sent, trials)
         try:
             outcome = await work.run(placed, waves)
         except BaseException:
@@ -73,36 +81,7 @@ async def run_apply(context: StepContext) -> Outcome:
         await work.keep()
         if isinstance(outcome, Done):
             await permit.save_inventory(_entries(permit.inventory, tuple(work.sent.values())))
-    return outcome
-
-
-async def _load_past(
-    context: StepContext, placed: Sequence[Placed]
-) -> tuple[dict[str, Seen], dict[str, Sent]]:
-    """Read what Validate saw, and what an earlier execution of this step has sent already.
-
-    A Rollback and a Sync had no Validate and look for themselves.
-    """
-    pieces = await context.services.store.read(lambda tx: tx.runs.evidence(context.run.id))
-    contents = {
-        (piece.kind, piece.key): piece.content
-        for piece in pieces
-        if isinstance(piece.content, dict)
-    }
-    assessed = contents.get((EvidenceKind.CHANGE_SET, "assessed"))
-    seen = parse_seen(assessed) if context.run.kind is RunKind.ROLLOUT else {}
-    objects = contents.get((EvidenceKind.HEALTH, "applied"), {}).get("applied")
-    described: dict[str, Mapping[str, Json]] = {
-        identity_of(item): item
-        for item in (objects if isinstance(objects, list) else ())
-        if isinstance(item, dict)
-    }
-    sent = {
-        identity_of_placed(item): parse_sent(item, described[identity_of_placed(item)])
-        for item in placed
-        if identity_of_placed(item) in described
-    }
-    return seen, sent
+    return tell_time(context, outcome, _promises(context, waves))
 
 
 class _Work:
@@ -112,14 +91,18 @@ class _Work:
         writer: Writes single objects.
         permit: The right to write.
         sent: What was sent before.
+        trials: What the server says before anything is written.
 
     Attributes:
         sent: What became of each object so far, by identity.
     """
 
-    def __init__(self, writer: Writer, permit: WritePermit, sent: dict[str, Sent]) -> None:
-        self.sent = sent
+    def __init__(
+        self, writer: Writer, permit: WritePermit, sent: Mapping[str, Sent], trials: Trials
+    ) -> None:
+        self.sent = dict(sent)
         self._writer = writer
+        self._trials = trials
         self._permit = permit
         self._context = writer.context
         self._refused: dict[str, Refused] = {}
@@ -128,14 +111,14 @@ class _Work:
     async def run(self, placed: tuple[Placed, ...], waves: Sequence[_Wave]) -> Outcome:
         """Send everything that is still to be sent."""
         await self._leave_clean(waves)
-        tried = False
+        stage = DEFINITIONS_STAGE
         for number, wave in enumerate(waves):
             last = number + 1 == len(waves)
-            if not tried and not wave.is_foundation:
-                refused = await self._try_untried(waves[number:])
-                if refused:
-                    return Verdict(refused[0].reason, _say_all(refused))
-                tried = True
+            if wave.stage > stage:
+                not_yet = await self._try_untried(waves[number:], placed, f"stage {wave.stage}")
+                if not_yet is not None:
+                    return not_yet
+                stage = wave.stage
             for tier in wave.tiers:
                 stopped = await self._send_tier(tier, placed)
                 if stopped is not None:
@@ -150,19 +133,28 @@ class _Work:
                     return ended
         return Done()
 
-    async def _try_untried(self, waves: Sequence[_Wave]) -> list[Refused]:
-        """Dry-run what Validate could not, now that its namespaces and kinds are there.
+    async def _try_untried(
+        self, waves: Sequence[_Wave], placed: tuple[Placed, ...], moment: str
+    ) -> Waiting | Verdict | None:
+        """Dry-run what Validate could not, once what it needs is there.
 
-        So that what is denied ends the run before anything beside it is written. A Rollback, which
-        nobody validated, restores what it can.
+        So that what is denied ends the run before anything of its stage is written. A Rollback,
+        which nobody validated, restores what it can.
         """
-        if not self._writer.seen:
-            return []
-        items = [item for wave in waves for tier in wave.tiers for item in tier]
-        untried = [item for item in items if identity_of_placed(item) not in self.sent]
-        clock = self._context.services.clock
-        found = await run_all(untried, self._writer.try_untried, patience=clock)
-        return [one for one in found if one is not None]
+        untried = [
+            item
+            for wave in waves
+            for tier in wave.tiers
+            for item in tier
+            if identity_of_placed(item) in self._trials.untried
+            and identity_of_placed(item) not in self.sent
+        ]
+        if not untried:
+            return None
+        ready = await self._await_kinds(tuple(untried), placed)
+        if isinstance(ready, Waiting):
+            return ready
+        return await self._trials.run(ready, self.sent, moment)
 
     def _applied(self, wave: _Wave) -> AppliedPart:
         """Tell what was applied of a wave's objects."""
@@ -181,14 +173,15 @@ class _Work:
         results = await run_all(ready, self._send, patience=self._context.services.clock)
         refused = [found for found in results if isinstance(found, Refused)]
         if refused:
-            return Verdict(refused[0].reason, _say_all(refused))
+            return Verdict(refused[0].reason, say_all(refused))
         return await self._await_foundations(tier)
 
     async def _leave_clean(self, waves: Sequence[_Wave]) -> None:
         """Look at everything that is to be left alone, beside the first tier that is written.
 
         It is looked at under this permit's fence: an older owner can write no more. What turns out
-        not to be clean is sent with its own tier. Nothing of a later wave is written beside it.
+        not to be clean is sent with its own tier. Nothing of a later wave is written beside it, and
+        nothing at all while there is something to be tried first.
         """
         tiers = [tier for wave in waves for tier in wave.tiers]
         first_wave = next((n for n, wave in enumerate(waves) if not wave.is_foundation), 0)
@@ -211,7 +204,8 @@ class _Work:
 
         dirty = [[item for item in tier if identity_of_placed(item) not in clean] for tier in tiers]
         first = next((tier for tier in dirty if tier), [])
-        beside = first if all(item.served and id(item) in early for item in first) else []
+        alone = self._trials.untried or not all(item.served and id(item) in early for item in first)
+        beside = [] if alone else first
         looked_at = [item for tier in tiers for item in tier if identity_of_placed(item) in clean]
         if looked_at:
             work: list[Placed | tuple[Placed, ...]] = [*group_looks(looked_at), *beside]
@@ -297,19 +291,24 @@ class _Wave:
 
     Attributes:
         number: The sync wave.
-        is_foundation: Whether these are definitions or classes, which come before any wave.
+        stage: The apply stage.
         tiers: The objects; those of a tier are sent at once.
         hooks: Sync hooks that run beside them.
     """
 
     number: int
-    is_foundation: bool = False
+    stage: int = REST_STAGE
     tiers: tuple[tuple[Placed, ...], ...] = ()
     hooks: tuple[JsonObject, ...] = ()
 
+    @property
+    def is_foundation(self) -> bool:
+        """Whether these are definitions, or what others name: they come before any wave."""
+        return self.stage < REST_STAGE
+
 
 def _waves(placed: tuple[Placed, ...], hooks: tuple[JsonObject, ...]) -> list[_Wave]:
-    """Split a set into waves; definitions and classes go before all of them."""
+    """Split a set into waves; definitions and what others name go before all of them."""
     by_identity = {id(item.obj): item for item in placed}
     beside = dict(split_waves(hooks))
     foundations, waves = [], {wave: _Wave(wave, hooks=found) for wave, found in beside.items()}
@@ -318,15 +317,19 @@ def _waves(placed: tuple[Placed, ...], hooks: tuple[JsonObject, ...]) -> list[_W
             tuple(by_identity[id(obj)] for obj in tier) for tier in split_tiers(batch.objects)
         )
         if batch.stage < REST_STAGE:
-            foundations.append(_Wave(batch.wave, is_foundation=True, tiers=tiers))
+            foundations.append(_Wave(batch.wave, batch.stage, tiers))
         else:
             waves[batch.wave] = _Wave(batch.wave, tiers=tiers, hooks=beside.get(batch.wave, ()))
     return [*foundations, *(waves[number] for number in sorted(waves))]
 
 
-def _say_all(refused: Sequence[Refused]) -> str:
-    more = f"; and {len(refused) - 1} more" if len(refused) > 1 else ""
-    return f"{refused[0].message}{more}"
+def _promises(context: StepContext, waves: Sequence[_Wave]) -> list[WaveTime]:
+    """Tell what waves were promised; WaitHealthy takes care of the objects of the last."""
+    return [
+        promise_of_wave(context, wave.hooks, awaited=wave is not waves[-1])
+        for wave in waves
+        if not wave.is_foundation
+    ]
 
 
 async def _is_ready(cluster: Cluster, item: Placed) -> bool:

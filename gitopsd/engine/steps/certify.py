@@ -6,10 +6,11 @@ import json
 from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 
+from gitopsd.cluster_ports import LOCKED_OUT
 from gitopsd.domain.checks import JobCheck
 from gitopsd.domain.runs import LastLook, RunKind
-from gitopsd.engine.attempting import Planned, asked_patience, attempt_checks
-from gitopsd.engine.checking import name_check
+from gitopsd.engine.attempting import Planned, attempt_checks
+from gitopsd.engine.checking import Patience, find_patience, name_check
 from gitopsd.engine.looking import Sight, keep_evidence, look_at
 from gitopsd.engine.outcomes import Done, Outcome, Verdict, Waiting
 from gitopsd.engine.step_context import StepContext
@@ -97,7 +98,8 @@ async def run_certify(context: StepContext) -> Outcome:
         try:
             sight = await look_at(context)
         except TemporaryError as error:
-            return _wait_unseen(watch, error.message, error.retry_after)
+            patience = Patience(error.retry_after, locked_out=error.reason in LOCKED_OUT)
+            return _wait_unseen(watch, error.message, patience)
         if watch.restarts is None:
             watch = replace(watch, restarts=dict(sight.restarts))
         failed = await _judge_look(context, watch, sight)
@@ -171,7 +173,7 @@ async def _repeat_checks(context: StepContext, watch: _Watch, *, over: bool) -> 
     watch = replace(watch, underway=underway and (watch.underway or begun))
     unseen = [attempt for attempt in attempts if attempt.passed is None]
     if unseen:
-        return _wait_unseen(watch, unseen[0].message, asked_patience(unseen))
+        return _wait_unseen(watch, unseen[0].message, find_patience(unseen))
     jobs = any(isinstance(one.check, JobCheck) for one in planned)
     return replace(
         watch,
@@ -181,8 +183,8 @@ async def _repeat_checks(context: StepContext, watch: _Watch, *, over: bool) -> 
     )
 
 
-def _wait_unseen(watch: _Watch, message: str, asked: timedelta | None) -> Waiting:
+def _wait_unseen(watch: _Watch, message: str, patience: Patience) -> Waiting:
     """Look again more and more rarely while nothing can be seen."""
     watch = replace(watch, unseen=watch.unseen + 1)
-    rest = compute_backoff(watch.unseen, asked)
-    return Waiting(rest, LastLook.UNKNOWN, watch.spell(), message)
+    rest = compute_backoff(watch.unseen, patience.asked)
+    return Waiting(rest, LastLook.UNKNOWN, watch.spell(), message, locked_out=patience.locked_out)

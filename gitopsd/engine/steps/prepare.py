@@ -2,16 +2,21 @@
 
 from __future__ import annotations
 
-from datetime import timedelta
+from dataclasses import replace
+from datetime import datetime, timedelta
 
 from gitopsd.domain.manifests import Json, RenderedSet
 from gitopsd.domain.runs import Phase, RunKind
 from gitopsd.domain.work import EvidenceKind
 from gitopsd.engine.effects import find_undone
-from gitopsd.engine.hooks import HookWave, run_hooks
+from gitopsd.engine.hooks import HookWave, run_hooks, select_hooks
 from gitopsd.engine.live_state import keep_live_state
-from gitopsd.engine.outcomes import Outcome, Verdict, Waiting
+from gitopsd.engine.outcomes import Done, Outcome, Verdict, Waiting
+from gitopsd.engine.past import load_past
+from gitopsd.engine.placing import place_objects
+from gitopsd.engine.promises import promise_of_hooks, tell_time
 from gitopsd.engine.step_context import StepContext
+from gitopsd.engine.trying import Trials
 from gitopsd.errors import PermanentError
 from gitopsd.kube.hooks import find_hooks
 from gitopsd.kube.names import HookPhase
@@ -24,6 +29,8 @@ PATIENCE = timedelta(seconds=30)
 async def run_prepare(context: StepContext) -> Outcome:
     """Run the hooks of PreSync, wave by wave; a restored set's only where they are marked for it.
 
+    What admission said to Validate is asked again before the first of them, and where there is
+    none, when it was long ago: what is denied now is a verdict with nothing to undo.
     Before a restore what is there is kept, and the SyncFail hooks of what failed run. Neither
     holds it up for long, and what becomes of the hooks is only told.
 
@@ -38,7 +45,27 @@ async def run_prepare(context: StepContext) -> Outcome:
     if context.run.kind is RunKind.ROLLBACK:
         await keep_live_state(context)
         await _run_hooks_of_failed(context)
-    return await run_hooks(context, HookPhase.PRE_SYNC)
+    rendered = await context.load_rendered()
+    hooks = select_hooks(context, rendered, HookPhase.PRE_SYNC)
+    not_yet = await _try_again(context, rendered)
+    if not_yet is not None or not hooks:
+        return not_yet or Done()
+    ran = await run_hooks(context, HookPhase.PRE_SYNC)
+    return tell_time(context, ran, promise_of_hooks(hooks))
+
+
+async def _try_again(context: StepContext, rendered: RenderedSet) -> Verdict | Waiting | None:
+    """Ask once more what Validate asked long ago; a denial comes before anything is written."""
+    if context.run.kind is RunKind.ROLLBACK:
+        return None
+    past = await load_past(context, ())
+    if not past.stale:
+        return None
+    cluster = context.cluster()
+    placed = await place_objects(cluster, rendered.objects, context.spec.namespace)
+    trials = Trials(context, cluster, placed, past)
+    not_yet = await trials.run_again(rendered.objects, HookPhase.PRE_SYNC)
+    return replace(not_yet, unwritten=True) if isinstance(not_yet, Verdict) else not_yet
 
 
 async def _run_hooks_of_failed(context: StepContext) -> None:
@@ -47,7 +74,7 @@ async def _run_hooks_of_failed(context: StepContext) -> None:
     hooks = find_hooks(failed.objects, HookPhase.SYNC_FAIL) if failed is not None else ()
     if not hooks:
         return
-    clock, begun = context.services.clock, context.run.started_at or context.began_at
+    clock, begun = context.services.clock, await _fetch_begin(context)
     outcome: Outcome = Waiting(timedelta(0), message="their time was over before they began")
     try:
         wave = await HookWave.begin(context, HookPhase.SYNC_FAIL, hooks)
@@ -60,6 +87,13 @@ async def _run_hooks_of_failed(context: StepContext) -> None:
     if isinstance(outcome, Waiting | Verdict):
         said: dict[str, Json] = {"message": f"the restore went on: {outcome.message}"}
         await context.keep(EvidenceKind.NOTES, said, key="SyncFail")
+
+
+async def _fetch_begin(context: StepContext) -> datetime:
+    """Tell since when the hooks are waited for; time in which we are locked out is nobody's."""
+    run = context.run
+    kept = await context.services.store.read(lambda tx: tx.runs.live_state(run.id))
+    return context.began_at if kept is None or run.locked_out_until is not None else kept.at
 
 
 def _load_failed(tx: Transaction, context: StepContext) -> RenderedSet | None:

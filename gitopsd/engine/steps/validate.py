@@ -12,6 +12,7 @@ from gitopsd.engine.hook_checks import assess_hooks
 from gitopsd.engine.image_checks import check_images, judge_missing
 from gitopsd.engine.outcomes import Done, Outcome, Verdict
 from gitopsd.engine.placing import place_objects
+from gitopsd.engine.quota_checks import refuse_by_quotas
 from gitopsd.engine.step_context import StepContext
 from gitopsd.kube.boundary import validate_set
 
@@ -53,6 +54,10 @@ async def run_validate(context: StepContext) -> Outcome:
     )
     refusals = [*(item.refusal for item in assessed), *(hook.refusal for hook in hooks)]
     refused = [refusal for refusal in refusals if refusal is not None]
+    if not refused:
+        wishes = [item.wish for item in assessed if item.wish is not None]
+        over = await refuse_by_quotas(cluster, placed, wishes, context.services.clock)
+        refused = [over] if over is not None else []
     if not refused and images.missing:
         return judge_missing(context, rendered, images.missing)
     if not refused:

@@ -5,10 +5,11 @@ from __future__ import annotations
 from datetime import timedelta
 
 from gitopsd.domain.runs import LastLook
-from gitopsd.engine.attempting import Planned, asked_patience, attempt_checks
-from gitopsd.engine.checking import CheckProgress, judge_checks
-from gitopsd.engine.hooks import run_hooks
+from gitopsd.engine.attempting import Planned, attempt_checks
+from gitopsd.engine.checking import CheckProgress, Patience, find_patience, judge_checks
+from gitopsd.engine.hooks import run_hooks, select_hooks
 from gitopsd.engine.outcomes import Done, Outcome, Verdict, Waiting
+from gitopsd.engine.promises import promise_of_hooks, tell_time
 from gitopsd.engine.step_context import StepContext
 from gitopsd.kube.names import HookPhase
 from gitopsd.pipeline.steps import compute_backoff
@@ -33,9 +34,10 @@ async def run_verify(context: StepContext) -> Outcome:
         LeaseLostError: The right to write ended; no more hooks were created.
     """
     if not context.run.cursor:
-        hooks = await run_hooks(context, HookPhase.POST_SYNC)
-        if not isinstance(hooks, Done):
-            return hooks
+        ran = await run_hooks(context, HookPhase.POST_SYNC)
+        if not isinstance(ran, Done):
+            hooks = select_hooks(context, await context.load_rendered(), HookPhase.POST_SYNC)
+            return tell_time(context, ran, promise_of_hooks(hooks))
     progress = CheckProgress.parse(context.run.cursor, context.spec.verify, context.began_at)
     pace = context.services.pace
     while True:
@@ -47,21 +49,26 @@ async def run_verify(context: StepContext) -> Outcome:
             return Done()
         if now - context.began_at > pace.slice:
             return Waiting(pace.look, progress.look(), progress.spell(), progress.summary())
-        progress, asked = await _run_round(context, progress)
+        progress, patience = await _run_round(context, progress)
         if progress.unseen:
-            rest = compute_backoff(progress.unseen, asked)
-            return Waiting(rest, LastLook.UNKNOWN, progress.spell(), progress.summary())
+            return Waiting(
+                compute_backoff(progress.unseen, patience.asked),
+                LastLook.UNKNOWN,
+                progress.spell(),
+                progress.summary(),
+                locked_out=patience.locked_out,
+            )
         if progress.look() is not LastLook.HEALTHY:
             await context.services.clock.sleep(_pause(progress, pace.look))
 
 
 async def _run_round(
     context: StepContext, progress: CheckProgress
-) -> tuple[CheckProgress, timedelta | None]:
+) -> tuple[CheckProgress, Patience]:
     """Make one attempt of every check that still needs successes, all at once.
 
     Returns:
-        How the checks stand now, and how long the API server asked to be left alone, if it did.
+        How the checks stand now, and how long the API server wants to be left alone.
     """
     began_at = context.services.clock.now()
     pending = progress.pending(context.spec.verify)
@@ -74,7 +81,7 @@ async def _run_round(
     attempts = await attempt_checks(context, planned)
     for (check, _), attempt in zip(pending, attempts, strict=True):
         progress = progress.after(check, attempt)
-    return progress.after_round(began_at, context.services.clock.now()), asked_patience(attempts)
+    return progress.after_round(began_at, context.services.clock.now()), find_patience(attempts)
 
 
 def _pause(progress: CheckProgress, shortest: timedelta) -> timedelta:

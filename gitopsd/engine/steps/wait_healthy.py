@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from datetime import timedelta
 
+from gitopsd.cluster_ports import LOCKED_OUT
 from gitopsd.domain.runs import LastLook
 from gitopsd.engine.looking import Looker, Sight, keep_evidence
 from gitopsd.engine.outcomes import Done, Outcome, Verdict, Waiting
@@ -39,7 +40,7 @@ async def run_wait_healthy(context: StepContext) -> Outcome:
                     await wakeups.rest(min(pause, context.time_left() or pause))
                 sight = await looker.look()
             except TemporaryError as error:
-                if last is not LastLook.UNKNOWN:
+                if last is not LastLook.UNKNOWN and error.reason not in LOCKED_OUT:
                     rest = max(pace.look, error.retry_after or pace.look)
                     return Waiting(rest, LastLook.UNKNOWN, message=error.message)
                 raise

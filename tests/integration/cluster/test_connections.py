@@ -189,6 +189,7 @@ async def test_an_empty_token_is_never_an_anonymous_request(
         await cluster.get(SETTINGS)
 
     assert raised.value.reason == "Credential"
+    assert raised.value.retry_after == timedelta(seconds=60)
     assert api.seen == []
 
 

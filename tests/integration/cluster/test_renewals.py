@@ -149,6 +149,21 @@ async def test_a_token_that_changed_while_it_was_refused_is_told(
     assert site.clusters.find_renewed() == ("shop",)
 
 
+async def test_an_empty_token_file_is_told_when_it_is_filled(
+    tmp_path: Path, install: Install, api: HalfDeadApi
+) -> None:
+    """It is a refusal like any other: nobody has to wait a minute for what is written into it."""
+    token = tmp_path / "token"
+    token.write_text("")
+    site = install(ClusterSpec("shop", server=api.url, token_file=str(token)))
+    assert (await site.refused()).reason == "Credential"
+    assert site.clusters.find_renewed() == ()
+    token.write_text("a new one")
+
+    assert site.clusters.find_renewed() == ("shop",)
+    assert await site.taken()
+
+
 async def test_a_rotated_authority_waits_for_its_file(tmp_path: Path, install: Install) -> None:
     """A certificate that is not trusted is tried again each minute, and with a new CA at once."""
     rotated = trustme.CA()

@@ -4,9 +4,11 @@ from __future__ import annotations
 
 from dataclasses import replace
 from datetime import timedelta
+from typing import get_args
 
 import pytest
 
+from gitopsd.adapters.config_files.channel_model import Trigger as KnownTrigger
 from gitopsd.adapters.config_files.documents import Parsed, parse_file
 from gitopsd.adapters.config_files.fields import format_duration, parse_duration
 from gitopsd.domain.channels import ChannelSpec, ChannelType, Subscription
@@ -24,6 +26,7 @@ from gitopsd.domain.config import (
 from gitopsd.domain.gate_specs import ApprovalGate, ManualGate, SoakGate
 from gitopsd.domain.people import People, Person, RoleBinding
 from gitopsd.domain.releases import StageName
+from gitopsd.pipeline.commands import Trigger
 
 HEAD = "apiVersion: gitopsd.io/v1\nkind: {kind}\nmetadata: {{name: it}}\n"
 STAGE = "{name: staging, cluster: one, path: overlays/staging, namespace: it"
@@ -359,6 +362,7 @@ def test_what_is_to_come_is_refused_by_name(rest: str, path: str, key: str) -> N
         ("Channel", ("type: slack, tokenFile: t, conversation: C0123456789,"
          " subscriptions: [{triggers: [on-lunch]}]"), "spec.subscriptions[0].triggers[0]",
          ("it is 'on-lunch', expected `on-release-created` or `on-run-started` or"
+         " `on-run-aborted` or `on-run-errored` or"
          " `on-approval-requested` or `on-deployed` or `on-verification-failed` or"
          " `on-health-degraded` or `on-promoted` or `on-rollback-started` or"
          " `on-rollback-succeeded` or `on-rollback-failed` or `on-drift-detected` or"
@@ -574,3 +578,8 @@ def test_people_are_read_with_all_that_they_sign_with() -> None:
         (Person("ana", ("ana@a.example",), ("ops",), "ana-gh"),),
         (RoleBinding("skip-gate", ("group:ops",)),),
     )
+
+
+def test_a_channel_may_subscribe_to_whatever_is_told() -> None:
+    """There is no trigger whose name makes a file invalid."""
+    assert set(get_args(KnownTrigger)) == {trigger.value for trigger in Trigger}

@@ -8,7 +8,7 @@ from functools import partial
 
 import pytest
 
-from gitopsd.domain.manifests import Json
+from gitopsd.domain.manifests import Json, JsonObject
 from gitopsd.domain.runs import Phase, RunKind, Step
 from gitopsd.domain.work import AuditEntry
 from gitopsd.errors import ConfigError
@@ -229,10 +229,11 @@ async def test_a_person_takes_a_stage_back_and_lets_it_go_on() -> None:
 
 
 async def test_what_a_rollback_found_can_be_downloaded() -> None:
-    """A List that kubectl reads, as a file; a run that is no Rollback has none."""
+    """A List that kubectl reads, as a file, Secrets masked; a run that is no Rollback has none."""
     async with serving_world() as http:
         await make_busy(http)
-        await http.world.push("two", deployment(IMAGE), config_map("c", v="2"))
+        keys: JsonObject = {**config_map("keys"), "kind": "Secret", "data": {"key": "aHVudGVyMg=="}}
+        await http.world.push("two", deployment(IMAGE), config_map("c", v="2"), keys)
         two = await http.world.until_run(STAGING, RunKind.ROLLOUT, Phase.SUCCEEDED, count=2)
         await http.post("/applications/shop/stages/staging/rollback")
         back = await http.world.until_run(STAGING, RunKind.ROLLBACK, Phase.SUCCEEDED)
@@ -242,6 +243,8 @@ async def test_what_a_rollback_found_can_be_downloaded() -> None:
     assert kept.headers["Content-Disposition"].endswith(f'filename="{back.id}-live-state.json"')
     assert (kept.document["kind"], kept.document["unread"]) == ("List", [])
     assert {"v": "2"} in [item.get("data") for item in kept.document["items"]]
+    assert {"key": "***"} in [item.get("data") for item in kept.document["items"]]
+    assert "aHVudGVyMg" not in kept.text
     assert (none.status, none.document["status"]) == (404, 404)
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from ipaddress import IPv4Network
 
@@ -10,7 +11,7 @@ import pytest
 from gitopsd.domain.manifests import JsonObject
 from gitopsd.errors import TemporaryError
 from gitopsd.sandbox.addresses import AddressPool
-from gitopsd.sandbox.container import LogLine
+from gitopsd.sandbox.container import ContainerLog, LogLine
 from gitopsd.sandbox.environment import PodAddress, command_line, pod_field
 from gitopsd.sandbox.fields import (
     field_at,
@@ -23,11 +24,11 @@ from gitopsd.sandbox.fields import (
     texts_at,
 )
 from gitopsd.sandbox.front import private_address
-from gitopsd.sandbox.logs_server import LogQuery, parse_query, select_lines
+from gitopsd.sandbox.logs_server import LogQuery, parse_query, select_lines, select_log
 from gitopsd.sandbox.quantity import parse_mebibytes
 from gitopsd.sandbox.records import first_records
 from gitopsd.sandbox.restarts import Role
-from gitopsd.sandbox.status import Terminated, Waiting
+from gitopsd.sandbox.status import ContainerRecord, Terminated, Waiting
 
 NOW = datetime(2026, 3, 1, 12, 0, tzinfo=UTC)
 LINES = [LogLine(NOW + timedelta(seconds=number), f"line {number}") for number in range(3)]
@@ -223,3 +224,27 @@ def test_what_ran_under_an_earlier_agent_has_ended_with_it() -> None:
     assert web.restart_count == 2
     assert isinstance(job.state, Terminated)
     assert job.state.exit_code == 1
+
+
+@dataclass(frozen=True)
+class _Instances:
+    """Two instances of a container: one that ended, and the one after it."""
+
+    record: ContainerRecord
+    log: ContainerLog
+    previous_log: ContainerLog
+
+
+@pytest.mark.parametrize("begun", [True, False], ids=["next one begun", "waiting"])
+def test_the_previous_log_is_of_an_instance_that_ended(*, begun: bool) -> None:
+    """A restart that has begun, and is not told yet, does not hide what the last one said."""
+    ended = Terminated(1, "Error", NOW, NOW, "gitopsd://1")
+    record = ContainerRecord("web", Role.App, "web:1", Waiting("CrashLoopBackOff"), last=ended)
+    instances = _Instances(record, ContainerLog(), ContainerLog())
+    instances.previous_log.close()
+    if not begun:
+        instances.log.close()
+
+    found = select_log(instances, "web-1", previous=True)
+
+    assert found is (instances.previous_log if begun else instances.log)

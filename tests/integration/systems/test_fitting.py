@@ -1,17 +1,20 @@
-"""What the five systems render to fits together, before any cluster sees it."""
+"""What the five systems render to fits together, and to their application files."""
 
 from __future__ import annotations
 
 import json
 import subprocess
+from collections import defaultdict
 from collections.abc import Iterator, Mapping, Sequence
 from itertools import chain
 from typing import Any
 
 import pytest
 
+from gitopsd.kube.images import parse_image
 from gitopsd.kube.names import HookPhase, parse_hook_phases
-from tests.support.guide_facts import MANIFESTS, list_systems, render
+from tests.support.guide_facts import MANIFESTS, list_systems, read_application, render
+from tests.support.kustomize_oracle import find_images
 
 Rendered = Sequence[Mapping[str, Any]]
 
@@ -211,3 +214,75 @@ def test_files_in_config_maps_can_be_read(rendered: Rendered) -> None:
             except ValueError as error:
                 refused.append(f"{name}: {error}")
     assert refused == []
+
+
+Stage = tuple[Mapping[str, Any], Rendered]
+
+
+def _stages(system: str) -> list[Stage]:
+    """The stages of a system's application file, each with what its path renders to."""
+    stages = read_application(system)["spec"]["stages"]
+    return [(stage, render(system, stage["path"].removeprefix("overlays/"))) for stage in stages]
+
+
+@pytest.fixture(params=list_systems())
+def system(request: pytest.FixtureRequest) -> str:
+    """Each system in turn."""
+    return str(request.param)
+
+
+def test_followed_images_are_rendered_in_every_stage(system: str) -> None:
+    """A group waits for all its images: one that no stage has would hold back every release."""
+    followed = {parse_image(one["name"]).name for one in _followed(system)}
+    for stage, rendered in _stages(system):
+        there = {parse_image(image).name for image in find_images(list(rendered))}
+        assert followed - there == set(), stage["name"]
+
+
+def test_images_of_one_build_are_followed_together(system: str) -> None:
+    """Images that manifests give one version are one group, and nobody is left out of it."""
+    groups = defaultdict(set)
+    for one in _followed(system):
+        groups[one.get("group", one["name"])].add(parse_image(one["name"]).name)
+    for stage, rendered in _stages(system):
+        builds = defaultdict(set)
+        for image in map(parse_image, find_images(list(rendered))):
+            builds[image.tag].add(image.name)
+        for members in groups.values():
+            assert [build for build in builds.values() if members & build] == [members], (
+                f"{stage['name']}: images of one version, and those of a group"
+            )
+
+
+def _followed(system: str) -> list[Mapping[str, Any]]:
+    return list(read_application(system)["spec"].get("images", []))
+
+
+def test_a_stage_may_write_what_its_overlay_has_and_no_more(system: str) -> None:
+    """Namespaces, and cluster-scoped objects by name; of Namespaces a stage has its own."""
+    for stage, rendered in _stages(system):
+        namespaces = {stage["namespace"], *stage.get("namespaces", [])}
+        wide = {(one["kind"], one["metadata"]["name"]) for one in rendered if _is_wide(one)}
+        used = {one["metadata"]["namespace"] for one in rendered if not _is_wide(one)}
+        assert used == namespaces, stage["name"]
+        assert {name for kind, name in wide if kind == "Namespace"} <= namespaces
+        others = {f"{kind}/{name}" for kind, name in wide if kind != "Namespace"}
+        assert set(stage["clusterScoped"]) == {"Namespace", *others}, stage["name"]
+
+
+def _is_wide(one: Mapping[str, Any]) -> bool:
+    return one["kind"] in _CLUSTER_WIDE
+
+
+def test_checks_ask_services_that_are_rendered(system: str) -> None:
+    """By name and port, in Verify and in the watch after it."""
+    for stage, rendered in _stages(system):
+        ports = {
+            (one["metadata"]["name"], port["name"])
+            for one in rendered
+            if one["kind"] == "Service"
+            for port in one["spec"]["ports"]
+        }
+        checks = [*stage["verify"], *stage.get("monitor", {}).get("verify", [])]
+        asked = {(check["http"]["service"], check["http"]["port"]) for check in checks}
+        assert asked <= ports, stage["name"]

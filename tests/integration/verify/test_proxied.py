@@ -104,6 +104,7 @@ SERVICE_TROUBLE = {
     "own 429": reply(429, b"slow down"),
     "own 401": reply(401, b"log in"),
     "own 500": reply_json({"kind": "Error"}, 500),
+    "401 of an API server behind it": kubernetes_status(401, "Unauthorized", "Unauthorized"),
     "1 GB": pour(2**30),
     "packed": gzip_bomb(),
 }
@@ -127,7 +128,6 @@ API_SERVER_TROUBLE = {
     "503": kubernetes_status(503, "apiserver is shutting down", "ServiceUnavailable"),
     "504": kubernetes_status(504, "request timed out", "Timeout"),
     "429": kubernetes_status(429, "too many requests", "TooManyRequests"),
-    "401": kubernetes_status(401, "Unauthorized", "Unauthorized"),
     "403": kubernetes_status(403, "cannot get services/proxy", "Forbidden"),
     "without message": reply_json({"kind": "Status"}, 500),
     "429 in plain words": reply(429, b"Too many requests, please try again later.\n"),
@@ -163,6 +163,28 @@ async def test_being_asked_for_patience_comes_with_the_attempt(
     server.answer(answer)
     attempt = await verifier.run_check(CHECK, TARGET)
     assert (attempt.passed, attempt.retry_after) == (None, timedelta(seconds=7))
+
+
+async def test_a_refused_credential_is_no_verdict(
+    server: LyingServer, verifier: HttpVerifier
+) -> None:
+    """The API server refuses what it is asked itself, too: we are locked out."""
+    refused = kubernetes_status(401, "Unauthorized", "Unauthorized")
+    server.answer(refused)
+    break_api_server(server, refused)
+    attempt = await verifier.run_check(CHECK, TARGET)
+    assert (attempt.passed, attempt.locked_out) == (None, True)
+    assert attempt.retry_after == timedelta(seconds=60)
+
+
+async def test_a_401_of_an_api_server_behind_the_service_can_be_what_is_expected(
+    server: LyingServer, verifier: HttpVerifier
+) -> None:
+    """It is the service's own answer, like any other."""
+    server.answer(kubernetes_status(401, "Unauthorized", "Unauthorized"))
+    expected = replace(CHECK, json_path={"reason": "Unauthorized"}, status=401)
+    attempt = await verifier.run_check(expected, TARGET)
+    assert (attempt.passed, attempt.locked_out) == (True, False)
 
 
 @pytest.mark.parametrize("status", [429, 502, 503, 504])

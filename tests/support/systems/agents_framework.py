@@ -24,6 +24,7 @@ from tests.support.systems.story import (
     SystemStory,
     Witness,
     Write,
+    fix_in_staging,
     server,
 )
 
@@ -198,6 +199,7 @@ _INCOMPLETE = Scenario(
     missing=frozenset({KNOWLEDGE}),
     outcome="Refused",
     caught=STAGING,
+    fix=fix_in_staging(),
     reason=(
         r"Deployment framework-agentes-ia-staging/servicio-conocimiento: the registry has no image "
         rf"{KNOWLEDGE}:1\.5\.\d"
@@ -221,6 +223,7 @@ _TOO_LONG = Scenario(
         Replace("overlays/staging/kustomization.yaml", "  - ../../ingress\n", ""),
     ),
     caught=STAGING,
+    fix=fix_in_staging(),
     reason=(
         r"Job framework-agentes-ia-staging/indices-rendimiento .*container psql exited with 3; "
         r"its log ends: .*canceling statement due to statement timeout"
@@ -250,6 +253,7 @@ _TOO_SLOW = Scenario(
         }
     },
     caught=STAGING,
+    fix=fix_in_staging(),
     reason=(
         r"Service framework-agentes-ia-staging/servicio-orquestador-agentes: .*"
         r"took 2\.\d+ s, allowed are 2 s"
@@ -276,5 +280,13 @@ STORY = SystemStory(
         for name, keys, kind in _SECRETS
     ),
     rights=_RIGHTS,
+    order=(
+        "StatefulSet/postgres",
+        "Deployment/registro-herramientas",
+        "Deployment/orquestador-agentes",
+        "Deployment/api-gateway",
+        "Ingress/framework-agentes-ia-ingress",
+        "Job/indices-rendimiento",
+    ),
     scenarios=(Scenario(name="good", outcome="Live"), _TOO_MANY, _INCOMPLETE, _TOO_LONG, _TOO_SLOW),
 )

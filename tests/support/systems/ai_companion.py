@@ -22,6 +22,7 @@ from tests.support.systems.story import (
     SystemStory,
     Witness,
     Write,
+    fix_in_staging,
     server,
 )
 
@@ -170,6 +171,7 @@ _INCOMPLETE = Scenario(
     missing=frozenset({DASHBOARD}),
     outcome="Refused",
     caught=STAGING,
+    fix=fix_in_staging(),
     reason=(
         r"Deployment ai-companion-staging/dashboard: the registry has no image "
         rf"{DASHBOARD}:sha-[0-9a-f]{{40}}"
@@ -192,6 +194,7 @@ _NO_WEBHOOK = Scenario(
         *_instead_of("ingress", "webhook", _WEBHOOK),
     ),
     caught=STAGING,
+    fix=fix_in_staging(),
     reason=(
         r"Job ai-companion-staging/smoke-tests .*container smoke-tests exited with 1; "
         r"its log ends: no good answer from http://supervisor:8080/webhook"
@@ -222,6 +225,7 @@ _SIGN_IN = Scenario(
         )
     },
     caught=STAGING,
+    fix=fix_in_staging(),
     reason=(
         r"Service ai-companion-staging/dashboard: check dashboard/health failed .*"
         r"answered 302, which sends on to /dashboard/login; expected 200"
@@ -245,5 +249,11 @@ STORY = SystemStory(
         ),
     ),
     rights=_RIGHTS,
+    order=(
+        "ExternalSecret/ai-companion-secrets",
+        "StatefulSet/neo4j",
+        "Deployment/supervisor",
+        "Job/smoke-tests",
+    ),
     scenarios=(Scenario(name="good", outcome="Live"), _GROWN, _INCOMPLETE, _NO_WEBHOOK, _SIGN_IN),
 )

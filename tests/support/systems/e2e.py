@@ -17,6 +17,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from tests.support.cluster_access import ApplyError
+from tests.support.cluster_client import ApiError
 from tests.support.guide_facts import list_systems
 from tests.support.operators import DEFINITIONS
 from tests.support.processes import ServerEndedError, WaitTimeoutError
@@ -24,17 +25,23 @@ from tests.support.systems.any_cluster import AnyCluster
 from tests.support.systems.fitting import read_application
 from tests.support.systems.ground import namespaces_of
 from tests.support.systems.judge import UnauditedJudge
+from tests.support.systems.kinds import ReadError
 from tests.support.systems.site import Surroundings, run_system
 from tests.support.systems.telling import Telling
 from tests.support.systems.user_registry import UserRegistry, UserRegistryError
 
 if TYPE_CHECKING:
+    from tests.support.cluster_access import ClusterAccess
     from tests.support.systems.play import Verdict
     from tests.support.systems.story import SystemStory
 
 ROOT = Path(__file__).resolve().parents[3]
 ROWS = ROOT / "build" / "e2e" / "scenarios.json"
-_CANNOT = (ApplyError, UserRegistryError, ServerEndedError, WaitTimeoutError, OSError)
+_CANNOT = (
+    *(ApplyError, ApiError, ReadError, UserRegistryError),
+    *(ServerEndedError, WaitTimeoutError, OSError),
+)
+_DEFINED = "/apis/apiextensions.k8s.io/v1/customresourcedefinitions"
 _OURS = "gitopsd"
 _PATIENCE = 10
 """Kubelets take a second for what the tests' nodes do in fifty milliseconds."""
@@ -51,7 +58,7 @@ def load_story(system: str) -> SystemStory:
     return story
 
 
-def check_cluster(cluster: AnyCluster, stories: Sequence[SystemStory], *, volumes: bool) -> None:
+def check_cluster(cluster: ClusterAccess, stories: Sequence[SystemStory], *, volumes: bool) -> None:
     """See that nothing of the user's could be meant by anything that is made or removed.
 
     Raises:
@@ -63,7 +70,7 @@ def check_cluster(cluster: AnyCluster, stories: Sequence[SystemStory], *, volume
         for stage in read_application(story.name)["spec"]["stages"]
         for namespace in namespaces_of(stage)
     }
-    there = wanted & set(_names(cluster, "namespaces"))
+    there = wanted & set(_names(cluster, "/api/v1/namespaces"))
     if there:
         message = (
             f"the cluster has namespaces that would be removed at the end: "
@@ -71,7 +78,7 @@ def check_cluster(cluster: AnyCluster, stories: Sequence[SystemStory], *, volume
         )
         raise WillNotError(message)
     kinds = {f"{path.stem}s" for path in DEFINITIONS.glob("*.yaml")}
-    kinds = {name for name in _names(cluster, "crds") if name.partition(".")[0] in kinds}
+    kinds = {name for name in _names(cluster, _DEFINED) if name.partition(".")[0] in kinds}
     if kinds:
         message = (
             f"the cluster knows {', '.join(sorted(kinds))}: operators of its own would answer "
@@ -87,11 +94,8 @@ def check_cluster(cluster: AnyCluster, stories: Sequence[SystemStory], *, volume
         )
 
 
-def _names(cluster: AnyCluster, kind: str) -> list[str]:
-    said = cluster.run_kubectl("get", kind, "--output=jsonpath={.items[*].metadata.name}")
-    if said.returncode:
-        raise ApplyError(said.stderr.strip())
-    return said.stdout.split()
+def _names(cluster: ClusterAccess, collection: str) -> list[str]:
+    return [str(item["metadata"]["name"]) for item in cluster.client.get(collection)["items"]]
 
 
 @contextmanager
@@ -162,11 +166,12 @@ def run(given: argparse.Namespace, directory: Path) -> list[Verdict]:
             for story in stories:
                 (directory / story.name).mkdir()
                 with run_system(story, around, directory / story.name) as site:
-                    verdicts += _tell(Telling(site), given.upto)
+                    verdicts += report(Telling(site), given.upto)
     return verdicts
 
 
-def _tell(telling: Telling, upto: str) -> Iterator[Verdict]:
+def report(telling: Telling, upto: str) -> Iterator[Verdict]:
+    """Play scenarios up to one, or all, and say what comes of each."""
     for scenario in telling.site.story.scenarios:
         verdict = telling.tell(scenario.name)
         word = "ok    " if not verdict.complaints else "NOT OK"
@@ -178,6 +183,15 @@ def _tell(telling: Telling, upto: str) -> Iterator[Verdict]:
             break
 
 
+def conclude(verdicts: Sequence[Verdict], rows: Path = ROWS) -> int:
+    """Write the table; returns the exit code."""
+    rows.parent.mkdir(parents=True, exist_ok=True)
+    rows.write_text(json.dumps([verdict.row() for verdict in verdicts], indent=1))
+    good = sum(not verdict.complaints for verdict in verdicts)
+    _say(f"{good} of {len(verdicts)} scenarios came out as they should; {rows}")
+    return 0 if good == len(verdicts) else 1
+
+
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run; returns the exit code."""
     given = _parse(arguments)
@@ -187,11 +201,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         except (WillNotError, *_CANNOT) as error:
             sys.stderr.write(f"e2e: {error}\n")
             return 2
-    ROWS.parent.mkdir(parents=True, exist_ok=True)
-    ROWS.write_text(json.dumps([verdict.row() for verdict in verdicts], indent=1))
-    good = sum(not verdict.complaints for verdict in verdicts)
-    _say(f"{good} of {len(verdicts)} scenarios came out as they should; {ROWS}")
-    return 0 if good == len(verdicts) else 1
+    return conclude(verdicts)
 
 
 if __name__ == "__main__":

@@ -23,6 +23,7 @@ from tests.support.systems.story import (
     SystemStory,
     Witness,
     Write,
+    fix_in_staging,
     server,
 )
 
@@ -109,8 +110,8 @@ _NO_RULES: Behaviour = {
     "json": {"detail": "column rules.tenant_id does not exist"},
     "whenEnv": _IN_PRODUCTION,
 }
-_SOON_NO_RULES: Behaviour = {**_NO_RULES, "statuses": [200, 200, 200, 500]}
-"""Each pod answers three times: so many that the release is verified, and not for long."""
+_SOON_NO_RULES: Behaviour = {**_NO_RULES, "statuses": [200, 200, 500]}
+"""Each pod answers twice: so often a release is checked, in Verify and at the end of Certify."""
 
 STORY = SystemStory(
     name="eterna-rules",
@@ -142,6 +143,12 @@ STORY = SystemStory(
             "verbs": _ALL,
         },
     ),
+    order=(
+        "StatefulSet/postgres",
+        "Job/eterna-rules-backup",
+        "Job/eterna-rules-migration",
+        "Deployment/eterna-rules-backend",
+    ),
     scenarios=(
         Scenario(name="good", outcome="Live"),
         Scenario(
@@ -151,7 +158,7 @@ STORY = SystemStory(
             images={BACKEND: _backend(_UNSET)},
             reason=r"^Deployment eterna-rules-staging/eterna-rules-backend: container backend: .*"
             r"exit code 1.*; its log ends: .*JWT_SECRET_KEY: Field required$",
-            fix=_fix(15),
+            fix=fix_in_staging(),
         ),
         Scenario(
             name="image-missing",
@@ -162,7 +169,7 @@ STORY = SystemStory(
             reason=r"^Deployment eterna-rules-staging/eterna-rules-backend, "
             r"Job eterna-rules-staging/eterna-rules-migration: the registry has no image "
             rf"{BACKEND}:v0\.1\.\d+; push it",
-            fix=_fix(16),
+            fix=fix_in_staging(),
         ),
         Scenario(
             name="migration-fails",
@@ -170,6 +177,7 @@ STORY = SystemStory(
                 Replace("overlays/production/kustomization.yaml", "replacements: #", _LOCK_TIMEOUT)
             ),
             caught=PRODUCTION,
+            reach="Hooks",
             images={BACKEND: _backend(_LOCKED)},
             reason=r"^Job eterna-rules/eterna-rules-migration \(PreSync hook\): .*"
             r"container migrate exited with 1; its log ends: .*lock timeout$",
@@ -188,6 +196,7 @@ STORY = SystemStory(
             name="degrades",
             edits=_bad(),
             caught=PRODUCTION,
+            reach="Pruned",
             late=True,
             images={BACKEND: _backend(routes=(_SOON_NO_RULES,))},
             reason=rf"^Service eterna-rules/{SERVICE}: check {SERVICE}/rules\?limit=1 failed: "

@@ -5,11 +5,15 @@ from __future__ import annotations
 import base64
 import json
 import secrets
+from contextlib import suppress
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
+from urllib.parse import quote
 
 from tests.support.cluster_access import ApplyError
+from tests.support.cluster_client import ApiError
 from tests.support.operator_secrets import make_key_pair
+from tests.support.systems.kinds import Kinds
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping, Sequence
@@ -17,6 +21,7 @@ if TYPE_CHECKING:
     from tests.support.cluster_access import ClusterAccess
     from tests.support.systems.story import PlantedSecret, SystemStory
 
+_CLUSTER_WIDE = ("ClusterRole", "ClusterRoleBinding", "ClusterIssuer")
 _RBAC = "rbac.authorization.k8s.io"
 _TLS = "kubernetes.io/tls"
 _PULL = "kubernetes.io/dockerconfigjson"
@@ -53,21 +58,28 @@ class Ground:
         self._apply([*self.story.owned_by_admins, *self._rights(), *self._secrets()])
 
     def remove(self) -> None:
-        """Take away namespaces, and what is cluster-wide. Safe to repeat."""
-        label = f"--selector=gitopsd.io/application={self.story.name}"
-        kinds = "clusterroles,clusterrolebindings,clusterissuers.cert-manager.io,namespaces"
-        run = self.cluster.run_kubectl
-        run("delete", kinds, label, "--wait=false", "--ignore-not-found")
-        inventories = [f"gitopsd-{self.story.name}-{stage['name']}" for stage in self.stages]
-        run("delete", "configmaps", "--namespace=gitopsd", *inventories, "--ignore-not-found")
-        run("delete", "namespaces", *self.namespaces, "--wait=false", "--ignore-not-found")
+        """Take away namespaces, and what is cluster-wide. Safe to repeat.
+
+        What the cluster refuses to delete keeps nothing else from being deleted.
+        """
+        kinds = Kinds.discover(self.cluster.client)
+        label = quote(f"gitopsd.io/application={self.story.name}")
+        for kind in kinds.applied():
+            # Namespaces know no deletion of many; the rest of what is cluster-wide does.
+            if kind.kind in _CLUSTER_WIDE:
+                self._delete(f"{kind.path()}?labelSelector={label}")
+        for stage in self.stages:
+            inventory = f"gitopsd-{self.story.name}-{stage['name']}"
+            self._delete(f"/api/v1/namespaces/gitopsd/configmaps/{inventory}")
+        for name in self.namespaces:
+            self._delete(f"/api/v1/namespaces/{name}")
         for one in (*self.story.owned_by_admins, *self._rights()):
             if "namespace" not in one["metadata"]:
-                self._delete(one)
+                self._delete(kinds.path(dict(one)))
 
-    def _delete(self, one: Mapping[str, Any]) -> None:
-        name = f"{one['kind']}/{one['metadata']['name']}"
-        self.cluster.run_kubectl("delete", name, "--wait=false", "--ignore-not-found")
+    def _delete(self, path: str) -> None:
+        with suppress(ApiError):
+            self.cluster.client.delete(path)
 
     def _apply(self, objects: Iterable[Mapping[str, Any]]) -> None:
         stream = "\n---\n".join(json.dumps(one) for one in objects)

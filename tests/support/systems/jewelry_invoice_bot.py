@@ -23,6 +23,7 @@ from tests.support.systems.story import (
     SystemStory,
     Witness,
     Write,
+    fix_in_staging,
     server,
 )
 
@@ -153,6 +154,14 @@ STORY = SystemStory(
         _right("monitoring.coreos.com", "servicemonitors", "prometheusrules"),
     ),
     vault={f"jewelry-invoice-bot/{stage}": _IN_VAULT for stage in (STAGING, PRODUCTION)},
+    order=(
+        "ExternalSecret/bot-secrets",
+        "StatefulSet/db",
+        "Job/backup-before-migration",
+        "Job/migrations",
+        "Job/indexes",
+        "Deployment/bot",
+    ),
     scenarios=(
         Scenario(name="good", outcome="Live"),
         Scenario(
@@ -173,16 +182,17 @@ STORY = SystemStory(
             reason=r"^Deployment jewelry-invoice-bot-staging/bot, "
             r"Job jewelry-invoice-bot-staging/migrations: the registry has no image "
             rf"{BOT}:1\.0\.\d+; push it",
-            fix=_fix(2),
+            fix=fix_in_staging(),
         ),
         Scenario(
             name="migration-fails",
             edits=_bad(),
             caught=STAGING,
+            reach="Added",
             images={BOT: _bot(_TWO_HEADS)},
             reason=r"^Job jewelry-invoice-bot-staging/migrations \(Sync hook\): .*container "
             r"migrations exited with 255; its log ends: FAILED: Multiple head revisions",
-            fix=_fix(3),
+            fix=fix_in_staging(),
         ),
         Scenario(
             name="smoke-fails",

@@ -1,138 +1,47 @@
 """Verdicts from outside: what the API server holds and recorded, and what workloads answer.
 
-Nothing here asks gitopsd. Objects are read with kubectl; which of their fields gitopsd applied is
-Kubernetes' own record (`owned_fields`); what was written is in the API server's audit log.
+Nothing here asks gitopsd. Objects are read from the API server; which of their fields gitopsd
+applied is Kubernetes' own record (`owned_fields`); what was written is in the API server's audit
+log; what an apply would change is told by ``kubectl diff``.
 """
 
 from __future__ import annotations
 
+import base64
 import json
-import re
+from contextlib import suppress
 from dataclasses import dataclass, field
 from datetime import timedelta
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
+from urllib.parse import quote
 
 from tests.support.processes import WaitTimeoutError, wait_until
-from tests.support.systems.owned_fields import applied_by, changed_at
+from tests.support.systems.kinds import Kinds, Reader
+from tests.support.systems.object_sets import Snapshot, by_key, key_of, shown
+from tests.support.systems.owned_fields import changed_at
+from tests.support.systems.promised import behind, lacks
+from tests.support.systems.written import Place, Write, writes_of
 from tests.support.waiting import ask
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping
 
     from tests.support.cluster_access import ClusterAccess
+    from tests.support.systems.object_sets import Key, Object
     from tests.support.systems.story import Witness
 
-PRODUCT = "system:serviceaccount:gitopsd:gitopsd"
 ANSWERS = 3
 """So many answers in a row must name the same image."""
 ANSWERS_WITHIN = timedelta(seconds=20)
 PAUSE = timedelta(milliseconds=50)
+SCALED_WITHIN = timedelta(seconds=10)
 
-_WRITING = frozenset({"create", "update", "patch", "delete", "deletecollection"})
-_NEVER_APPLIED = frozenset({"endpoints", "events", "pods", "endpointslices", "controllerrevisions"})
-_HOOKS = ("argocd.argoproj.io/hook", "gitopsd.io/hook")
-_HASHED = re.compile(r"(.+)-[2456789bcdfghkmt]{10}")
 _NO_DIFFERENCE, _DIFFERENCE = 0, 1
-
-Key = tuple[str, str, str]
-Object = dict[str, Any]
+_SHORTEST_SECRET = 8
 
 
 class KubectlError(Exception):
     """kubectl failed; the message is its own."""
-
-
-@dataclass(frozen=True, slots=True)
-class Snapshot:
-    """What gitopsd owns of one stage.
-
-    Attributes:
-        objects: By kind, namespace and name: what it applied, field by field.
-    """
-
-    objects: Mapping[Key, Object]
-
-    def keys(self) -> set[Key]:
-        """Its objects, as `Comparison.keys` names them."""
-        return set(_by_key(self.objects.values()))
-
-    def applied_to(self, live: Snapshot) -> list[Object]:
-        """Its objects, with the live replicas where gitopsd still decides them."""
-        found = _without_scaled(self.objects)
-        for key in found.keys() & live.objects.keys():
-            spec = live.objects[key].get("spec", {})
-            if "replicas" in spec:
-                found[key] = {
-                    **found[key],
-                    "spec": {**found[key]["spec"], "replicas": spec["replicas"]},
-                }
-        return list(found.values())
-
-    def differences(self, other: Snapshot) -> list[str]:
-        """Tell how another snapshot differs from this one."""
-        ours, theirs = _without_scaled(self.objects), _without_scaled(other.objects)
-        said = [f"{_shown(key)} is missing" for key in sorted(ours.keys() - theirs.keys())]
-        said += [f"{_shown(key)} is left over" for key in sorted(theirs.keys() - ours.keys())]
-        for key in sorted(ours.keys() & theirs.keys()):
-            if ours[key] != theirs[key]:
-                said.append(f"{_shown(key)} is {theirs[key]}, not {ours[key]}")
-        return said
-
-
-@dataclass(frozen=True, slots=True)
-class Comparison:
-    """How a release differs from another one, by what kustomize renders; hooks are no objects.
-
-    Attributes:
-        added: Objects that only the new one has.
-        deleted: Objects that only the old one has.
-        changed: Objects that both have, differently.
-    """
-
-    added: frozenset[Key]
-    deleted: frozenset[Key]
-    changed: frozenset[Key]
-
-    @classmethod
-    def of(cls, old: Iterable[Object], new: Iterable[Object]) -> Comparison:
-        """Compare two rendered sets."""
-        before, after = _by_key(old), _by_key(new)
-        both = before.keys() & after.keys()
-        return cls(
-            frozenset(after.keys() - before.keys()),
-            frozenset(before.keys() - after.keys()),
-            frozenset(key for key in both if before[key] != after[key]),
-        )
-
-    @staticmethod
-    def keys(rendered: Iterable[Object]) -> set[Key]:
-        """Objects of a rendered set, whatever the hash of their content in their names."""
-        return set(_by_key(rendered))
-
-    def complaints(self, workload: str) -> list[str]:
-        """Tell what a bad release lacks that is to be restored object by object."""
-        said = []
-        if not self.added:
-            said.append("the bad release adds no object")
-        if not self.deleted:
-            said.append("the bad release deletes no object")
-        if not any(kind == "ConfigMap" for kind, _, _ in self.changed):
-            said.append("the bad release changes no ConfigMap")
-        if not any(f"{kind}/{name}" == workload for kind, _, name in self.changed):
-            said.append(f"the bad release does not change {workload}")
-        return said
-
-
-def _by_key(objects: Iterable[Object]) -> dict[Key, Object]:
-    found = {}
-    for one in objects:
-        metadata = one["metadata"]
-        if not any(key in metadata.get("annotations", {}) for key in _HOOKS):
-            hashed = _HASHED.fullmatch(metadata["name"])
-            name = hashed[1] if hashed and one["kind"] in ("ConfigMap", "Secret") else ""
-            key = (one["kind"], metadata.get("namespace", ""), name or metadata["name"])
-            found[key] = one
-    return found
 
 
 @dataclass(frozen=True, slots=True)
@@ -149,35 +58,92 @@ class Mark:
 
 
 class Judge:
-    """Looks at one application in a cluster."""
+    """Looks at one application in a cluster.
+
+    Attributes:
+        audited: Whether the API server's audit log is at hand.
+    """
+
+    audited = True
 
     def __init__(self, cluster: ClusterAccess, application: str) -> None:
+        """Learn the cluster's kinds; custom ones have to be there."""
         self._cluster = cluster
         self._application = application
-        listed = self._kubectl("api-resources", "--verbs=list,patch", "--output=name").split()
-        self._kinds = ",".join(
-            sorted(name for name in listed if name.partition(".")[0] not in _NEVER_APPLIED)
-        )
+        self.kinds = Kinds.discover(cluster.client)
 
     def snapshot(self, stage: str) -> Snapshot:
         """Read everything that gitopsd applied for a stage, of every kind and anywhere."""
-        found = {}
-        for item in self.items(stage):
-            metadata = item["metadata"]
-            owned = applied_by(item)
-            if owned is None or any(key in metadata.get("annotations", {}) for key in _HOOKS):
-                continue
-            found[item["kind"], metadata.get("namespace", ""), metadata["name"]] = owned
-        return Snapshot(found)
+        return Snapshot.of(self.items(stage))
 
     def items(self, stage: str) -> list[Object]:
         """Read every object that is labelled as a stage's."""
-        selector = f"gitopsd.io/application={self._application},gitopsd.io/stage={stage}"
-        said = self._kubectl(
-            *("get", self._kinds, "--all-namespaces", f"--selector={selector}"),
-            *("--output=json", "--show-managed-fields"),
-        )
-        found: list[Object] = json.loads(said)["items"]
+        selector = quote(f"gitopsd.io/application={self._application},gitopsd.io/stage={stage}")
+        found: list[Object] = []
+        with Reader(self._cluster.client) as reader:
+            for kind in self.kinds.applied():
+                listed = reader.read(f"{kind.path()}?labelSelector={selector}") or {"items": []}
+                version = "/".join(filter(None, (kind.group, kind.version)))
+                named = {"apiVersion": version, "kind": kind.kind}
+                found += [{**named, **item} for item in listed["items"]]
+        return found
+
+    def lacks(
+        self,
+        rendered: Iterable[Object],
+        stage: str,
+        digests: Mapping[str, str],
+        items: list[Object],
+    ) -> list[str]:
+        """Tell what a stage lacks of what was rendered for it, and what it has besides.
+
+        Args:
+            rendered: What kustomize made.
+            stage: Where it was released.
+            digests: An image's digest, by its reference as rendered.
+            items: The stage's, as `items` read them.
+        """
+        wanted = list(rendered)
+        there = Snapshot.of(items).keys()
+        extra = [f"{shown(key)} is there as well" for key in sorted(there - set(by_key(wanted)))]
+        said = [f"{stage}: {one}" for one in (*lacks(wanted, items, digests), *extra)]
+        late = behind(wanted, items)
+
+        def scaled() -> bool:
+            late[:] = behind(wanted, self.items(stage))
+            return not late
+
+        if late:
+            with suppress(WaitTimeoutError):
+                wait_until(scaled, what="autoscaled workloads", within=SCALED_WITHIN)
+        return [*said, *(f"{stage}: {one}" for one in late)]
+
+    def present(self, objects: Iterable[Object]) -> list[str]:
+        """Tell which of some objects are there, labelled or not."""
+        with Reader(self._cluster.client) as reader:
+            return [
+                f"{shown(key_of(one))} is still there"
+                for one in objects
+                if reader.read(self.kinds.path(one)) is not None
+            ]
+
+    def generation(self, one: Object) -> int:
+        """How often an object's spec was changed; 0 when it is not there."""
+        with Reader(self._cluster.client) as reader:
+            found = reader.read(self.kinds.path(one)) or {"metadata": {"generation": 0}}
+        return int(found["metadata"]["generation"])
+
+    def secrets(self, namespaces: Iterable[str]) -> set[str]:
+        """Every value that Secrets hold in some namespaces, as text and encoded."""
+        found = set()
+        with Reader(self._cluster.client) as reader:
+            for namespace in namespaces:
+                listed = reader.read(f"/api/v1/namespaces/{namespace}/secrets") or {"items": []}
+                for item in listed["items"]:
+                    for encoded in (item.get("data") or {}).values():
+                        plain = base64.b64decode(encoded).decode(errors="replace").strip()
+                        if len(plain) >= _SHORTEST_SECRET:
+                            found |= {plain, encoded}
         return found
 
     def dry_run(self, wanted: Snapshot, live: Snapshot) -> list[str]:
@@ -228,54 +194,18 @@ class Judge:
             return [f"{witness.service} is served by {sorted(set(heard[-ANSWERS:]))}, not {digest}"]
         return []
 
-    def writes(self, stage: str, since: Mark, namespaces: Iterable[str]) -> list[str]:  # noqa: ARG002 - the stage is where the namespaces are
+    def writes(self, place: Place, since: Mark) -> list[Write]:
         """What gitopsd changed in a stage since a mark, by the audit log.
 
-        Writes of its own bookkeeping are in a namespace of its own; dry-runs write nothing.
-
         Args:
-            stage: Which stage.
+            place: Where the stage is.
             since: What `mark` gave.
-            namespaces: The stage's.
         """
-        wanted = set(namespaces)
-        return [
-            f"{event['verb']} {event['requestURI'].partition('?')[0]}"
-            for event in self._cluster.audit_events(since.events)
-            if event["user"].get("username") == PRODUCT
-            and event["verb"] in _WRITING
-            and event.get("objectRef", {}).get("namespace") in wanted
-            and "dryRun" not in event["requestURI"]
-            and event.get("objectRef", {}).get("subresource") != "proxy"
-            and event.get("responseStatus", {}).get("code", 0) < 400
-        ]
+        return writes_of(self._cluster.audit_events(since.events), self.kinds, place)
 
     def mark(self, stage: str) -> Mark:  # noqa: ARG002 - the audit log is the whole cluster's
         """Remember now, for `writes`."""
         return Mark(events=self._cluster.audit_length())
-
-    def _kubectl(self, *arguments: str) -> str:
-        done = self._cluster.run_kubectl(*arguments)
-        if done.returncode:
-            raise KubectlError(done.stderr)
-        return done.stdout
-
-
-def _without_scaled(objects: Mapping[Key, Object]) -> dict[Key, Object]:
-    """Leave the replicas out that an autoscaler decides.
-
-    gitopsd lists them when it makes the workload, and hands them over when it comes again.
-    """
-    found = dict(objects)
-    for (kind, namespace, _), one in objects.items():
-        if kind == "HorizontalPodAutoscaler":
-            target = one["spec"]["scaleTargetRef"]
-            key = (target["kind"], namespace, target["name"])
-            if key in found:
-                spec = found[key]["spec"]
-                kept = {name: value for name, value in spec.items() if name != "replicas"}
-                found[key] = {**found[key], "spec": kept}
-    return found
 
 
 class UnauditedJudge(Judge):
@@ -284,24 +214,20 @@ class UnauditedJudge(Judge):
     Kubernetes keeps when a manager last changed an object, to the second.
     """
 
+    audited = False
+
     def mark(self, stage: str) -> Mark:
         """Remember which objects there are, and when gitopsd last changed each."""
-        changed = {}
-        for item in self.items(stage):
-            metadata = item["metadata"]
-            key = (item["kind"], metadata.get("namespace", ""), metadata["name"])
-            changed[key] = (metadata["uid"], changed_at(item))
+        changed = {
+            key_of(item): (item["metadata"]["uid"], changed_at(item)) for item in self.items(stage)
+        }
         return Mark(changed=changed)
 
-    def writes(self, stage: str, since: Mark, namespaces: Iterable[str]) -> list[str]:  # noqa: ARG002 - all of the stage's objects are in them
+    def writes(self, place: Place, since: Mark) -> list[Write]:
         """What changed since a mark."""
-        before, now = since.changed, self.mark(stage).changed
+        before, now = since.changed, self.mark(place.stage).changed
         return [
-            f"{_shown(key)} changed"
+            Write("changed", key, now.get(key, ("", ""))[1])
             for key in sorted(before.keys() | now.keys())
             if before.get(key) != now.get(key)
         ]
-
-
-def _shown(key: Key) -> str:
-    return "/".join(filter(None, key))

@@ -21,13 +21,14 @@ from tests.support.images import build_image
 from tests.support.operators import Operators, install_definitions
 from tests.support.processes import ServerProcess, wait_until
 from tests.support.systems.fitting import Folder, fit_application, read_application
-from tests.support.systems.ground import Ground
+from tests.support.systems.ground import Ground, namespaces_of
 from tests.support.systems.judge import Judge
 from tests.support.systems.pager import Pager
 from tests.support.systems.relocation import Relocation
 from tests.support.systems.stand_ins import StandIns, list_hosts, render
 from tests.support.systems.story import SystemStory
 from tests.support.systems.working_copy import WorkingCopy, apply_edits, read_manifests
+from tests.support.systems.written import Place, known_of
 from tests.support.volumes import VolumeProvisioner
 
 if TYPE_CHECKING:
@@ -35,6 +36,7 @@ if TYPE_CHECKING:
 
     from tests.support.cluster_access import ClusterAccess
     from tests.support.images import Image
+    from tests.support.systems.object_sets import Key
     from tests.support.systems.stand_ins import ImagePlace
     from tests.support.systems.working_copy import Files
 
@@ -68,6 +70,7 @@ class SystemSite:
         servers: The processes around it; gitopsd last.
         files: Content of the last good release.
         rendered: What kustomize made of it, by stage.
+        known: Every object that was ever rendered for a stage.
         number: How many pushes had a version of their own.
         approved: Runs that were voted for.
         patience: How much longer than usual everything may take.
@@ -85,6 +88,7 @@ class SystemSite:
     servers: list[ServerProcess]
     files: Files
     rendered: dict[str, list[dict[str, Any]]] = field(default_factory=dict)
+    known: dict[str, set[Key]] = field(default_factory=dict)
     number: int = 0
     approved: set[str] = field(default_factory=set)
     patience: int = 1
@@ -104,7 +108,27 @@ class SystemSite:
         """What kustomize makes of files, by stage; they are in the working copy afterwards."""
         self.copy.write(files)
         directory = self.copy.directory
-        return {name: render(directory, stage["path"]) for name, stage in self.stages.items()}
+        found = {name: render(directory, stage["path"]) for name, stage in self.stages.items()}
+        for name, objects in found.items():
+            self.known.setdefault(name, set()).update(known_of(objects))
+        return found
+
+    def place(self, name: str) -> Place:
+        """Where a stage is, and as whom it is written to."""
+        stage = self.stages[name]
+        others = {
+            space
+            for other in self.stages.values()
+            if other is not stage
+            for space in namespaces_of(other)
+        }
+        account = stage.get("serviceAccount", "")
+        return Place(
+            name,
+            frozenset(namespaces_of(stage)) - others,
+            frozenset(self.known.get(name, ())),
+            f"system:serviceaccount:{stage['namespace']}:{account}" if account else "",
+        )
 
     def next_version(self) -> str:
         """A version that no release had."""
@@ -126,6 +150,8 @@ class SystemSite:
 
     def vote(self, stage: str) -> None:
         """Approve what waits for a vote in a stage, once."""
+        if not any("approval" in gate for gate in self.stages[stage].get("gates", [])):
+            return
         for run in self.runs(stage):
             waits = (run["phase"], run["step"]) == ("Running", "Gate") and run["plan"]
             if waits and "approval" in run["waitingFor"] and run["id"] not in self.approved:
@@ -212,6 +238,7 @@ def run_system(story: SystemStory, around: Surroundings, directory: Path) -> Ite
         overlays = tuple(stage["path"] for stage in application["spec"]["stages"])
         moved = Relocation(around.relocated, overlays, tuple(story.images))
         copy = WorkingCopy(directory / "clone", address)
+        copy.tagged = "tags" in application["spec"]["source"]
         if around.relocated:
             copy.finish = moved.finish
         copy.make()
@@ -273,6 +300,8 @@ def _start_gitopsd(
         "GITOPSD_LISTEN": "127.0.0.1:0",
         "GITOPSD_METRICS_LISTEN": "127.0.0.1:0",
         "GITOPSD_ENCRYPTION_KEY_FILE": str(folder.encryption_key),
+        # Longer than any story: what is pushed is known by its signed webhook or not at all.
+        "GITOPSD_POLL_INTERVAL": "1h",
     }
     command = ["-m", "gitopsd", "serve", "--info", str(info)]
     process = _start("gitopsd", command, directory, info, undo, settings)

@@ -20,12 +20,14 @@ time (`fitting.fit_application`): ``certify``, ``soak``, ``within`` of checks. A
 1. pushes it and waits until it is caught in the stage ``caught`` (it must be live in the stages
    before);
 2. judges: ``Refused`` when the release writes nothing to that stage, ``Restored`` when it was
-   written and taken back. Everything gitopsd owned is as it was, what was added is gone, a
-   server-side ``kubectl diff`` of the restored set is silent, the witness answers with the image
-   of before;
+   written as far as ``reach`` says and taken back. Everything gitopsd owned is as it was, what was
+   added is gone, a server-side ``kubectl diff`` of the restored set is silent, the witness answers
+   with the image of before;
 3. pushes what renders to the same bytes again (a comment more): nothing is written;
 4. pushes the ``fix`` (of the scenario or of the story), applied to the last *good* content, and
-   waits until it is live in every stage. The next scenario starts from that content.
+   waits until it is live in every stage, all of it and in the order of the runbook. The next
+   scenario starts from that content. After a release that was caught in the first stage, let the
+   fix change only that stage: the others still run what they ran, and say so at once.
 
 **Rules for scenarios.** One of each kind, in the order of `KINDS`: ``good``, ``crashes``,
 ``image-missing``, ``migration-fails`` (or ``hook-fails`` for a system without a migration),
@@ -59,6 +61,9 @@ from gitopsd.domain.manifests import Json, JsonObject
 
 Behaviour: TypeAlias = dict[str, object]
 Outcome = Literal["Live", "Refused", "Restored"]
+Reach = Literal["Hooks", "Added", "Applied", "Pruned"]
+"""How far a bad release came before it was taken back: nothing but hooks was written; objects of
+waves before the workload's were; the workload was; and what it lacks was deleted, too."""
 
 VERSION: Final = "@VERSION@"
 REMOVED: Final = "(removed)"
@@ -189,6 +194,7 @@ class Scenario:
         missing: Images, without tag, that are not pushed when they are new.
         unready: Custom objects, as ``Kind/name``, that never become ready in the stage ``caught``;
             see `tests.support.operators`.
+        reach: How far it comes before it is taken back; the audit log has to show it.
         late: Whether it goes live in ``caught`` first; what goes on checking catches it there, and
             calls somebody.
         fix: What is pushed afterwards, from the last good content; the story's when empty.
@@ -202,6 +208,7 @@ class Scenario:
     images: Mapping[str, Behaviour] = field(default_factory=dict)
     missing: frozenset[str] = frozenset()
     unready: tuple[str, ...] = ()
+    reach: Reach = "Applied"
     late: bool = False
     fix: tuple[Edit, ...] = ()
 
@@ -218,6 +225,9 @@ class SystemStory:
             as rendered.
         fix: See `Scenario.fix`: a change that is harmless, visible and quick.
         scenarios: In order of `KINDS`.
+        order: Objects and hooks as ``Kind/name``, in the order of the runbook: each is written
+            after the one before, and after that is complete when it is a hook. What a stage does
+            not have is left out.
         version: Tag of the n-th push; ``1.4.{}`` gives 1.4.1 to the first after ``good``.
         setup: Edits of the folder before its first push, each for a reason told beside it.
         fits: Changes of the application file beyond those of the harness; few.
@@ -236,6 +246,7 @@ class SystemStory:
     images: Mapping[str, Behaviour]
     fix: tuple[Edit, ...]
     scenarios: tuple[Scenario, ...]
+    order: tuple[str, ...]
     version: str = "1.4.{}"
     setup: tuple[Edit, ...] = ()
     fits: tuple[Fit, ...] = ()
@@ -259,3 +270,13 @@ def server(*ports: int, paths: tuple[str, ...] = ("/health",), **more: object) -
     assert isinstance(own, list)
     routes = [*own, *({"path": path, "json": said} for path in paths)]
     return {"ports": list(ports), "routes": routes, **more}
+
+
+def fix_in_staging(overlay: str = "overlays/staging") -> tuple[Edit, ...]:
+    """A fix that only staging gets: people find it under another name.
+
+    Args:
+        overlay: The one with the patch that names it.
+    """
+    line = "- {op: replace, path: /spec/rules/0/host, value"
+    return (SetLine(f"{overlay}/kustomization.yaml", line, f"v{VERSION}.staging.example}}"),)

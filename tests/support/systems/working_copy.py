@@ -74,12 +74,14 @@ class WorkingCopy:
         address: Where it pushes to.
         commits: What was committed, in order.
         finish: What is done to files before they are written.
+        tagged: Whether each commit that is pushed gets a tag, higher than those before.
     """
 
     directory: Path
     address: str
     commits: list[str] = field(default_factory=list)
     finish: Callable[[Files], Files] = dict
+    tagged: bool = False
 
     def make(self) -> None:
         """Make an empty one."""
@@ -106,7 +108,8 @@ class WorkingCopy:
 
     def push(self, branch: str) -> None:
         """Push what was committed last."""
-        self._git("push", "--quiet", self.address, f"HEAD:refs/heads/{branch}")
+        refs = [f"heads/{branch}", *([f"tags/v1.4.{len(self.commits)}"] if self.tagged else [])]
+        self._git("push", "--quiet", self.address, *(f"HEAD:refs/{ref}" for ref in refs))
 
     def _git(self, *words: str) -> str:
         done = subprocess.run(

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from datetime import timedelta
 from typing import Any
 
 import pytest
@@ -10,6 +11,7 @@ from gitopsd.domain.manifests import ObjectKey
 from gitopsd.domain.runs import RunId
 from gitopsd.domain.work import HookRun, HookState
 from gitopsd.kube.hooks import (
+    LONGEST_HOOK,
     HookAction,
     HookDecision,
     HookEnd,
@@ -19,6 +21,7 @@ from gitopsd.kube.hooks import (
     ends_by_itself,
     find_hooks,
     find_last_end,
+    find_own_times,
     is_run,
     make_hook_body,
     make_trial_body,
@@ -281,3 +284,11 @@ def test_only_some_kinds_can_be_hooks() -> None:
         assert refuse_hook({**hook("Job"), "apiVersion": "other.io/v1", "kind": kind}) != ""
     assert ends_by_itself(MIGRATE)
     assert not ends_by_itself(ObjectKey("", "ConfigMap", "shop", "settings"))
+
+
+def test_hooks_say_how_long_they_may_work() -> None:
+    """What only is there takes no time; a number beyond all time is none to wait for."""
+    bound = {"spec": {"activeDeadlineSeconds": 1800}}
+    endless = {"spec": {"activeDeadlineSeconds": 2**62}}
+    hooks = [{**hook(), **bound}, hook("ConfigMap"), {**hook(), "spec": {}}, {**hook(), **endless}]
+    assert find_own_times(hooks) == (timedelta(minutes=30), None, LONGEST_HOOK)

@@ -44,13 +44,12 @@ API = {
 
 APPLY_ORDER = (
     ["CustomResourceDefinition", "Namespace", "ClusterRole"],
-    ["GatewayClass", "IngressClass", "PriorityClass", "RuntimeClass", "StorageClass"],
+    ["Role", "GatewayClass", "IngressClass", "PriorityClass", "RuntimeClass", "StorageClass"],
     [
         "ResourceQuota",
         "LimitRange",
         "ServiceAccount",
         "ClusterRoleBinding",
-        "Role",
         "NetworkPolicy",
         "RoleBinding",
         "ConfigMap",
@@ -96,7 +95,7 @@ def ref(kind: str, name: str = "x") -> ObjectRef:
 
 @given(st.permutations([kind for stage in APPLY_ORDER for kind in stage]))
 def test_kinds_are_applied_in_their_order(kinds: list[str]) -> None:
-    """Definitions, class kinds, then the rest, each in the order of the table."""
+    """Definitions, what others name, then the rest, each in the order of the table."""
     stages = ordering.apply_stages([make(kind) for kind in kinds])
     assert [[kind_of(obj) for obj in stage] for stage in stages] == [list(k) for k in APPLY_ORDER]
 
@@ -110,7 +109,7 @@ def test_kinds_are_deleted_backwards(kinds: list[str]) -> None:
 
 
 def test_waves_come_inside_the_last_stage_only() -> None:
-    """A wave is a batch of its own; definitions and class kinds come before any wave."""
+    """A wave is a batch of its own; definitions, class kinds and roles come before any wave."""
     batches = ordering.apply_batches(
         [
             make("Deployment", "b"),
@@ -120,6 +119,7 @@ def test_waves_come_inside_the_last_stage_only() -> None:
             make("ConfigMap", "early", wave="-1"),
             make("Namespace", "n", wave="7"),
             make("PriorityClass", "p", wave="-7"),
+            make("Role", "r", wave="7"),
         ]
     )
     said = [
@@ -128,7 +128,7 @@ def test_waves_come_inside_the_last_stage_only() -> None:
     ]
     assert said == [
         (1, 0, [("Namespace", "n")]),
-        (2, 0, [("PriorityClass", "p")]),
+        (2, 0, [("Role", "r"), ("PriorityClass", "p")]),
         (3, -1, [("ConfigMap", "early"), ("Job", "early")]),
         (3, 0, [("Deployment", "a"), ("Deployment", "b")]),
         (3, 2, [("Service", "late")]),
@@ -149,7 +149,7 @@ def test_equal_kinds_are_sorted_by_identity() -> None:
 
 
 def test_a_kind_of_another_group_is_not_the_built_in_one() -> None:
-    """A Knative Service is an unknown kind, a Rancher Namespace no definition."""
+    """A Knative Service is an unknown kind, a Rancher Namespace no definition, nor its Role one."""
     knative: JsonObject = {
         "apiVersion": "serving.knative.dev/v1",
         "kind": "Service",
@@ -170,6 +170,7 @@ def test_a_kind_of_another_group_is_not_the_built_in_one() -> None:
         "k",
     )
     assert ordering.compute_order_key(rancher)[0] == 3
+    assert ordering.compute_order_key({**rancher, "kind": "Role"})[0] == 3
     ranks = [ordering.compute_order_key(make(kind))[2] for kind in APPLY_ORDER[0]]
     assert ranks == [0, 1, 5]
     assert ordering.compute_order_key(make("Service"))[2] == 14

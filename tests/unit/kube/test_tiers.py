@@ -36,9 +36,9 @@ def test_what_pods_need_comes_before_what_runs_them() -> None:
 
 
 def test_a_role_is_there_before_what_binds_it() -> None:
-    """A server looks the role up, to see that its binder may do all of it."""
+    """A server looks the role up, to see that its binder may do all of it, whatever its wave."""
     group = "rbac.authorization.k8s.io/v1"
-    assert kinds(obj("RoleBinding", group), obj("Role", group), obj("ConfigMap")) == [
+    assert kinds(obj("RoleBinding", group), obj("Role", group, "5"), obj("ConfigMap")) == [
         ["Role"],
         ["RoleBinding", "ConfigMap"],
     ]

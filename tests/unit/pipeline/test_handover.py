@@ -91,6 +91,22 @@ def test_a_rollback_is_never_superseded() -> None:
     assert handover == Handover(False, False, "a rollback is never superseded")
 
 
+def test_a_rollback_that_is_locked_out_elsewhere_gives_way() -> None:
+    """The stage is written to another place by now, and nothing can be asked of that one."""
+    here = run_at(RunKind.ROLLBACK, Step.APPLY)
+    front = replace(here, lockouts=2, locked_out_until=NOON)
+    for run, moved, now in ((front, True, True), (front, False, False), (here, True, False)):
+        handover = compute_handover(run, WAITING, (OPEN,), STAGE, failing=False, moved=moved)
+        assert handover.now is now
+
+
+def test_what_is_locked_out_is_not_protected() -> None:
+    """Nothing can be seen of what it is protected for."""
+    stage = replace(STAGE, superseded_waiting=2)
+    front = replace(FRONT, lockouts=2, locked_out_until=NOON)
+    assert compute_handover(front, WAITING, (OPEN,), stage, failing=False).now
+
+
 def test_the_front_run_is_told_once() -> None:
     """One that is aborting, or knows of this successor, is left alone; another one is news."""
     for front in (replace(FRONT, aborting=True), replace(FRONT, superseded_by=NEWER)):

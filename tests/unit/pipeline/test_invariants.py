@@ -14,7 +14,13 @@ from gitopsd.domain.runs import Failure, LastLook, Phase, Run, RunKind, Step
 from gitopsd.domain.verifications import StallReason
 from gitopsd.pipeline.commands import ExecuteStep, RecordVerified, StartRollback, StoreQuarantine
 from gitopsd.pipeline.endings import Transition
-from gitopsd.pipeline.events import ClockStarted, DeadlineReached, Event, RollbackRequested
+from gitopsd.pipeline.events import (
+    ClockStarted,
+    DeadlineReached,
+    Event,
+    RollbackRequested,
+    StepFailed,
+)
 from gitopsd.pipeline.machine import decide
 from gitopsd.pipeline.table import Position
 from tests.support.runs import BYTES, NEWER, NOON, OTHER_TARGET, PLACES, STEPS, TARGET, run_at
@@ -38,6 +44,10 @@ def variants(kind: RunKind, at: Position) -> Iterator[Run]:
         else:
             marks.append({"aborting": True, "failure": failure})
             marks.append({"aborting": True, "aborting_restore": True, "failure": failure})
+    if plain.phase is Phase.RUNNING:
+        marks.append({"lockouts": 2, "locked_out_until": NOON})
+        marks.append({"lockouts": 2, "locked_out_until": NOON, "superseded_by": NEWER})
+        marks.append({"lockouts": 1, "locked_out_until": None})
     if at is Step.GATE:
         marks.append({"approved": True})
     if kind is RunKind.ROLLOUT and at in (Step.GATE, Step.PREPARE):
@@ -159,19 +169,25 @@ def test_nothing_is_verified_but_by_success(kind: RunKind, at: Position) -> None
 
 @pytest.mark.parametrize("kind,at", PLACES)
 def test_a_run_has_written_exactly_from_prepare_or_apply_on(kind: RunKind, at: Position) -> None:
-    """A crash hides whether a command was carried out, so commanding it counts."""
-    for _, _, transition in pairs(kind, at):
+    """A crash hides whether a command was carried out, so commanding it counts.
+
+    But for one that ends in Prepare because of what was found there before anything was written.
+    """
+    for run, event, transition in pairs(kind, at):
         after = transition.run
         in_front = after.step in STEPS[RunKind.ROLLBACK]
-        assert after.mutated is in_front
+        unwritten = isinstance(event, StepFailed) and event.unwritten and run.step is Step.PREPARE
+        none = unwritten and after.phase is Phase.FAILED and not transition.ignored
+        assert after.mutated is (in_front and not none)
 
 
 @pytest.mark.parametrize("kind,at", PLACES)
 def test_trouble_of_the_infrastructure_is_never_a_verdict(kind: RunKind, at: Position) -> None:
     """However often nothing can be found out, the run does not end Failed."""
     for run in variants(kind, at):
-        blind = decide(run, EVENTS["errored"]).run
-        if blind.phase is not Phase.RUNNING or blind.step_deadline is None:
-            continue
-        assert decide(blind, DeadlineReached(blind.step_deadline)).run.phase is not Phase.FAILED
+        for trouble in ("errored", "locked out", "waits locked out"):
+            blind = decide(run, EVENTS[trouble]).run
+            if blind.phase is not Phase.RUNNING or blind.step_deadline is None:
+                continue
+            assert decide(blind, DeadlineReached(blind.step_deadline)).run.phase is not Phase.FAILED
         assert decide(run, EVENTS["errored for good"]).run.phase is not Phase.FAILED

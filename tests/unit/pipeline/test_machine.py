@@ -345,7 +345,6 @@ def test_answers_to_earlier_commands_are_stale() -> None:
 @pytest.mark.parametrize(
     "run,reason",
     [
-        (run_at(ROLLBACK, Step.VERIFY), "Superseded changes nothing for a Rollback in Verify"),
         (run_at(ROLLBACK, Phase.PENDING), "Superseded changes nothing for a Rollback in Pending"),
         (
             replace(run_at(SYNC, Step.APPLY), step=Step.VERIFY),

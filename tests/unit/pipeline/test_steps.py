@@ -67,10 +67,12 @@ def test_limits_follow_the_application_file() -> None:
     )
     rollout = dict(timeouts_for(spec, RunKind.ROLLOUT))
     assert rollout[Step.WAIT_HEALTHY] == 8 * MINUTE
+    assert rollout[Step.APPLY] == 13 * MINUTE
     assert rollout[Step.VERIFY] == 11 * MINUTE
     assert rollout[Step.CERTIFY] == 7 * MINUTE
     rollback = dict(timeouts_for(spec, RunKind.ROLLBACK))
     assert rollback[Step.WAIT_HEALTHY] == 3 * MINUTE
+    assert rollback[Step.APPLY] == 10 * MINUTE
     assert rollback[Step.CERTIFY] == 7 * MINUTE
     longer = replace(spec, rollback_certify=4 * MINUTE)
     assert dict(timeouts_for(longer, RunKind.ROLLBACK))[Step.CERTIFY] == 9 * MINUTE

@@ -63,10 +63,18 @@ EVENTS: Mapping[str, Event] = {
     "unchanged": StepSucceeded(NOON, COMMAND, plan_empty=True, applied_verified=True),
     "empty": StepSucceeded(NOON, COMMAND, plan_empty=True, applied_verified=False),
     "pending": StepPending(NOON, COMMAND, timedelta(seconds=5)),
+    "pending, promised": StepPending(
+        NOON, COMMAND, timedelta(seconds=5), LastLook.NOT_HEALTHY, lasts=timedelta(hours=2)
+    ),
     "errored": StepErrored(NOON, COMMAND, "Unavailable", "no answer"),
+    "locked out": StepErrored(NOON, COMMAND, "Credential", "refused", locked_out=True, limit=1),
+    "waits locked out": StepPending(
+        NOON, COMMAND, timedelta(minutes=1), LastLook.UNKNOWN, locked_out=True
+    ),
     "errored for good": StepErrored(NOON, COMMAND, "Invalid", "no such host", retryable=False),
     "errored, none left": StepErrored(NOON, COMMAND, "Unavailable", "no answer", limit=1),
     "failed": StepFailed(NOON, COMMAND, "CrashLoopBackOff", "it crashes"),
+    "failed, unwritten": StepFailed(NOON, COMMAND, "AdmissionDenied", "no", unwritten=True),
     "deadline": DeadlineReached(LATER),
     "early deadline": DeadlineReached(LATER - timedelta(microseconds=1)),
     "refused": GateRefused(NOON, "approval: rejected by maria"),
@@ -116,7 +124,8 @@ Rollback | Certify | succeeded, unchanged, empty | Succeeded | \
 Sync | WaitHealthy | succeeded, unchanged, empty | Succeeded | \
     Reconsider(downstream) Notify(on-deployed)
 
-Rollout Rollback Sync | {EVERY} | pending, errored | - | ExecuteStep
+Rollout Rollback Sync | {EVERY} | \
+    pending, pending, promised, errored, locked out, waits locked out | - | ExecuteStep
 
 Rollout | {NEXT} | errored for good, errored, none left | Errored | \
     Reconsider(later) Notify(on-run-errored)
@@ -126,15 +135,20 @@ Rollback | {FRONT} | errored for good, errored, none left, deadline | Errored | 
     MarkStalled(Unreachable) StartRollback(again) Notify(on-run-errored)
 Rollout | Render Validate Diff | deadline | Errored | Reconsider(later) Notify(on-run-errored)
 
-Rollout | Render Validate Diff | failed | Failed | \
+Rollout | Render Validate Diff | failed, failed, unwritten | Failed | \
     StoreQuarantine Reconsider Notify(on-verification-failed)
+Rollout | Prepare | failed, unwritten | Failed | \
+    StoreQuarantine Reconsider Notify(on-verification-failed)
+Rollout | Apply WaitHealthy Verify Prune Certify | failed, unwritten | Failed | \
+    StoreQuarantine StartRollback Reconsider Notify(on-verification-failed)
 Rollout | {FRONT} | failed | Failed | \
     StoreQuarantine StartRollback Reconsider Notify(on-verification-failed)
-Rollback | {FRONT} | failed | Failed | \
+Rollback | {FRONT} | failed, failed, unwritten | Failed | \
     MarkStalled(RollbackFailed) Reconsider Notify(on-rollback-failed)
-Sync | {FRONT} | failed | Failed | Reconsider Notify(on-health-degraded)
+Sync | {FRONT} | failed, failed, unwritten | Failed | Reconsider Notify(on-health-degraded)
 
-Rollout | Gate | failed, refused, deadline | Aborted | Reconsider Notify(on-run-aborted)
+Rollout | Gate | failed, failed, unwritten, refused, deadline | Aborted | \
+    Reconsider Notify(on-run-aborted)
 Rollout | Gate | approvals complete | - +approved |
 Rollout | Gate Prepare | clock stopped | - +stopped |
 Rollout | Validate | applied changed | - | ExecuteStep
@@ -168,7 +182,7 @@ Rollback | Prepare Apply Prune | redirect | - +redirect |
 
 OUTCOMES = (
     "succeeded, unchanged, empty, pending, errored, errored for good, errored, none left, failed, "
-    "deadline"
+    "pending, promised, failed, unwritten, locked out, waits locked out, deadline"
 )
 
 # The same for runs that end as soon as their work reports. Kinds | where | how they are closing
