@@ -15,7 +15,7 @@ from gitopsd.testing.clock import LoopClock
 from gitopsd.testing.cluster import MemoryCluster, MemoryClusters
 
 MINUTE = timedelta(minutes=1)
-PAGE = HttpCheck("page", service="api", port=80)
+PAGE = HttpCheck("page", service="api", port="80")
 SMOKE: JsonObject = {
     "apiVersion": "batch/v1",
     "kind": "Job",
