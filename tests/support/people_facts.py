@@ -19,7 +19,7 @@ PEOPLE = People(
     persons=(
         Person("maria", ("maria@work.example", "maria@home.example"), ("managers",), "maria-gh"),
         Person("ben", ("ben@work.example",), ("developers",)),
-        Person("ines", ("ines@work.example",), ("managers", "developers")),
+        Person("olga", ("olga@work.example",), ("managers", "developers")),
     )
 )
 

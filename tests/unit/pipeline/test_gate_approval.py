@@ -124,8 +124,8 @@ def test_two_names_of_one_person_count_once() -> None:
 
 def test_groups_are_read_from_people_yaml() -> None:
     """For somebody it knows, what the token says of groups counts for nothing."""
-    facts = known(vote("ines", "managers"))
-    assert answer(facts) == Open("approved by ines")
+    facts = known(vote("olga", "managers"))
+    assert answer(facts) == Open("approved by olga")
     stranger = PEOPLE.groups_of("ola", ("managers",))
     assert stranger == ("managers",)
     assert PEOPLE.groups_of("ben", ("managers",)) == ("developers",)
@@ -199,19 +199,19 @@ def test_nobody_approves_what_they_pushed(login: str) -> None:
 def test_others_may_approve_what_somebody_made() -> None:
     """Only the hands in the commits count; unsigned commits are nobody's."""
     facts = bringing(
-        known(vote("ines", "managers")), commit("maria@work.example"), commit("", ""), pushers=("",)
+        known(vote("olga", "managers")), commit("maria@work.example"), commit("", ""), pushers=("",)
     )
-    assert answer(facts) == Open("approved by ines")
+    assert answer(facts) == Open("approved by olga")
 
 
 def test_an_author_outside_the_gate_is_not_named() -> None:
     """Who may not vote anyway needs no telling; several makers are all told."""
-    assert answer(bringing(known(), commit("ines@x.example"))) == Closed(
+    assert answer(bringing(known(), commit("olga@x.example"))) == Closed(
         f"0 of 1 approvals, {EXPIRES}", OPENER
     )
-    both = answer(bringing(known(), commit("ines@work.example", "ben@work.example")))
+    both = answer(bringing(known(), commit("olga@work.example", "ben@work.example")))
     assert isinstance(both, Closed)
-    assert both.opener.endswith("but not ben or ines, who made it)")
+    assert both.opener.endswith("but not ben or olga, who made it)")
 
 
 def test_an_author_may_reject() -> None:
@@ -224,16 +224,16 @@ def test_an_author_may_reject() -> None:
 def test_what_is_not_known_of_the_commits_is_said() -> None:
     """The rule holds for the newest commit then, and the answer says so, open or not."""
     unknown = made(commit("maria@work.example"), problem="nothing was verified here before")
-    facts = known(vote("ines", "managers"))
+    facts = known(vote("olga", "managers"))
     facts = replace(facts, people=replace(facts.people, contributions=unknown))
     said = f"whose commits it brings besides {HEAD[:12]} is not known: nothing was verified here"
-    assert answer(facts) == Open(f"approved by ines; {said} before")
+    assert answer(facts) == Open(f"approved by olga; {said} before")
     waiting = answer(replace(facts, votes=()))
     assert isinstance(waiting, Closed)
     assert waiting.reason == f"0 of 1 approvals, {EXPIRES}; {said} before"
     nobody = replace(facts, people=replace(facts.people, contributions=None))
     assert answer(nobody) == Open(
-        f"approved by ines; whose commits it brings besides {HEAD[:12]} is not known: nobody looked"
+        f"approved by olga; whose commits it brings besides {HEAD[:12]} is not known: nobody looked"
     )
 
 

@@ -134,7 +134,7 @@ def test_nobody_skips_the_approval_of_what_they_made() -> None:
     assert find_skip_obstacle(approval, APPROVAL, facts, "maria") == (
         "maria authored aaaaaaaaaaaa, and nobody skips the approval of what they made"
     )
-    assert find_skip_obstacle(approval, APPROVAL, facts, "ines") == ""
+    assert find_skip_obstacle(approval, APPROVAL, facts, "olga") == ""
     assert find_skip_obstacle(manual, MANUAL, facts, "maria") == ""
 
 
