@@ -20,7 +20,12 @@ from gitopsd.domain.verifications import RestoreTarget
 from gitopsd.engine.advance import Advanced, advance
 from gitopsd.engine.asking import see_to_asking
 from gitopsd.engine.effects import destination_of, stage_spec_of, watch_for_loop
-from gitopsd.engine.facts import load_gate_facts, load_restore_facts, load_selection_facts
+from gitopsd.engine.facts import (
+    count_next_votes,
+    load_gate_facts,
+    load_restore_facts,
+    load_selection_facts,
+)
 from gitopsd.engine.gate_evidence import put_gates
 from gitopsd.engine.holding import find_hold
 from gitopsd.engine.notifications import ask_for_approval
@@ -170,7 +175,8 @@ def _select(
     spec: StageSpec,
     config: Configuration,
 ) -> tuple[StageKey, ...]:
-    facts = load_selection_facts(tx, stage, application, spec)
+    offered = load_selection_facts(tx, stage, application, spec)
+    facts = count_next_votes(tx, offered, application, spec, config)
     choice = select(facts)
     if choice.not_before is not None and choice.not_before > tx.now:
         schedule_reconsider(tx, stage.key, choice.not_before - tx.now)

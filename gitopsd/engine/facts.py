@@ -23,6 +23,7 @@ from gitopsd.kube.images import find_digests
 from gitopsd.kube.names import strictest_rollback
 from gitopsd.pipeline.asking import select_asked
 from gitopsd.pipeline.facts import GateFacts, RestoreFacts, SelectionFacts
+from gitopsd.pipeline.gate_kinds.votes import counted_votes
 from gitopsd.pipeline.upstream_images import images_verified_since
 from gitopsd.store_ports import Transaction
 
@@ -88,6 +89,21 @@ def load_selection_facts(
         next_votes=standing_votes(tx, waiting.id, waiting.plan) if waiting is not None else (),
         front_run=tx.runs.get(stage.front) if stage.front is not None else None,
     )
+
+
+def count_next_votes(
+    tx: Transaction,
+    facts: SelectionFacts,
+    application: ApplicationSpec,
+    spec: StageSpec,
+    config: Configuration,
+) -> SelectionFacts:
+    """Leave out votes that do not count any more: they keep no newer release waiting."""
+    if facts.next_run is None or not facts.next_votes:
+        return facts
+    judged = load_gate_facts(tx, facts.next_run, application, spec, config)
+    votes = counted_votes(judged) if judged is not None else ()
+    return replace(facts, next_votes=votes)
 
 
 def _images_of(tx: Transaction, offers: Sequence[Offer]) -> Mapping[ReleaseId, tuple[Digest, ...]]:

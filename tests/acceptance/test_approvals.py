@@ -474,3 +474,19 @@ async def _is_closed(world: World, run: Run) -> bool:
 
 def _token(tx: Transaction) -> Token:
     return Token("t-ana", "hash", "ana", (), "approver", (), tx.now)
+
+
+async def test_a_vote_that_does_not_count_any_more_keeps_no_newer_release_waiting() -> None:
+    """While it counts, its release stays at the Gate; when its giver has left, it goes."""
+    async with asking(ApprovalGate(MANAGERS, count=2)) as (world, run):
+        done(await world.actions.approve(ANA, run.id, "", ""))
+        newer = await world.push("3", config_map("settings", mode="3"))
+        await world.clock.sleep(timedelta(minutes=10))
+        assert (await world.run(run.id)).live
+
+        _, *others = PEOPLE.persons
+        await employ(world, People(tuple(others)))
+        await until_waiting(world, newer)
+        ended = await world.run(run.id)
+        assert ended.failure is not None
+        assert ended.failure.reason == AbortReason.SUPERSEDED.value
