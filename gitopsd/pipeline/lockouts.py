@@ -43,7 +43,7 @@ def lock_out(run: Run, at: datetime, again: datetime) -> Run:
 
 def let_in(run: Run) -> Run:
     """Let a step's time pass again; how often it was refused stays known until it is over."""
-    return replace(run, locked_out_until=None)
+    return run if run.locked_out_until is None else replace(run, locked_out_until=None)
 
 
 def compute_standstill(run: Run, at: datetime, again: datetime) -> datetime:

@@ -200,8 +200,13 @@ def _obey(run: Run, event: _Wish, do: Effect) -> Transition:
 
 def _enter(run: Run, step: Step, at: datetime) -> Transition:
     """Begin a step: its first attempt, its own deadline, nothing seen yet."""
-    fresh = replace(
+    version = run.version + 1
+    command = CommandId(f"{run.id}.{version}")
+    after = replace(
         run,
+        step=step,
+        command=command,
+        version=version,
         attempt=1,
         step_deadline=at + timeout_of(run, step),
         mutated=run.mutated or step in MUTATING_STEPS,
@@ -215,7 +220,7 @@ def _enter(run: Run, step: Step, at: datetime) -> Transition:
         approved=False,
         clock_stopped_at=None,
     )
-    return _command(fresh, step, timedelta(0))
+    return Transition(after, (ExecuteStep(command, run.id, step, 1, timedelta(0)),))
 
 
 def _command(run: Run, step: Step, delay: timedelta) -> Transition:
