@@ -250,6 +250,7 @@ class CheckAttempt:
         underway: Whether the attempt has not ended yet: it is to be asked for again, by its name.
             ``passed`` is False then while it is seen to be so, and None while that cannot be seen.
         locked_out: Whether it let us ask nothing, see `gitopsd.cluster_ports.LOCKED_OUT`.
+        spent: Whether nothing could be told, and asking again would tell no more.
     """
 
     passed: bool | None
@@ -259,6 +260,7 @@ class CheckAttempt:
     retry_after: timedelta | None = None
     underway: bool = False
     locked_out: bool = False
+    spent: bool = False
 
 
 class Verifier(Protocol):

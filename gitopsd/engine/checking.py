@@ -27,6 +27,7 @@ class CheckState:
         first: Which attempt failed first; 0 while none has.
         first_message: What it said.
         underway: Whether an attempt was seen to have begun and has not ended, as a Job's.
+        spent: Whether nothing could be told of it, and nothing more will be.
     """
 
     streak: int = 0
@@ -37,6 +38,7 @@ class CheckState:
     first: int = 0
     first_message: str = ""
     underway: bool = False
+    spent: bool = False
 
     def after(self, attempt: CheckAttempt) -> CheckState:
         """Count one attempt; one that is under way is not counted before it ends."""
@@ -54,6 +56,7 @@ class CheckState:
             message=attempt.message,
             first=number if failed_first else self.first,
             first_message=attempt.message if failed_first else self.first_message,
+            spent=attempt.spent,
         )
 
     def spell(self) -> dict[str, Json]:
@@ -67,6 +70,7 @@ class CheckState:
             "first": self.first,
             "first_message": self.first_message[:200],
             "underway": self.underway,
+            "spent": self.spent,
         }
 
 
@@ -144,7 +148,16 @@ class CheckProgress:
     def pending(self, checks: tuple[Check, ...]) -> list[tuple[Check, CheckState]]:
         """Select the checks that still need successes, each with how it stands."""
         found = [(check, self.states[check.name]) for check in checks]
-        return [(check, state) for check, state in found if state.streak < check.successes]
+        return [
+            (check, state)
+            for check, state in found
+            if state.streak < check.successes and not state.spent
+        ]
+
+    def find_spent(self, checks: tuple[Check, ...]) -> Check | None:
+        """Find a check that nothing can be told of any more, once no other is waited for."""
+        spent = [check for check in checks if self.states[check.name].spent]
+        return spent[0] if spent and not self.pending(checks) else None
 
     def after_round(self, began_at: datetime, ended_at: datetime) -> CheckProgress:
         """Note whether a round saw anything; time without sight is not the application's."""

@@ -32,11 +32,13 @@ class Analysis:
         passed: True, False, or None when nothing can be told.
         sentence: Why, in one clause with the figures.
         underway: Whether measurements are missing that are still to come.
+        spent: Whether too many of them told nothing, which no further one makes up for.
     """
 
     passed: bool | None
     sentence: str
     underway: bool = False
+    spent: bool = False
 
 
 def plan_window(
@@ -135,7 +137,8 @@ def _judge_missing(
     said = f"{len(told)} of {check.count} measurements"
     last = f", the last {say_figure(told[-1].figure)}" if told else ""
     if unclear > check.inconclusive_limit or complete:
-        return Analysis(passed=None, sentence=f"only {said} tell something, {unclear} do not{last}")
+        sentence = f"only {said} tell something, {unclear} do not{last}"
+        return Analysis(passed=None, sentence=sentence, spent=True)
     return Analysis(passed=False, sentence=f"{said} so far{last}", underway=True)
 
 

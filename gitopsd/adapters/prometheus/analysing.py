@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from dataclasses import replace
 from datetime import timedelta
 
 from gitopsd.adapters.prometheus.measuring import MetricQuery, MetricReader
@@ -52,6 +53,8 @@ class MetricAnalyst:
         longest = check.count + check.inconclusive_limit
         complete = target.since is None or len(measured) >= longest
         analysis = judge_analysis(check, measured, before, complete=complete)
+        if target.since is None:  # the next time other moments are measured
+            analysis = replace(analysis, spent=False)
         return _attempt(analysis, evidence, self._since(begin), None)
 
     async def _measure_before(
@@ -103,4 +106,5 @@ def _attempt(
         latency=latency,
         retry_after=retry_after,
         underway=analysis.underway,
+        spent=analysis.spent,
     )

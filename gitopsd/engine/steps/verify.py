@@ -6,11 +6,18 @@ from datetime import timedelta
 
 from gitopsd.domain.runs import LastLook
 from gitopsd.engine.attempting import Planned, attempt_checks
-from gitopsd.engine.checking import CheckProgress, Patience, find_patience, judge_checks
+from gitopsd.engine.checking import (
+    CheckProgress,
+    Patience,
+    find_patience,
+    judge_checks,
+    name_check,
+)
 from gitopsd.engine.hooks import run_hooks, select_hooks
 from gitopsd.engine.outcomes import Done, Outcome, Verdict, Waiting
 from gitopsd.engine.promises import promise_of_hooks, tell_time
 from gitopsd.engine.step_context import StepContext
+from gitopsd.errors import PermanentError
 from gitopsd.kube.names import HookPhase
 from gitopsd.pipeline.steps import compute_backoff
 
@@ -30,7 +37,8 @@ async def run_verify(context: StepContext) -> Outcome:
         LostError: A Job's template cannot be read any more.
         TemporaryError: Only about a hook, or the right to begin a Job; an attempt that saw nothing
             is an unknown look.
-        PermanentError: ``HookOutcomeUnknown``, when a hook is gone without a result.
+        PermanentError: ``HookOutcomeUnknown``, when a hook is gone without a result;
+            ``Inconclusive``, when nothing can be told of a check and no other is waited for.
         LeaseLostError: The right to write ended; no more hooks were created.
     """
     if not context.run.cursor:
@@ -47,6 +55,11 @@ async def run_verify(context: StepContext) -> Outcome:
             return Verdict("VerificationFailed", verdict)
         if progress.all_passed(context.spec.verify):
             return Done()
+        spent = progress.find_spent(context.spec.verify)
+        if spent is not None:
+            named = name_check(spent, context.spec.namespace)
+            message = f"{named} tells nothing: {progress.states[spent.name].message}"
+            raise PermanentError(message, reason="Inconclusive")
         if now - context.began_at > pace.slice:
             return Waiting(pace.look, progress.look(), progress.spell(), progress.summary())
         progress, patience = await _run_round(context, progress)

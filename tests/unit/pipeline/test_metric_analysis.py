@@ -178,9 +178,9 @@ def test_what_tells_nothing_is_made_up_for() -> None:
 def test_too_much_that_tells_nothing_is_no_verdict() -> None:
     """Neither good nor bad: a person is called, and nothing is rolled back."""
     said = "only 2 of 4 measurements tell something, 3 do not, the last 0.02"
-    assert judge(0.01, None, 0.02, None, None) == Analysis(passed=None, sentence=said)
+    assert judge(0.01, None, 0.02, None, None) == Analysis(passed=None, sentence=said, spent=True)
     said = "only 1 of 4 measurements tell something, 0 do not, the last 0.01"
-    assert judge(0.01, complete=True) == Analysis(passed=None, sentence=said)
+    assert judge(0.01, complete=True) == Analysis(passed=None, sentence=said, spent=True)
 
 
 def test_definite_failures_count_whatever_is_missing() -> None:
