@@ -15,6 +15,7 @@ from gitopsd.adapters.verify.dns_records import DnsLooker
 from gitopsd.adapters.verify.grpc_health import GrpcLooker
 from gitopsd.adapters.verify.http import HttpVerifier
 from gitopsd.adapters.verify.jobs import JobRunner
+from gitopsd.adapters.verify.services import ask_about_services
 from gitopsd.adapters.verify.tcp import TcpLooker
 from gitopsd.adapters.verify.tls import TlsLooker
 from gitopsd.cluster_ports import Clusters
@@ -57,6 +58,7 @@ class VerifierByKind:
         resolver: CheckedResolver | None = None,
         metrics: MetricReader | None = None,
     ) -> None:
+        self._clusters = clusters
         self._clock = clock or SystemClock()
         checked = resolver or CheckedResolver(allow_loopback=allow_loopback)
         dialer = Dialer(checked, allow_loopback=allow_loopback)
@@ -98,14 +100,17 @@ class VerifierByKind:
                 return await self._connect(check, target)
 
     async def _connect(self, check: ConnectingCheck, target: CheckTarget) -> CheckAttempt:
-        clock, patient = self._clock, check.timeout + SLACK
+        clock, patient, clusters = self._clock, check.timeout + SLACK, self._clusters
         match check:
             case TcpCheck():
-                return await make_attempt(check, target, self._tcp.look, clock, bound=patient)
+                look_tcp = ask_about_services(self._tcp.look, clusters)
+                return await make_attempt(check, target, look_tcp, clock, bound=patient)
             case TlsCheck():
-                return await make_attempt(check, target, self._tls.look, clock)
+                look_tls = ask_about_services(self._tls.look, clusters)
+                return await make_attempt(check, target, look_tls, clock)
             case GrpcCheck():
-                return await make_attempt(check, target, self._grpc.look, clock)
+                look_grpc = ask_about_services(self._grpc.look, clusters)
+                return await make_attempt(check, target, look_grpc, clock)
             case DnsCheck():
                 return await make_attempt(check, target, self._dns.look, clock, bound=patient)
 

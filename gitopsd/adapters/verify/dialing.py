@@ -30,6 +30,10 @@ OWN_TROUBLE = (
 )
 
 
+UNKNOWN_NAME = "UnknownName"
+"""Reason of an error: nobody knows the name."""
+
+
 class Dialer:
     """Opens connections.
 
@@ -124,7 +128,7 @@ def translate_lookup(error: OSError) -> PermanentError | TemporaryError:
     if isinstance(error, RefusedAddressError):
         return PermanentError(str(error), reason="RefusedAddress")
     if isinstance(error, socket.gaierror) and error.errno == socket.EAI_NONAME:
-        return PermanentError("the name does not resolve")
+        return PermanentError("the name does not resolve", reason=UNKNOWN_NAME)
     return TemporaryError(f"the name cannot be looked up: {say(error)}")
 
 
