@@ -23,7 +23,9 @@ from gitopsd.engine.freezing import freeze, thaw
 from gitopsd.engine.queries import fetch_commit_statuses, load_gates
 from gitopsd.pipeline.apply_hold import is_held_before_apply
 from gitopsd.pipeline.commit_status import CommitState
+from gitopsd.testing.refusals import forbidden
 from gitopsd.testing.workloads import Workload
+from tests.support.ailing import CREDENTIAL_REFUSED
 from tests.support.engine_world import (
     APPROVER,
     PRODUCTION,
@@ -244,6 +246,41 @@ async def test_a_held_run_outlives_a_restart_and_its_deadline() -> None:
         await world.clock.sleep(5 * MINUTE)
         assert is_held_before_apply(await world.run(run.id))
         await end(world, frozen)
+        done = await world.until_run(STAGING, RunKind.ROLLOUT, Phase.SUCCEEDED)
+        assert done.id == run.id
+
+
+async def test_what_is_denied_since_a_run_was_held_is_denied_before_it_is_written() -> None:
+    """Its set was tried when the freeze had not come yet, and is tried again after the thaw."""
+    async with preparing() as (world, run):
+        frozen = await press(world)
+        await held(world, run)
+        await world.clock.sleep(10 * MINUTE)
+        world.cluster.refuse = lambda method, ref, _: (
+            forbidden(ref, method, "deployer") if ref.key.kind == "Deployment" else None
+        )
+        await end(world, frozen)
+        failed = await world.until_run(STAGING, RunKind.ROLLOUT, Phase.FAILED)
+        assert (failed.id, failed.step) == (run.id, Step.APPLY)
+        assert failed.failure is not None
+        assert "Deployment shop-staging/api" in failed.failure.message
+        assert not [what for _, what in world.cluster.writes() if "Deployment" in what]
+
+
+async def test_a_held_run_whose_credential_ends_waits_for_a_person_after_the_thaw() -> None:
+    """While it is held nobody asks the cluster; after it the time stands still for the other."""
+    async with preparing() as (world, run):
+        frozen = await press(world)
+        await held(world, run)
+        world.cluster.fault = lambda _method, _ref: CREDENTIAL_REFUSED.make_error()
+        await world.clock.sleep(10 * MINUTE)
+        assert (await world.run(run.id)).lockouts == 0
+        await end(world, frozen)
+        await world.clock.sleep(30 * MINUTE)
+        waiting = await world.run(run.id)
+        assert (waiting.step, waiting.clock_stopped_at) == (Step.APPLY, None)
+        assert waiting.lockouts > 20
+        world.cluster.fault = None
         done = await world.until_run(STAGING, RunKind.ROLLOUT, Phase.SUCCEEDED)
         assert done.id == run.id
 
