@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 
-from gitopsd.domain.asked_gates import AskedGate, ChecksGate, ExternalGate, PrometheusGate
+from gitopsd.domain.asked_gates import AskedGate, ChecksGate, ExternalGate
 from gitopsd.domain.dependencies import DependencyGate
 from gitopsd.domain.gate_specs import (
     ApprovalGate,
@@ -101,5 +101,5 @@ def _evaluate_asked(gate: AskedGate, facts: GateFacts) -> tuple[str, GateAnswer]
             return "checks", evaluate_checks(gate, facts)
         case ExternalGate():
             return "external", evaluate_external(gate, facts)
-        case PrometheusGate():
+        case _:
             return "prometheus", evaluate_prometheus(gate, facts)
