@@ -9,6 +9,7 @@ from collections.abc import Callable, Mapping, Sequence
 
 from benchmarks import (
     apply_2000,
+    histories,
     push_to_applied,
     rest_memory,
     rollback_to_accepted,
@@ -20,6 +21,7 @@ from benchmarks.records import find_commit, find_versions, save_result
 
 BENCHMARKS: Mapping[str, Callable[[int | None], Measured]] = {
     "apply-2000": apply_2000.measure,
+    "histories": histories.measure,
     "push-to-applied": push_to_applied.measure,
     "rest-memory": rest_memory.measure,
     "rollback-to-accepted": rollback_to_accepted.measure,

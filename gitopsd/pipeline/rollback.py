@@ -159,9 +159,11 @@ def detect_cluster_trouble(rollbacks_in_ten_minutes: int) -> bool:
 
 def is_same_place(one: Destination, other: Destination) -> bool:
     """Tell whether two destinations are the same; the order of further namespaces means nothing."""
-    return replace(one, namespaces=()) == replace(other, namespaces=()) and set(
-        one.namespaces
-    ) == set(other.namespaces)
+    if one == other:
+        return True
+    return set(one.namespaces) == set(other.namespaces) and one == replace(
+        other, namespaces=one.namespaces
+    )
 
 
 def _strictest(facts: RestoreFacts) -> RollbackPolicy:
