@@ -55,7 +55,7 @@ from gitopsd.domain.runs import (
     Step,
 )
 from gitopsd.pipeline.clocks import start_clock, stop_clock
-from gitopsd.pipeline.commands import ExecuteStep, Notify, Trigger
+from gitopsd.pipeline.commands import ExecuteStep
 from gitopsd.pipeline.endings import (
     Transition,
     abort,
@@ -84,6 +84,7 @@ from gitopsd.pipeline.events import (
     Superseded,
 )
 from gitopsd.pipeline.lockouts import CALLED_AT, is_locked_out, let_in, lock_out
+from gitopsd.pipeline.run_words import say_whereabouts, tell_start
 from gitopsd.pipeline.steps import (
     DEFAULT_TIMEOUTS,
     MUTATING_STEPS,
@@ -132,9 +133,9 @@ def decide(run: Run, event: Event) -> Transition:
         return _ignore(run, f"stale: it answers {event.command}, outstanding is {run.command}")
     row = find_row(run, event)
     if row is None:
-        return _ignore(run, f"{type(event).__name__} changes nothing for {_whereabouts(run)}")
+        return _ignore(run, f"{type(event).__name__} changes nothing for {say_whereabouts(run)}")
     if isinstance(event, DeadlineReached) and not _is_over(run, event.at):
-        return _ignore(run, f"the deadline is not reached for {_whereabouts(run)}")
+        return _ignore(run, f"the deadline is not reached for {say_whereabouts(run)}")
     if row.effect is Effect.END_CLOSING:
         return end_closing(run, event.at, run.failure or _superseded_by(run, ""))
     if isinstance(event, _Outcome):
@@ -176,7 +177,7 @@ def _meet(run: Run, event: _Circumstance) -> Transition:
         timeouts = event.timeouts or run.timeouts
         admitted = replace(run, phase=Phase.RUNNING, started_at=event.at, timeouts=timeouts)
         entered = _enter(admitted, first_step(run.kind), event.at)
-        return replace(entered, commands=(*entered.commands, _started(run)))
+        return replace(entered, commands=(*entered.commands, tell_start(run)))
     if isinstance(event, DeadlineReached):
         return _expire(run, event.at) if run.step is Step.GATE else _judge(run, event.at)
     if isinstance(event, GateRefused):
@@ -389,18 +390,5 @@ def _superseded_by(run: Run, alias: str) -> Failure:
     return Failure(AbortReason.SUPERSEDED.value, f"superseded by {newer}", run.step)
 
 
-def _started(run: Run) -> Notify:
-    if run.kind is RunKind.ROLLBACK:
-        return Notify(run.id, Trigger.ROLLBACK_STARTED, f"{run.stage}: going back to {run.release}")
-    if run.kind is RunKind.SYNC:
-        return Notify(run.id, Trigger.RUN_STARTED, f"{run.stage}: applying {run.release} again")
-    return Notify(run.id, Trigger.RUN_STARTED, f"{run.stage}: {run.release} is on its way")
-
-
 def _ignore(run: Run, reason: str) -> Transition:
     return Transition(run, ignored=reason)
-
-
-def _whereabouts(run: Run) -> str:
-    where = run.step.value if run.step is not None else run.phase.value
-    return f"a {run.kind.value} in {where}"
