@@ -23,7 +23,7 @@ how long what it runs was promised, waves and hooks with times of their own, and
 number, however often it is told. And while a cluster lets us ask nothing a step's time stands still
 (`lockouts`): each such attempt moves the deadline on by as long as nothing is asked, so that the
 run waits for the person who is called at the second one, and ends by its own deadline when the
-attempts end. They are not counted as attempts. One thing stops them: while a freeze or a shut window
+attempts end. They are not counted as attempts. One thing stops them: a freeze or a shut window that
 has a run wait, at its Gate or before Apply, from `ClockStopped` to `ClockStarted` (`clocks`).
 
 A deadline is judged by the last look: *not healthy* is a verdict (Failed, DeadlineExceeded),
