@@ -8,7 +8,6 @@ no asyncio task outlives its test (``leaks.py``), and a test that does not run c
 
 from __future__ import annotations
 
-import asyncio
 import os
 import signal
 from pathlib import Path
@@ -17,7 +16,7 @@ import pytest
 from hypothesis import HealthCheck, settings
 from hypothesis.configuration import set_hypothesis_home_dir
 
-from tests.support import leaks, sharing, unicode_tables
+from tests.support import leaks, no_loop, sharing, unicode_tables
 from tests.support.policy import apply_policy
 from tests.support.verdict import VerdictPlugin
 
@@ -70,9 +69,7 @@ def pytest_configure(config: pytest.Config) -> None:
     # So would it outlive its terminal when the run was started with nohup.
     if signal.getsignal(signal.SIGHUP) is signal.SIG_IGN:
         signal.signal(signal.SIGHUP, signal.SIG_DFL)
-    # Plug-ins that ask for "the current loop" in a synchronous test must hear that there is none;
-    # otherwise the policy makes one that nobody closes.
-    asyncio.set_event_loop(None)
+    no_loop.pytest_configure()
     if not config.getoption("--hypothesis-profile", None):
         settings.load_profile("ci" if environment.get("CI") else "dev")
     config.pluginmanager.register(leaks, "leaks")

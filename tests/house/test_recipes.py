@@ -28,7 +28,7 @@ def test_a_recipe_works(name: str, tmp_path: Path) -> None:
     touched = follow(recipe, tmp_path)
 
     for arguments in (
-        ["-m", "pytest", "-q", "--noconftest", *recipe.tests],
+        ["-m", "pytest", "-q", "--noconftest", "-p", "tests.support.no_loop", *recipe.tests],
         ["-m", "ruff", "check", "--no-cache", *touched],
         ["-m", "ruff", "format", "--no-cache", "--check", *touched],
         ["-c", "from importlinter.cli import lint_imports_command; lint_imports_command()"],
