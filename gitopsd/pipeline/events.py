@@ -247,7 +247,7 @@ class AbortRequested:
 
 @dataclass(frozen=True, slots=True)
 class RollbackRequested:
-    """A person redirects a rollback under way to another verified set.
+    """A person has a verified set restored instead of what a run under way brings.
 
     Attributes:
         at: When.

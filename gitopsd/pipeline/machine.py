@@ -322,9 +322,8 @@ def _reject(run: Run, at: datetime, why: str) -> Transition:
 
 
 def _is_left_alone(run: Run) -> bool:
-    """A Rollback ends for nobody but a person's other target, unless it waits for a credential."""
-    redirected = run.redirect is not None
-    return run.kind is RunKind.ROLLBACK and (redirected or not is_locked_out(run))
+    """A person's other target stands; a Rollback ends for no less, unless it is locked out."""
+    return run.redirect is not None or (run.kind is RunKind.ROLLBACK and not is_locked_out(run))
 
 
 def _supersede(run: Run, event: Superseded, do: Effect) -> Transition:
@@ -357,7 +356,7 @@ def _abort(run: Run, event: AbortRequested, do: Effect) -> Transition:
         return _ignore(run, "a rollback is redirected, not aborted, while it can go on")
     if event.reason is AbortReason.STAGE_REMOVED:
         return _ignore(run, "it has begun to write, so it finishes before its stage is retired")
-    restore = event.restore and run.kind is not RunKind.ROLLBACK
+    restore = event.restore and run.kind is RunKind.ROLLOUT
     if run.aborting and (run.aborting_restore or not restore):
         return _ignore(run, "it is being aborted")
     return _mark(

@@ -178,6 +178,7 @@ _INTERRUPTIONS: tuple[Row, ...] = (
         ("Redirected",),
     ),
     Row(_ROLLBACK, _WRITES, RollbackRequested, Effect.REDIRECT_LATER, _STAY),
+    Row(_ROLLOUT | _SYNC, _FRONT, RollbackRequested, Effect.REDIRECT_LATER, _STAY),
 )
 
 _CLOSINGS: tuple[Row, ...] = tuple(

@@ -118,7 +118,8 @@ def _check_rollback(before: Run, event: Event, after: Run, command: StartRollbac
     assert before.mutated
     assert after.mutated
     assert command.target.rendered != after.rendered
-    assert after.phase is Phase.FAILED or (after.phase is Phase.ABORTED and after.aborting)
+    wanted = after.aborting or redirected
+    assert after.phase is Phase.FAILED or (after.phase is Phase.ABORTED and wanted)
 
 
 class PipelineRules(RuleBasedStateMachine):
@@ -286,7 +287,7 @@ class PipelineRules(RuleBasedStateMachine):
 
     @rule(key=_KEYS)
     def rollback(self, key: StageKey) -> None:
-        """A person rolls a stage back, or redirects the rollback under way."""
+        """A person rolls a stage back, or redirects what is under way."""
         self.world.rollback(key)
 
     @rule(key=_KEYS)

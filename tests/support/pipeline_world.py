@@ -156,11 +156,11 @@ class World(Engine):
         """A person rolls the stage back; False when that cannot be done now."""
         stage, front = self.stages[key], self.front_of(key)
         running = self.running(key)
-        busy = front is not None and front.kind is not RunKind.ROLLBACK
-        if running is None or busy or self.spec_of(key) is None:
+        if running is None or self.spec_of(key) is None:
             return False
-        choice = choose_manual_target(self.restore_facts(key, running.rendered), wanted)
-        if isinstance(choice, RestoreRefusal):
+        brings = front.rendered if front is not None and front.kind is RunKind.ROLLOUT else None
+        choice = choose_manual_target(self.restore_facts(key, brings or running.rendered), wanted)
+        if isinstance(choice, RestoreRefusal) or choice.rendered == brings:
             return False
         self.put(replace(stage, hold=Condition("maria", "rolled back", self.now)))
         if front is not None:

@@ -39,9 +39,8 @@ def variants(kind: RunKind, at: Position) -> Iterator[Run]:
     if plain.live and plain.mutated:
         failure = Failure("Requested", "aborted by maria", plain.step)
         marks.append({"superseded_by": NEWER})
-        if kind is RunKind.ROLLBACK:
-            marks.append({"redirect": OTHER_TARGET, "ended_by": "maria", "failure": failure})
-        else:
+        marks.append({"redirect": OTHER_TARGET, "ended_by": "maria", "failure": failure})
+        if kind is not RunKind.ROLLBACK:
             marks.append({"aborting": True, "failure": failure})
             marks.append({"aborting": True, "aborting_restore": True, "failure": failure})
     if plain.phase is Phase.RUNNING:
@@ -144,15 +143,16 @@ def test_a_rollback_follows_only_a_write_and_never_brings_the_failed_bytes(
     for run, event, transition in pairs(kind, at):
         started = [item for item in transition.commands if isinstance(item, StartRollback)]
         assert len(started) <= 1
+        redirected = run.redirect is not None or isinstance(event, RollbackRequested)
         for command in started:
             if kind is RunKind.ROLLBACK:
-                redirected = run.redirect is not None or isinstance(event, RollbackRequested)
                 errored = transition.run.phase is Phase.ERRORED and command.target == TARGET
                 assert redirected or (command.again and errored)
                 continue
             assert run.mutated
             assert command.target.rendered != run.rendered
-            asked = transition.run.phase is Phase.ABORTED and run.aborting_restore
+            wanted = redirected or run.aborting_restore
+            asked = transition.run.phase is Phase.ABORTED and wanted
             verdict = transition.run.phase is Phase.FAILED and kind is RunKind.ROLLOUT
             assert asked or verdict
 

@@ -173,11 +173,13 @@ Rollout | Pending {NEXT} | abort, abort, restore, stage removed, quarantined | A
 Sync | Pending | abort, abort, restore, stage removed, quarantined | Aborted | \
     Reconsider Notify(on-run-aborted)
 Rollout Sync | {FRONT} | abort, quarantined | - +aborting |
-Rollout Sync | {FRONT} | abort, restore | - +aborting +restore |
+Rollout | {FRONT} | abort, restore | - +aborting +restore |
+Sync | {FRONT} | abort, restore | - +aborting |
 
 Rollback | Pending WaitHealthy Verify Certify | redirect | Aborted +redirect | \
     StartRollback(by maria) Reconsider Notify(on-run-aborted)
 Rollback | Prepare Apply Prune | redirect | - +redirect |
+Rollout Sync | {FRONT} | redirect | - +redirect |
 """
 
 OUTCOMES = (
@@ -193,8 +195,8 @@ Sync | Apply | superseded | {OUTCOMES} | Reconsider Notify(on-run-aborted)
 Rollout Sync | {FRONT} | aborting | {OUTCOMES} | Reconsider Notify(on-run-aborted)
 Rollout | {FRONT} | restoring | {OUTCOMES} | StartRollback(by maria) Reconsider \
     Notify(on-run-aborted)
-Sync | {FRONT} | restoring | {OUTCOMES} | MarkStalled(NoTarget) Reconsider Notify(on-run-aborted)
-Rollback | {FRONT} | redirected | {OUTCOMES} | StartRollback(by maria) Reconsider \
+Sync | {FRONT} | restoring | {OUTCOMES} | Reconsider Notify(on-run-aborted)
+Rollout Rollback Sync | {FRONT} | redirected | {OUTCOMES} | StartRollback(by maria) Reconsider \
     Notify(on-run-aborted)
 """
 
