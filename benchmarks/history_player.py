@@ -205,6 +205,7 @@ class Player:
         if runs:
             run = self._random.choice(runs)
             self.world.abort(run.id, restore=self._number(2) == 0)
+            ask_what_is_rare(self.world, self.world.runs[run.id])
 
     def rollback(self) -> None:
         """A person rolls a stage back, or redirects the rollback under way."""
