@@ -2,7 +2,8 @@
 
 Verdicts come back as values (`Rejection`, `ApiRefusal`); an exception of `gitopsd.errors` means
 that it could not be found out. The store's protocols live in `gitopsd.store_ports`, that of
-registries in `gitopsd.registry_ports`, that of clusters in `gitopsd.cluster_ports`.
+registries in `gitopsd.registry_ports`, that of clusters in `gitopsd.cluster_ports`, and that of Git
+in `gitopsd.source_ports`.
 """
 
 from __future__ import annotations
@@ -15,10 +16,9 @@ from typing import Protocol, TypeAlias
 from gitopsd.domain.asked_gates import GateQuestion, ProbeAnswer
 from gitopsd.domain.channels import ChannelSpec
 from gitopsd.domain.checks import Check
-from gitopsd.domain.contributions import CommitRange
 from gitopsd.domain.manifests import Digest, Json, JsonObject, RenderedSet
 from gitopsd.domain.reports import Report
-from gitopsd.domain.sources import Commit, CommitSha, RefName, RepoURL
+from gitopsd.domain.sources import CommitSha, RepoURL
 from gitopsd.domain.work import Notification
 
 
@@ -59,82 +59,6 @@ class Rejection:
 
     reason: str
     message: str
-
-
-@dataclass(frozen=True, slots=True)
-class SourceHead:
-    """What a remote ref points to.
-
-    Attributes:
-        commit: The commit, fetched into the mirror.
-        rewound: True when the previous head is not an ancestor of it.
-        to_ancestor: True when it is itself an ancestor of the previous head.
-    """
-
-    commit: Commit
-    rewound: bool = False
-    to_ancestor: bool = False
-
-
-@dataclass(frozen=True, slots=True)
-class RemoteTag:
-    """A tag of a remote.
-
-    Attributes:
-        target: Id that it holds: of a commit, or of an annotated tag's own object.
-        commit: Id that this comes to in the end; of something else when it tags no commit.
-    """
-
-    target: CommitSha
-    commit: CommitSha
-
-
-class SourceRepository(Protocol):
-    """Git: mirrors of remotes, read from the object database, never checked out."""
-
-    async def fetch_head(
-        self, repo: RepoURL, ref: RefName, *, previous: CommitSha | None = None
-    ) -> SourceHead | None:
-        """Fetch a ref and tell where it points; None when the remote does not have it.
-
-        Raises:
-            TemporaryError: The remote did not answer within the deadline, or refused for now
-                (``reason`` ``Credential`` for 401/403, ``HostKey`` for an unknown or wrong key).
-            PermanentError: The address or the credentials' configuration cannot be used.
-        """
-
-    async def fetch_tags(self, repo: RepoURL) -> Mapping[str, RemoteTag]:
-        """Ask for all tags, by name without ``refs/tags/``; fetches nothing of what they point to.
-
-        Raises:
-            TemporaryError: As for `fetch_head`.
-            PermanentError: As for `fetch_head`.
-        """
-
-    async def fetch_commit(self, repo: RepoURL, sha: CommitSha) -> Commit | None:
-        """Read a commit from the mirror; None when the mirror does not hold it."""
-
-    async def contains(self, repo: RepoURL, descendant: CommitSha, ancestor: CommitSha) -> bool:
-        """Tell whether ``ancestor`` is ``descendant`` or in its history."""
-
-    async def fetch_range(
-        self, repo: RepoURL, head: CommitSha, since: CommitSha, limit: int
-    ) -> CommitRange:
-        """Read who made the commits that ``head`` has and ``since`` does not, newest first.
-
-        Reads the mirror alone. At most ``limit`` commits are read; where there are more, or the
-        mirror does not hold ``since``, the answer says so in its ``problem``.
-
-        Raises:
-            TemporaryError: ``CommitMissing``, when the mirror does not hold ``head``;
-                ``MirrorDamaged``, when it cannot be read.
-        """
-
-    async def pin(self, repo: RepoURL, sha: CommitSha) -> None:
-        """Keep a released commit from garbage collection. Safe to repeat: sets one ref."""
-
-    async def close(self) -> None:
-        """End children."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -46,6 +46,7 @@ from gitopsd.record_ports import (
     Specs,
     Votes,
 )
+from gitopsd.source_ports import Agreements
 
 T = TypeVar("T")
 
@@ -254,6 +255,8 @@ class Transaction(Protocol):
     def votes(self) -> Votes: ...  # noqa: D102 - as above
     @property
     def skips(self) -> Skips: ...  # noqa: D102 - as above
+    @property
+    def agreements(self) -> Agreements: ...  # noqa: D102 - as above
     @property
     def quarantines(self) -> Quarantines: ...  # noqa: D102 - as above
     @property

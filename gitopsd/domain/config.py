@@ -32,6 +32,14 @@ class RollbackPolicy(Enum):
     FORBIDDEN = "forbidden"
 
 
+class RollbackGit(Enum):
+    """What is committed to Git after a Rollback, so that it says what runs."""
+
+    NONE = "none"
+    PIN = "pin"
+    REVERT_COMMIT = "revert-commit"
+
+
 class StageMode(Enum):
     """Whether a stage applies, or only says what it would do."""
 
@@ -114,6 +122,7 @@ class StageSpec:
         gates: Configured gates, in file order.
         rollback_policy: Whether a failure restores.
         rollback_deadline: The same in a Rollback.
+        rollback_git: What is committed to Git after one that succeeded.
         certify: How long health and checks must hold at the end; zero for no Certify wait.
         watch: How long after Succeeded a definite failure still rolls back.
         prune_limits: When deletions need a person.
@@ -149,6 +158,7 @@ class StageSpec:
     monitor: MonitorSpec | None = None
     upstream: UpstreamSpec | None = None
     image_grace: timedelta = timedelta(seconds=30)
+    rollback_git: RollbackGit = RollbackGit.NONE
 
     def certify_of(self, *, rollback: bool) -> timedelta:
         """Tell how long health and checks must hold at the end of a run."""

@@ -151,6 +151,19 @@ class Commit:
 
 
 @dataclass(frozen=True, slots=True)
+class FileEntry:
+    """What a path of a commit holds.
+
+    Attributes:
+        mode: Git file mode: 0o100644 or 0o100755 for a file, 0o120000 for a symbolic link.
+        blob: Object id of the content.
+    """
+
+    mode: int
+    blob: str
+
+
+@dataclass(frozen=True, slots=True)
 class RefState:
     """What is known of one watched ref.
 
@@ -182,6 +195,25 @@ class RefState:
 
 
 @dataclass(frozen=True, slots=True)
+class PushSpec:
+    """How commits of gitopsd's own are pushed: another credential than the one that reads.
+
+    Attributes:
+        username_file: File with the user name; empty when not used.
+        password_file: File with the password or token; empty when not used.
+        ssh_key_file: File with the private key; empty when not used.
+        author_name: Who the commits say they are from.
+        author_email: E-mail they carry.
+    """
+
+    username_file: str = ""
+    password_file: str = ""
+    ssh_key_file: str = ""
+    author_name: str = "gitopsd"
+    author_email: str = "gitopsd@localhost"
+
+
+@dataclass(frozen=True, slots=True)
 class RepositorySpec:
     """Credentials for the repositories under a URL prefix.
 
@@ -193,6 +225,7 @@ class RepositorySpec:
         ssh_key_file: File with the private key.
         known_hosts_file: Host keys that are accepted; without it no SSH host is.
         ca_file: CA certificates for HTTPS; empty for the system's.
+        push: How commits are pushed; None when nothing is.
     """
 
     name: str
@@ -202,6 +235,7 @@ class RepositorySpec:
     ssh_key_file: str = ""
     known_hosts_file: str = ""
     ca_file: str = ""
+    push: PushSpec | None = None
 
 
 class ReceiverType(Enum):

@@ -23,6 +23,7 @@ class WorkKind(Enum):
     MONITOR = "Monitor"
     PROBE = "Probe"
     SOAK = "Soak"
+    AGREE = "Agree"
 
 
 @dataclass(frozen=True, slots=True)

@@ -18,12 +18,14 @@ from gitopsd.domain.verifications import (
     VerificationId,
 )
 from gitopsd.domain.work import WorkItem, WorkKind
+from gitopsd.engine.agreements import want_agreement
 from gitopsd.engine.dependency_facts import find_dependents
 from gitopsd.engine.image_hints import want_images_of
 from gitopsd.engine.notifications import notify
 from gitopsd.engine.slots import schedule_reconsider
 from gitopsd.errors import PermanentError
 from gitopsd.pipeline.commands import (
+    AgreeInGit,
     Command,
     ExecuteStep,
     MarkStalled,
@@ -76,6 +78,8 @@ def apply_effects(
                 pass
             case RecordVerified():
                 _record_verified(tx, run)
+            case AgreeInGit():
+                want_agreement(tx, run)
             case StoreQuarantine():
                 _store_quarantine(tx, run, command.reason)
             case StartRollback():

@@ -18,7 +18,8 @@ from gitopsd.engine.tag_looks import Head, fetch_followed
 from gitopsd.engine.transactions import retry_conflicts
 from gitopsd.errors import GitopsdError
 from gitopsd.kube.redaction import redact_text
-from gitopsd.ports import Rejection, SourceHead
+from gitopsd.ports import Rejection
+from gitopsd.source_ports import SourceHead
 from gitopsd.store_ports import Transaction
 
 NOT_SERVED_YET = tuple(timedelta(seconds=seconds) for seconds in (1, 2, 5, 15, 60))

@@ -168,7 +168,8 @@ def offer_release(tx: Transaction, candidate: Candidate, config: Configuration) 
     tx.images.mark(release.application, release.id, marks_of(release.origins.values()))
     tx.releases.see(SeenCommit(line, sha, release.id, tx.now, concerned=concerned))
     tx.releases.offer(line, release.id, tx.now, candidate.kind)
-    if new:
+    own = tx.agreements.owner(candidate.application.source.repo, sha) is not None
+    if new and not own:  # who follows Rollbacks has heard of it, and it brings nothing new
         _announce(tx, release, current if same_files else None, config, candidate.tag)
     return [StageKey(release.application, name) for name in candidate.inputs]
 

@@ -127,5 +127,6 @@ def _drop(tx: Transaction, key: StageKey, batch: Expired) -> int:
     tx.rendered.drop(tuple(one for one in batch.rendered if one not in needed))
     tx.votes.drop(runs)
     tx.skips.drop(runs)
+    tx.agreements.drop(runs)
     tx.runs.drop(runs)
     return len(runs)

@@ -14,17 +14,9 @@ from gitopsd.domain.manifests import Digest, Inventory
 from gitopsd.domain.releases import StageKey
 from gitopsd.engine.inbox import Inbox
 from gitopsd.engine.pauses import Pause
-from gitopsd.ports import (
-    Clock,
-    Doorbell,
-    GateProber,
-    Notifier,
-    Renderer,
-    SourceRepository,
-    Telemetry,
-    Verifier,
-)
+from gitopsd.ports import Clock, Doorbell, GateProber, Notifier, Renderer, Telemetry, Verifier
 from gitopsd.registry_ports import Registry
+from gitopsd.source_ports import SourceRepository
 from gitopsd.store_ports import Store
 
 

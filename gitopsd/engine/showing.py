@@ -29,6 +29,7 @@ CALLS = frozenset(
         Trigger.HEALTH_DEGRADED,
         Trigger.ROLLBACK_FAILED,
         Trigger.STALLED,
+        Trigger.GIT_DISAGREES,
         Trigger.DRIFT_DETECTED,
         Trigger.FROZEN,
     )

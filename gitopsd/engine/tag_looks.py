@@ -9,7 +9,7 @@ from gitopsd.domain.sources import CommitSha, RefName, RefState
 from gitopsd.engine.services import Services
 from gitopsd.errors import PermanentError
 from gitopsd.pipeline.tag_choice import TAGS, TagSelector, goes_back, parse_selector, rank_tags
-from gitopsd.ports import RemoteTag, SourceHead
+from gitopsd.source_ports import RemoteTag, SourceHead
 
 TRIED = 3
 """Of tags that point to no commit, so many are passed over at one look."""

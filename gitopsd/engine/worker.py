@@ -13,6 +13,7 @@ from datetime import timedelta
 from gitopsd.domain.runs import RunId
 from gitopsd.domain.work import WorkItem, WorkKind
 from gitopsd.engine.admission import settle
+from gitopsd.engine.agreeing import agree_in_git
 from gitopsd.engine.execution import execute_step
 from gitopsd.engine.image_looks import run_image_look
 from gitopsd.engine.intake import process_deliveries, process_delivery
@@ -180,6 +181,7 @@ class Worker:
             WorkKind.MONITOR: self._monitor,
             WorkKind.SOAK: self._soak,
             WorkKind.PROBE: self._probe,
+            WorkKind.AGREE: self._agree,
         }[kind]
 
     async def _execute_step(self, item: WorkItem) -> None:
@@ -219,6 +221,9 @@ class Worker:
 
     async def _probe(self, item: WorkItem) -> None:
         await probe_gates(self._services, item)
+
+    async def _agree(self, item: WorkItem) -> None:
+        await self._finish_or_wait(item, await agree_in_git(self._services, item))
 
     async def _soak(self, item: WorkItem) -> None:
         await self._finish_or_wait(item, await soak_look(self._services, item))

@@ -42,6 +42,13 @@ class RecordVerified:
 
 
 @dataclass(frozen=True, slots=True)
+class AgreeInGit:
+    """Make Git say what the Rollback restored, if the stage's policy wants that."""
+
+    run: RunId
+
+
+@dataclass(frozen=True, slots=True)
 class StoreQuarantine:
     """Quarantine what the run rendered; images alone too, when they are all that changed."""
 
@@ -114,6 +121,8 @@ class Trigger(Enum):
     ROLLBACK_STARTED = "on-rollback-started"
     ROLLBACK_SUCCEEDED = "on-rollback-succeeded"
     ROLLBACK_FAILED = "on-rollback-failed"
+    GIT_AGREES = "on-git-agrees"
+    GIT_DISAGREES = "on-git-disagrees"
     DRIFT_DETECTED = "on-drift-detected"
     FROZEN = "on-frozen"
     STALLED = "on-stalled"
@@ -137,6 +146,7 @@ class Notify:
 Command: TypeAlias = (
     ExecuteStep
     | RecordVerified
+    | AgreeInGit
     | StoreQuarantine
     | StartRollback
     | MarkStalled

@@ -14,6 +14,7 @@ from datetime import datetime, timedelta
 from gitopsd.domain.runs import HOOK_OUTCOME_UNKNOWN, Failure, Phase, Run, RunKind
 from gitopsd.domain.verifications import RestoreTarget, StallReason
 from gitopsd.pipeline.commands import (
+    AgreeInGit,
     Command,
     MarkStalled,
     Notify,
@@ -54,6 +55,7 @@ def succeed(run: Run, at: datetime) -> Transition:
     """End a run whose last step succeeded."""
     after = _end(run, at, Phase.SUCCEEDED, None)
     verified: tuple[Command, ...] = () if run.kind is RunKind.SYNC else (RecordVerified(run.id),)
+    agreed = (AgreeInGit(run.id),) if run.kind is RunKind.ROLLBACK else ()
     trigger = Trigger.ROLLBACK_SUCCEEDED if run.kind is RunKind.ROLLBACK else Trigger.DEPLOYED
     sentence = {
         RunKind.ROLLOUT: f"{run.stage} runs {run.release}, verified",
@@ -64,6 +66,7 @@ def succeed(run: Run, at: datetime) -> Transition:
         after,
         (
             *verified,
+            *agreed,
             Reconsider(run.id, Scope.STAGE_AND_DOWNSTREAM),
             Notify(run.id, trigger, sentence),
         ),

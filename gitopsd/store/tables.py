@@ -12,7 +12,7 @@ from __future__ import annotations
 
 import sqlalchemy as sa
 
-from gitopsd.store import image_tables, people_tables
+from gitopsd.store import agreement_tables, image_tables, people_tables
 from gitopsd.store.table_parts import json as _json
 from gitopsd.store.table_parts import moment as _moment
 from gitopsd.store.table_parts import number as _number
@@ -25,10 +25,13 @@ FORMAT = 1
 writes raises the number in the database, and code that knows only a lower one refuses to start."""
 
 METADATA = image_tables.followed_images.metadata
-"""Every table there is, those of `gitopsd.store.image_tables` and `people_tables` too."""
+"""Every table there is, those of `image_tables`, `people_tables` and `agreement_tables` too."""
 
 votes = people_tables.votes
 """Approvals and rejections."""
+
+agreements = agreement_tables.agreements
+"""How far Git agrees with Rollbacks."""
 
 installation = _table(
     "installation",

@@ -5,6 +5,7 @@ from __future__ import annotations
 from datetime import datetime
 from functools import cached_property
 
+from gitopsd.store.agreements import SqlAgreements
 from gitopsd.store.clock import StoreClock
 from gitopsd.store.deliveries import SqlDeliveries
 from gitopsd.store.encryption import Cipher
@@ -125,6 +126,11 @@ class SqlTransaction:
     def skips(self) -> SqlSkips:
         """Gates that people let runs pass."""
         return SqlSkips(self._session)
+
+    @cached_property
+    def agreements(self) -> SqlAgreements:
+        """How far Git agrees with Rollbacks."""
+        return SqlAgreements(self._session)
 
     @cached_property
     def quarantines(self) -> SqlQuarantines:

@@ -10,6 +10,7 @@ from typing import TypeVar
 from gitopsd.errors import TemporaryError
 from gitopsd.ports import Clock
 from gitopsd.store_ports import Transaction
+from gitopsd.testing.memory_agreements import MemoryAgreements
 from gitopsd.testing.memory_handles import MemoryHandles
 from gitopsd.testing.memory_images import MemoryImages
 from gitopsd.testing.memory_people import MemoryPushes, MemorySkips, MemoryVotes
@@ -67,6 +68,7 @@ class MemoryTransaction:
         self.work = MemoryWork(journal, lambda: self.now)
         self.votes = MemoryVotes(journal)
         self.skips = MemorySkips(journal)
+        self.agreements = MemoryAgreements(journal)
         self.quarantines = MemoryQuarantines(journal)
         self.handles = MemoryHandles(journal)
         self.records = MemoryRecords(journal, lambda: self.now)

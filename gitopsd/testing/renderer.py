@@ -14,7 +14,7 @@ from gitopsd.kube.images import find_images
 from gitopsd.kube.marking import add_labels, find_pins, pin_images
 from gitopsd.kube.ordering import sort_for_apply
 from gitopsd.ports import Clock, InputSet, Rejection, RenderRequest
-from gitopsd.testing.source_repository import Overlay
+from gitopsd.testing.source_repository import Overlay, file_of
 
 OverlayReader: TypeAlias = Callable[[RepoURL, CommitSha, str], Overlay | None]
 """`MemoryRepositories.overlay`: what an overlay of a commit renders to."""
@@ -53,7 +53,7 @@ class MemoryRenderer:
         if isinstance(overlay, Rejection):
             return overlay
         content = digest_of(list(overlay))
-        return InputSet(key=digest_of([path, content]), files={f"{path}/objects.yaml": content})
+        return InputSet(key=digest_of([path, content]), files={file_of(path): content})
 
     async def run_render(self, request: RenderRequest) -> RenderedSet | Rejection:
         """Render an overlay: its objects, labelled and pinned."""

@@ -2,17 +2,24 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+import json
+from collections.abc import Callable, Collection, Iterator, Mapping
 from dataclasses import dataclass, field
 from datetime import timedelta
 from hashlib import sha1
+from itertools import islice
 from typing import TypeAlias
 
 from gitopsd.domain.contributions import CommitPeople, CommitRange
 from gitopsd.domain.manifests import JsonObject
-from gitopsd.domain.sources import Commit, CommitSha, RefName, RepoURL
+from gitopsd.domain.sources import Commit, CommitSha, FileEntry, RefName, RepoURL
 from gitopsd.errors import GitopsdError, TemporaryError
-from gitopsd.ports import Clock, Rejection, RemoteTag, SourceHead
+from gitopsd.kube.canonical import digest_of
+from gitopsd.ports import Clock, Rejection
+from gitopsd.source_ports import CommitDraft, RemoteTag, SourceHead
+
+FILE = "/objects.yaml"
+"""Name of the one file that an overlay in memory is made of."""
 
 _TAGS = "refs/tags/"
 
@@ -29,12 +36,14 @@ class MemoryCommit:
         parent: The commit before it; None for a first one.
         overlays: Overlay directory -> what it renders to; a commit inherits its parent's.
         people: Who made it.
+        message: The whole message.
     """
 
     commit: Commit
     parent: CommitSha | None = None
     overlays: Mapping[str, Overlay] = field(default_factory=dict)
     people: CommitPeople = field(default_factory=lambda: CommitPeople(CommitSha("")))
+    message: str = ""
 
 
 @dataclass(slots=True)
@@ -49,6 +58,9 @@ class _Remote:
     failures: list[GitopsdError] = field(default_factory=list)
     annotated: dict[RefName, CommitSha] = field(default_factory=dict)
     refused: dict[RefName, GitopsdError] = field(default_factory=dict)
+    contents: dict[str, Overlay] = field(default_factory=dict)
+    refusals: list[str | GitopsdError] = field(default_factory=list)
+    before_push: list[Callable[[], object]] = field(default_factory=list)
 
 
 class MemoryRepositories:
@@ -60,11 +72,13 @@ class MemoryRepositories:
     Attributes:
         latency: How long each fetch takes.
         fetched: Address and ref of each fetch, in order.
+        pushed: Address, ref and commit of each push that a remote took, in order.
     """
 
     def __init__(self, clock: Clock | None = None) -> None:
         self.latency = timedelta(0)
         self.fetched: list[tuple[RepoURL, RefName]] = []
+        self.pushed: list[tuple[RepoURL, RefName, CommitSha]] = []
         self._clock = clock
         self._remotes: dict[RepoURL, _Remote] = {}
 
@@ -102,7 +116,7 @@ class MemoryRepositories:
         name, email = author
         commit = Commit(sha=sha, subject=subject, author=name, author_email=email)
         people = CommitPeople(sha, email, committer or email, co_authors)
-        remote.commits[sha] = MemoryCommit(commit, parent, contents, people)
+        remote.commits[sha] = MemoryCommit(commit, parent, contents, people, subject)
         return sha
 
     def push(self, repo: RepoURL, ref: RefName, sha: CommitSha) -> None:
@@ -141,6 +155,23 @@ class MemoryRepositories:
         if error is not None:
             refused[ref] = error
 
+    def refuse_pushes(self, repo: RepoURL, *answers: str | GitopsdError) -> None:
+        """Answer the next pushes with refusals, as a hook does, or with errors."""
+        self._remote(repo).refusals.extend(answers)
+
+    def before_next_push(self, repo: RepoURL, act: Callable[[], object]) -> None:
+        """Do something when the next push arrives, before the remote looks at it."""
+        self._remote(repo).before_push.append(act)
+
+    def message(self, repo: RepoURL, sha: CommitSha) -> str:
+        """Tell a commit's whole message."""
+        return self._remote(repo).commits[sha].message
+
+    def history(self, repo: RepoURL, ref: RefName) -> tuple[CommitSha, ...]:
+        """List what a remote ref points to and what came before it, newest first."""
+        remote = self._remote(repo)
+        return tuple(_history(remote, remote.refs.get(ref)))
+
     def lag(self, repo: RepoURL, ref: RefName, *, looks: int) -> None:
         """Serve what the ref points to now to the next fetches, whatever is pushed meanwhile."""
         remote = self._remote(repo)
@@ -156,11 +187,7 @@ class MemoryRepositories:
         Raises:
             TemporaryError: ``CommitMissing``, when no fetched head contains the commit.
         """
-        remote = self._remote(repo)
-        if sha not in remote.mirrored:
-            message = f"the mirror does not hold commit {sha}; fetch a ref that contains it"
-            raise TemporaryError(message, reason="CommitMissing")
-        return remote.commits[sha].overlays.get(path)
+        return self._mirrored(repo, sha).overlays.get(path)
 
     async def fetch_head(
         self, repo: RepoURL, ref: RefName, *, previous: CommitSha | None = None
@@ -228,8 +255,73 @@ class MemoryRepositories:
         """Keep a released commit."""
         self._remote(repo).pinned.add(sha)
 
+    async def fetch_files(
+        self, repo: RepoURL, sha: CommitSha, paths: Collection[str]
+    ) -> Mapping[str, FileEntry]:
+        """Read what paths of a commit hold: each overlay is one file, ``objects.yaml``."""
+        found = self._mirrored(repo, sha).overlays
+        files = {file_of(path): overlay for path, overlay in found.items()}
+        held = {name: content_id(files[name]) for name in paths if name in files}
+        self._remote(repo).contents.update({content_id(one): one for one in files.values()})
+        return {name: FileEntry(0o100644, blob) for name, blob in held.items()}
+
+    async def fetch_marked(
+        self, repo: RepoURL, head: CommitSha, line: str, limit: int
+    ) -> CommitSha | None:
+        """Find the newest commit whose message has a line."""
+        self._mirrored(repo, head)
+        remote = self._remote(repo)
+        newest = islice(_history(remote, head), limit)
+        marked = (one for one in newest if line in remote.commits[one].message.splitlines())
+        return next(marked, None)
+
+    async def write_commit(self, repo: RepoURL, draft: CommitDraft) -> CommitSha:
+        """Write a commit into the mirror; new content is the JSON of what it renders to."""
+        overlays = dict(self._mirrored(repo, draft.parent).overlays)
+        for name, content in draft.files.items():
+            path = name.removesuffix(FILE)
+            overlays.pop(path, None)
+            if isinstance(content, FileEntry):
+                overlays[path] = self._remote(repo).contents[content.blob]
+            elif content is not None:
+                overlays[path] = tuple(json.loads(content))
+        remote = self._remote(repo)
+        parts = (draft.message, draft.parent, draft.at, sorted(overlays.items()))
+        sha = CommitSha(sha1(repr(parts).encode(), usedforsecurity=False).hexdigest())
+        subject = draft.message.partition("\n")[0]
+        commit = Commit(sha, subject, "gitopsd", "gitopsd@localhost", draft.at)
+        people = CommitPeople(sha, commit.author_email, commit.author_email)
+        remote.commits[sha] = MemoryCommit(commit, draft.parent, overlays, people, draft.message)
+        remote.mirrored.add(sha)
+        return sha
+
+    async def push_commit(
+        self, repo: RepoURL, ref: RefName, sha: CommitSha, *, onto: CommitSha
+    ) -> str | None:
+        """Move a remote ref from ``onto`` to a commit."""
+        remote = self._remote(repo)
+        if remote.before_push:
+            remote.before_push.pop(0)()
+        answer = remote.refusals.pop(0) if remote.refusals else None
+        if isinstance(answer, GitopsdError):
+            raise answer
+        if answer is not None:
+            return answer
+        if remote.refs.get(ref) != onto:
+            return "the branch moved meanwhile"
+        remote.refs[ref] = sha
+        self.pushed.append((repo, ref, sha))
+        return None
+
     async def close(self) -> None:
         """End nothing: there are no children."""
+
+    def _mirrored(self, repo: RepoURL, sha: CommitSha) -> MemoryCommit:
+        remote = self._remote(repo)
+        if sha not in remote.mirrored:
+            message = f"the mirror does not hold commit {sha}; fetch a ref that contains it"
+            raise TemporaryError(message, reason="CommitMissing")
+        return remote.commits[sha]
 
     def _remote(self, repo: RepoURL) -> _Remote:
         return self._remotes.setdefault(repo, _Remote())
@@ -241,6 +333,16 @@ class MemoryRepositories:
             return remote.refs.get(ref)
         remote.served[ref] = (head, looks - 1)
         return head
+
+
+def file_of(path: str) -> str:
+    """Name the one file that an overlay in memory is made of."""
+    return f"{path}{FILE}"
+
+
+def content_id(overlay: Overlay) -> str:
+    """Name the content of that file: equal overlays have equal names."""
+    return digest_of(repr(overlay) if isinstance(overlay, Rejection) else list(overlay))
 
 
 def _history(remote: _Remote, head: CommitSha | None) -> Iterator[CommitSha]:

@@ -33,7 +33,7 @@ SWEEP = timedelta(seconds=5)
 PORTS = ("clusters", "repositories", "renderer", "verifier", "notifier")
 
 
-EFFECTS = frozenset({"apply", "create", "replace", "patch", "delete", "send", "pin"})
+EFFECTS = frozenset({"apply", "create", "replace", "patch", "delete", "send", "pin", "push_commit"})
 """What leaves something behind; dying before it is dying after the one before."""
 
 

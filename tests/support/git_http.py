@@ -71,6 +71,7 @@ class GitHost:
         root: Directory of the repositories.
         url: Base address.
         login: User name and password that are asked for; None lets everybody in.
+        writer: User name and password that pushes need instead; None for none of their own.
         push_hook: Where pushes are reported; None for nowhere.
         requests: Method, path with query, and Authorization header of each request, in order.
         sent: Deliveries of push webhooks, in order.
@@ -83,6 +84,7 @@ class GitHost:
     root: Path
     url: str = ""
     login: tuple[str, str] | None = None
+    writer: tuple[str, str] | None = None
     push_hook: PushHook | None = None
     requests: list[tuple[str, str, str]] = field(default_factory=list)
     sent: list[SentHook] = field(default_factory=list)
@@ -104,9 +106,10 @@ class GitHost:
 
     def push_address(self, name: str) -> str:
         """Address of a repository with the credentials in it, for ``git push``."""
-        if self.login is None:
+        login = self.writer or self.login
+        if login is None:
             return self.address(name)
-        user, password = self.login
+        user, password = login
         return self.address(name).replace("://", f"://{user}:{password}@", 1)
 
     async def handle(self, request: web.Request) -> web.StreamResponse:
@@ -119,7 +122,7 @@ class GitHost:
         special = self.answer(request) if self.answer is not None else None
         if special is not None:
             return special
-        if not self._is_admitted(authorization):
+        if not self._is_admitted(request, authorization):
             challenge = {"WWW-Authenticate": 'Basic realm="git"'}
             return web.Response(status=401, headers=challenge, text="who are you?")
         repository = self._repository_of(request)
@@ -135,10 +138,12 @@ class GitHost:
             await response.write_eof()
         return response
 
-    def _is_admitted(self, authorization: str) -> bool:
-        if self.login is None:
+    def _is_admitted(self, request: web.Request, authorization: str) -> bool:
+        writes = "git-receive-pack" in request.path_qs
+        login = self.writer if writes and self.writer is not None else self.login
+        if login is None:
             return True
-        expected = base64.b64encode(":".join(self.login).encode()).decode()
+        expected = base64.b64encode(":".join(login).encode()).decode()
         return hmac.compare_digest(authorization, f"Basic {expected}")
 
     def _repository_of(self, request: web.Request) -> BareRepository | None:

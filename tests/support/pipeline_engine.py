@@ -27,6 +27,7 @@ from gitopsd.domain.verifications import (
 )
 from gitopsd.pipeline.apply_hold import has_clock_stopped
 from gitopsd.pipeline.commands import (
+    AgreeInGit,
     Command,
     ExecuteStep,
     MarkStalled,
@@ -150,7 +151,7 @@ class Engine(State):
                 self._stall(run, command.reason, command.message)
             case Notify():
                 self.told.append(command)
-            case Reconsider():
+            case Reconsider() | AgreeInGit():
                 pass  # the model reconsiders every stage after every event
 
     def _record(self, run: Run) -> None:

@@ -125,6 +125,27 @@ class BareRepository:
         made = self._open().create_tag(name, pygit2.Oid(hex=sha), ObjectType.COMMIT, when, "A tag")
         return CommitSha(str(made))
 
+    def decline_pushes(self, why: str) -> None:
+        """Let a pre-receive hook decline what is pushed from now on."""
+        hook = self.path / "hooks" / "pre-receive"
+        hook.parent.mkdir(exist_ok=True)
+        hook.write_text(f"#!/bin/sh\necho '{why}' >&2\nexit 1\n", encoding="ascii")
+        hook.chmod(0o755)
+
+    def message(self, sha: str) -> str:
+        """Tell a commit's whole message."""
+        return str(self._open()[sha].peel(pygit2.Commit).message)
+
+    def read(self, sha: str, path: str) -> str | None:
+        """Read a file of a commit; None when it has none of that name."""
+        tree = self._open()[sha].peel(pygit2.Tree)
+        return tree[path].data.decode() if path in tree else None
+
+    def history(self, ref: str = MAIN) -> tuple[CommitSha, ...]:
+        """List what a ref points to and what came before it, newest first."""
+        head = self.head(ref)
+        return tuple(CommitSha(str(one.id)) for one in self._open().walk(head)) if head else ()
+
     def _open(self) -> pygit2.Repository:
         return pygit2.Repository(str(self.path))
 

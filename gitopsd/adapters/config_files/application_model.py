@@ -28,6 +28,7 @@ from gitopsd.domain.config import (
     MonitorSpec,
     PruneLimits,
     RewindPolicy,
+    RollbackGit,
     RollbackPolicy,
     StageMode,
     StageSpec,
@@ -106,11 +107,11 @@ class HealthSection(Section):
 class RollbackSection(Section):
     """``rollback:``: what a failed run does."""
 
-    NOT_YET: ClassVar[dict[str, str]] = {
-        "git": "Revert the commit by hand meanwhile; the failed release stays quarantined"
-    }
-
     policy: Literal["automatic", "manual", "forbidden"] = "automatic"
+    git: Literal["none", "pin", "revert-commit"] = Field(
+        default="none",
+        description="What is committed to the branch afterwards, so that Git says what runs",
+    )
     deadline: PositiveDuration = Field(
         default=timedelta(minutes=5),
         description="How long a Rollback's WaitHealthy may take, and each wave before it",
@@ -242,6 +243,7 @@ class StageSection(Section):
             gates=tuple(gate.to_domain() for gate in self.gates),
             rollback_policy=RollbackPolicy(self.rollback.policy),
             rollback_deadline=self.rollback.deadline,
+            rollback_git=RollbackGit(self.rollback.git),
             rollback_certify=self.rollback.certify,
             monitor=self.monitor.to_domain() if self.monitor is not None else None,
             certify=self.certify,

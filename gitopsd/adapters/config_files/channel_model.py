@@ -39,6 +39,8 @@ Trigger: TypeAlias = Literal[
     "on-rollback-started",
     "on-rollback-succeeded",
     "on-rollback-failed",
+    "on-git-agrees",
+    "on-git-disagrees",
     "on-drift-detected",
     "on-frozen",
     "on-stalled",

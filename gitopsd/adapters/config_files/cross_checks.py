@@ -13,6 +13,7 @@ from gitopsd.adapters.config_files.gate_files import (
     name_gate_files,
 )
 from gitopsd.adapters.config_files.problems import suggest
+from gitopsd.adapters.config_files.push_checks import find_push_problems, name_push_files
 from gitopsd.domain.channels import ChannelSpec
 from gitopsd.domain.config import ApplicationSpec, ClusterSpec, ProjectSpec, StageSpec
 from gitopsd.domain.gate_specs import SoakGate
@@ -52,6 +53,7 @@ def find_problems(parsed: Iterable[Parsed], broken: Iterable[str] = ()) -> list[
     clusters = {one.name: one.value for one in files if isinstance(one.value, ClusterSpec)}
     channels = {one.name: one.value for one in files if isinstance(one.value, ChannelSpec)}
     projects = [one.value for one in files if isinstance(one.value, ProjectSpec)]
+    repositories = tuple(one.value for one in files if isinstance(one.value, RepositorySpec))
     applications = {
         one.value.name: one.value for one in files if isinstance(one.value, ApplicationSpec)
     }
@@ -68,6 +70,7 @@ def find_problems(parsed: Iterable[Parsed], broken: Iterable[str] = ()) -> list[
             )
             findings += map(Finding, find_metric_problems(one.file, one.value, clusters))
             findings += map(Finding, find_channel_problems(one.file, one.value, channels))
+            findings += map(Finding, find_push_problems(one.file, one.value, repositories))
             findings += map(Finding, _find_image_problems(one.file, one.value))
             findings += map(Finding, _find_limits(one.file, one.value, projects))
     return findings
@@ -124,6 +127,7 @@ def name_secret_files(one: Parsed) -> list[tuple[str, str]]:
             ("spec.sshKeyFile", value.ssh_key_file),
             ("spec.knownHostsFile", value.known_hosts_file),
             ("spec.caFile", value.ca_file),
+            *name_push_files(value),
         ]
     elif isinstance(value, RegistrySpec):
         named = [("spec.credentialFile", value.credential_file), ("spec.caFile", value.ca_file)]

@@ -21,6 +21,7 @@ from gitopsd.domain.config import ClusterSpec, ProjectSpec
 from gitopsd.domain.metrics import MetricsServer
 from gitopsd.domain.people import People, Person, RoleBinding
 from gitopsd.domain.sources import (
+    PushSpec,
     ReceiverName,
     ReceiverSpec,
     ReceiverType,
@@ -49,6 +50,11 @@ _LATER_RECEIVERS = (
     "dockerhub",
     "quay",
 )
+
+AuthorText: TypeAlias = Annotated[
+    str, Field(min_length=1, max_length=200, pattern=r"^[^<>\n\x00]*[^<>\s\x00][^<>\n\x00]*$")
+]
+"""What Git takes as a name or an e-mail: something, and no angle brackets or line breaks."""
 
 ReceiverKind: TypeAlias = Annotated[
     Literal["github", "generic", "distribution"],
@@ -158,6 +164,47 @@ class Cluster(Section):
         )
 
 
+class AuthorSection(Section):
+    """``author:`` of ``push:``."""
+
+    name: AuthorText = "gitopsd"
+    email: AuthorText = "gitopsd@localhost"
+
+
+class PushSection(Section):
+    """``push:`` of a repository: how commits of gitopsd's own are pushed."""
+
+    username_file: FileName | None = Field(default=None, description="File with the user name")
+    password_file: FileName | None = Field(
+        default=None, description="File with the password or token that may write"
+    )
+    ssh_key_file: FileName | None = Field(
+        default=None, description="File with the private key that may write"
+    )
+    author: AuthorSection = Field(
+        default=AuthorSection(), description="Who the commits say they are from"
+    )
+
+    @model_validator(mode="after")
+    def _check_one_way(self) -> Self:
+        if (self.password_file is None) == (self.ssh_key_file is None):
+            raise refuse(
+                "`push` needs one credential that may write",
+                "Write `passwordFile` for https addresses, or `sshKeyFile` for ssh ones",
+            )
+        return self
+
+    def to_domain(self) -> PushSpec:
+        """Make the frozen value."""
+        return PushSpec(
+            username_file=self.username_file or "",
+            password_file=self.password_file or "",
+            ssh_key_file=self.ssh_key_file or "",
+            author_name=self.author.name,
+            author_email=self.author.email,
+        )
+
+
 class RepositorySection(Section):
     """``spec:`` of a repository."""
 
@@ -174,10 +221,14 @@ class RepositorySection(Section):
         default=None, description="SSH host keys that are accepted"
     )
     ca_file: FileName | None = Field(default=None, description="CA certificates for HTTPS")
+    push: PushSection | None = Field(
+        default=None, description="How commits are pushed after a rollback; nothing is if unset"
+    )
 
     @model_validator(mode="after")
     def _check_host_keys(self) -> Self:
-        if self.ssh_key_file is not None and self.known_hosts_file is None:
+        keys = (self.ssh_key_file, self.push.ssh_key_file if self.push is not None else None)
+        if any(keys) and self.known_hosts_file is None:
             raise refuse(
                 "`sshKeyFile` without `knownHostsFile`: no SSH host would be accepted",
                 "Write the hosts' keys to a file (`ssh-keyscan HOST`, compared with what the host"
@@ -205,6 +256,7 @@ class Repository(Section):
             ssh_key_file=spec.ssh_key_file or "",
             known_hosts_file=spec.known_hosts_file or "",
             ca_file=spec.ca_file or "",
+            push=spec.push.to_domain() if spec.push is not None else None,
         )
 
 

@@ -41,10 +41,13 @@ def serve(requests: IO[str], answers: IO[str]) -> None:
 
 
 def _answer(line: str) -> dict[str, object]:
+    from gitopsd.adapters.git.pushing import run_push
     from gitopsd.adapters.git.transfer import TransferError, list_tags, run_transfer
 
     try:
         request = json.loads(line)
+        if request.get("push"):
+            return {"refused": run_push(request)}
         if not request["ref"]:
             return {"tags": list_tags(request)}
         return {"head": run_transfer(request)}

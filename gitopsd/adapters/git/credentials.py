@@ -2,13 +2,11 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
-from gitopsd.adapters.git.addresses import Address
-from gitopsd.domain.sources import (
-    RepositorySpec,
-)
+from gitopsd.adapters.git.addresses import Address, without_password
+from gitopsd.domain.sources import PushSpec, RepositorySpec
 from gitopsd.errors import PermanentError
 
 _MAX_SECRET_BYTES = 65_536
@@ -55,6 +53,42 @@ def load_login(address: Address, spec: RepositorySpec | None) -> Login:
         known_hosts_file=_find(spec, "knownHostsFile", spec.known_hosts_file),
         ca_file=_find(spec, "caFile", spec.ca_file),
         configured=spec.name,
+    )
+
+
+def load_push_login(address: Address, spec: RepositorySpec | None) -> Login:
+    """Read the credentials that commits are pushed with: they never take the place of others.
+
+    Raises:
+        PermanentError: ``NoPushCredential``, when there are none; ``CredentialFile``, when a file
+            cannot be read or is empty.
+    """
+    push = push_spec_of(address, spec)
+    if spec is None:
+        return Login(user=address.user)
+    writing = replace(
+        spec,
+        username_file=push.username_file,
+        password_file=push.password_file,
+        ssh_key_file=push.ssh_key_file,
+    )
+    return load_login(address, writing)
+
+
+def push_spec_of(address: Address, spec: RepositorySpec | None) -> PushSpec:
+    """Tell how commits are pushed; to a path on this machine, without credentials too.
+
+    Raises:
+        PermanentError: ``NoPushCredential``, when nothing says so.
+    """
+    if spec is not None and spec.push is not None:
+        return spec.push
+    if address.scheme == "file":
+        return PushSpec()
+    raise PermanentError(
+        f"nothing says how commits are pushed to {without_password(address.url)}; write `push:` "
+        "into the file of config/repositories that covers it",
+        reason="NoPushCredential",
     )
 
 

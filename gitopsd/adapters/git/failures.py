@@ -62,10 +62,31 @@ def transfer_error(
     return TemporaryError(f"fetching {ref} from {place}: {detail}", reason="Unavailable")
 
 
-def deadline_error(address: Address, ref: RefName, seconds: float) -> TemporaryError:
-    """Say that a fetch was ended because it took too long."""
+def push_error(
+    address: Address, ref: RefName, login: Login, reason: str, detail: str
+) -> GitopsdError:
+    """Say what to do about a failed push; its arguments are those of `transfer_error`."""
+    place = without_password(address.url)
+    if reason in ("Credential", "NotFound"):
+        name = f"repository {login.configured!r}" if login.configured else "no entry"
+        return TemporaryError(
+            f"{place} takes no push with the credentials under `push:` ({name} of "
+            "config/repositories is used); check that they are right and may write there",
+            retry_after=REFUSED_RETRY,
+            reason="Credential",
+        )
+    if reason in ("HostKey", "Redirected"):
+        return transfer_error(address, ref, login, reason, detail)
+    return TemporaryError(f"pushing to {ref} of {place}: {detail}", reason="Unavailable")
+
+
+def deadline_error(
+    address: Address, ref: RefName, seconds: float, doing: str = "fetching"
+) -> TemporaryError:
+    """Say that a transfer was ended because it took too long."""
+    way = "to" if doing == "pushing" else "from"
     return TemporaryError(
-        f"fetching {ref} from {without_password(address.url)} took longer than {seconds:g} s and "
+        f"{doing} {ref} {way} {without_password(address.url)} took longer than {seconds:g} s and "
         "was ended",
         reason="Timeout",
     )

@@ -35,7 +35,8 @@ from gitopsd.domain.sources import RefName
 from gitopsd.errors import GitopsdError, TemporaryError
 
 MAX_ANSWER_BYTES = 4 << 20
-_ADVERTISEMENT = "/info/refs?service=git-upload-pack"
+ADVERTISEMENT = "/info/refs?service=git-upload-pack"
+PUSH_ADVERTISEMENT = "/info/refs?service=git-receive-pack"
 _CONNECT_SECONDS = 10
 _KEEP_SECONDS = 75
 _CONNECTIONS_PER_HOST = 4
@@ -66,7 +67,9 @@ class QuickFetcher:
         if session is not None:
             await session.close()
 
-    async def check_place(self, address: Address, ref: RefName, login: Login) -> None:
+    async def check_place(
+        self, address: Address, ref: RefName, login: Login, advertisement: str = ADVERTISEMENT
+    ) -> None:
         """Check that the remote itself answers, before a child is told the password.
 
         libgit2 follows redirects within a host, to another port too, and takes the password along.
@@ -75,7 +78,7 @@ class QuickFetcher:
             GitopsdError: The remote redirects, refuses or cannot be reached.
         """
         with suppress(UnusualError):
-            await self._ask(address, ref, login, _ADVERTISEMENT, None)
+            await self._ask(address, ref, login, advertisement, None)
 
     async def find_target(self, address: Address, ref: RefName, login: Login) -> str | None:
         """Ask where a ref points; None when the remote does not have it.
@@ -110,7 +113,7 @@ class QuickFetcher:
 
     async def _check_usual(self, address: Address, ref: RefName, login: Login) -> None:
         if address.url not in self._usual:
-            answer = await self._ask(address, ref, login, _ADVERTISEMENT, None)
+            answer = await self._ask(address, ref, login, ADVERTISEMENT, None)
             protocol.check_advertisement(answer)
             self._usual.add(address.url)
 

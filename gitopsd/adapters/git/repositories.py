@@ -3,32 +3,38 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable, Iterator, Mapping
-from contextlib import contextmanager
+from collections.abc import Callable, Mapping
 from datetime import timedelta
 from pathlib import Path
 from typing import Any
 
-from gitopsd.adapters.git import mirrors, ranges, reading
+from gitopsd.adapters.git import mirrors, reading
 from gitopsd.adapters.git.addresses import Address, parse_address, select_repository
 from gitopsd.adapters.git.children import Children
 from gitopsd.adapters.git.configuration import ignore_configuration
-from gitopsd.adapters.git.credentials import Login, load_login
+from gitopsd.adapters.git.credentials import Login, load_login, load_push_login
 from gitopsd.adapters.git.failures import (
     DAMAGED,
-    damage_error,
     deadline_error,
+    push_error,
     storage_error,
     transfer_error,
 )
 from gitopsd.adapters.git.known_hosts import host_key_error, load_known_hosts, usable_lines
+from gitopsd.adapters.git.mirror_access import MirrorAccess
 from gitopsd.adapters.git.mirrors import Mirror, local_head, place_home, place_mirror
 from gitopsd.adapters.git.protocol import UnusualError
-from gitopsd.adapters.git.quick_fetch import QuickFetcher, find_own, remove_ref, store_objects
-from gitopsd.domain.contributions import CommitRange
-from gitopsd.domain.sources import Commit, CommitSha, RefName, RepositorySpec, RepoURL
+from gitopsd.adapters.git.quick_fetch import (
+    ADVERTISEMENT,
+    PUSH_ADVERTISEMENT,
+    QuickFetcher,
+    find_own,
+    remove_ref,
+    store_objects,
+)
+from gitopsd.domain.sources import CommitSha, RefName, RepositorySpec, RepoURL
 from gitopsd.errors import DeliveryError, TemporaryError
-from gitopsd.ports import RemoteTag, SourceHead
+from gitopsd.source_ports import RemoteTag, SourceHead
 from gitopsd.webhooks.payload import parse_ref
 
 DEADLINE = timedelta(seconds=60)
@@ -43,7 +49,7 @@ CHILDREN = 2
 CHILD_IDLE_SECONDS = 20.0
 
 
-class GitRepositories:
+class GitRepositories(MirrorAccess):
     """Git remotes behind mirrors in the data directory.
 
     One task at a time writes to a mirror; any number of threads read from it.
@@ -69,19 +75,15 @@ class GitRepositories:
         child_idle_seconds: float = CHILD_IDLE_SECONDS,
         quick: bool = True,
     ) -> None:
+        super().__init__(root, repositories, allow_local=allow_local)
         ignore_configuration()
         self.on_change: Callable[[], None] = lambda: None
-        self._root = root
-        self._repositories = repositories
-        self._allow_local = allow_local
         self._deadline_seconds = deadline.total_seconds()
         self._children = Children(size=children, idle_seconds=child_idle_seconds)
         self._http = QuickFetcher()
         self._quick = quick
         self._child_until: dict[RepoURL, float] = {}
-        self._locks: dict[RepoURL, asyncio.Lock] = {}
         self._clean: set[RepoURL] = set()
-        self._damaged: set[RepoURL] = set()
         self._looks: dict[RepoURL, int] = {}
         self._renewals: dict[RepoURL, asyncio.Task[None]] = {}
 
@@ -163,9 +165,14 @@ class GitRepositories:
             self.on_change()
         return SourceHead(history.commit, history.rewound, history.to_ancestor)
 
-    def _prepare(self, address: Address, mirror: Mirror) -> Login:
+    def _prepare(
+        self,
+        address: Address,
+        mirror: Mirror,
+        load: Callable[[Address, RepositorySpec | None], Login] = load_login,
+    ) -> Login:
         """Read the credentials, and clean the mirror when this process first uses it."""
-        login = load_login(address, select_repository(address.url, self._repositories()))
+        login = load(address, select_repository(address.url, self._repositories()))
         if address.scheme == "ssh" and not login.known_hosts_file:
             raise host_key_error(address, login)
         if address.url not in self._clean and mirrors.remove_leftovers(mirror):
@@ -248,10 +255,12 @@ class GitRepositories:
         login: Login,
         *,
         renew: bool = False,
+        push: Mapping[str, str] | None = None,
     ) -> dict[str, Any]:
-        """Let a child fetch a ref, or list tags when none is named."""
+        """Let a child fetch a ref, list tags when none is named, or push a commit."""
         if address.over_http:
-            await self._http.check_place(address, ref or _ALL_TAGS, login)
+            place = ADVERTISEMENT if push is None else PUSH_ADVERTISEMENT
+            await self._http.check_place(address, ref or _ALL_TAGS, login, place)
         home = await asyncio.to_thread(self._place_home, login)
         request = {
             "mirror": str(mirror.next if renew else mirror.path),
@@ -265,6 +274,7 @@ class GitRepositories:
             "password": login.password,
             "ssh_key_file": login.ssh_key_file,
             "ca_file": login.ca_file,
+            **(push or {}),
         }
         try:
             return await self._children.run_transfer(request)
@@ -319,52 +329,34 @@ class GitRepositories:
         except (TemporaryError, TimeoutError):
             return
 
-    async def fetch_commit(self, repo: RepoURL, sha: CommitSha) -> Commit | None:
-        """Read a commit from the mirror; None when the mirror does not hold it."""
-        mirror = place_mirror(self._root, repo)
-        with self._damage_told(repo):
-            return await asyncio.to_thread(reading.find_commit, mirror.path, sha)
+    async def push_commit(
+        self, repo: RepoURL, ref: RefName, sha: CommitSha, *, onto: CommitSha
+    ) -> str | None:
+        """Move a remote ref from ``onto`` to a commit; returns why the remote refused, or None.
 
-    async def contains(self, repo: RepoURL, descendant: CommitSha, ancestor: CommitSha) -> bool:
-        """Tell whether ``ancestor`` is ``descendant`` or in its history."""
-        mirror = place_mirror(self._root, repo)
-        with self._damage_told(repo):
-            return await asyncio.to_thread(reading.is_ancestor, mirror.path, descendant, ancestor)
-
-    async def fetch_range(
-        self, repo: RepoURL, head: CommitSha, since: CommitSha, limit: int
-    ) -> CommitRange:
-        """Read who made the commits that ``head`` has and ``since`` does not, newest first."""
-        mirror = place_mirror(self._root, repo)
-        with self._damage_told(repo):
-            return await asyncio.to_thread(ranges.read_range, mirror.path, head, since, limit)
-
-    async def pin(self, repo: RepoURL, sha: CommitSha) -> None:
-        """Keep a released commit from garbage collection. Safe to repeat: sets one ref."""
-        mirror = place_mirror(self._root, repo)
-        async with self._locks.setdefault(repo, asyncio.Lock()):
-            with self._damage_told(repo):
-                await asyncio.to_thread(reading.set_pin, mirror.path, sha)
-
-    @contextmanager
-    def open_tree(self, repo: RepoURL, sha: CommitSha) -> Iterator[reading.CommitTree]:
-        """Open a commit's tree, for the calling thread alone.
+        Safe to repeat: a ref that does not point to ``onto`` any more stays where it is.
 
         Raises:
-            TemporaryError: ``MirrorDamaged``, when the mirror cannot be read.
+            TemporaryError: The remote did not answer within the deadline, or refused for now.
+            PermanentError: The address or the credentials' configuration cannot be used.
         """
-        path = place_mirror(self._root, repo).path
-        with self._damage_told(repo), reading.open_tree(path, sha) as tree:
-            yield tree
-
-    @contextmanager
-    def _damage_told(self, repo: RepoURL) -> Iterator[None]:
-        """Let a mirror that does not hold what it should be made anew at the next fetch."""
+        address = parse_address(repo, allow_local=self._allow_local)
+        mirror = place_mirror(self._root, repo)
         try:
-            yield
-        except reading.DamageError as error:
-            self._damaged.add(repo)
-            raise damage_error(Address(repo, ""), error) from error
+            async with (
+                asyncio.timeout(self._deadline_seconds),
+                self._locks.setdefault(repo, asyncio.Lock()),
+            ):
+                login = await asyncio.to_thread(self._prepare, address, mirror, load_push_login)
+                push = {"push": str(sha), "onto": str(onto)}
+                answer = await self._ask_child(address, mirror, ref, login, push=push)
+        except TimeoutError as error:
+            raise deadline_error(address, ref, self._deadline_seconds, "pushing") from error
+        except OSError as error:
+            raise storage_error(address, error) from error
+        if "error" in answer:
+            raise push_error(address, ref, login, str(answer["error"]), str(answer["message"]))
+        return str(answer["refused"]) or None
 
     async def close(self) -> None:
         """End children and renewals. Safe to repeat: there are none left."""

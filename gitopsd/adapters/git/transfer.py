@@ -49,12 +49,12 @@ class TransferError(Exception):
         self.reason = reason
 
 
-class _Callbacks(pygit2.RemoteCallbacks):
+class Callbacks(pygit2.RemoteCallbacks):
     """Answers libgit2's questions: who we are, and whether the other side is who it should be."""
 
     def __init__(self, request: Mapping[str, Any]) -> None:
         super().__init__()
-        self._request = request
+        self.request = request
         self._asked = 0
         self.refused_key = False
         self._fetch_options: Any = None
@@ -83,7 +83,7 @@ class _Callbacks(pygit2.RemoteCallbacks):
         allowed_types: CredentialType,
     ) -> pygit2.UserPass | pygit2.Keypair | pygit2.Username:
         """Give the credentials once, and only to the configured scheme, host and port."""
-        request = self._request
+        request = self.request
         login = CredentialType.USERNAME
         if allowed_types & login and not allowed_types & ~login:
             return pygit2.Username(request["user"])
@@ -115,15 +115,15 @@ def run_transfer(request: Mapping[str, Any]) -> str | None:
     Raises:
         TransferError: With the reason, in a word of the parent's.
     """
-    _configure(request)
+    configure(request)
     mirror = Path(request["mirror"])
     with _locked(request["lock"]):
-        callbacks = _Callbacks(request)
-        repository = _open(mirror)
+        callbacks = Callbacks(request)
+        repository = open_mirror(mirror)
         try:
             head = _fetch(repository, request, callbacks)
         except (pygit2.GitError, KeyError, ValueError, OSError) as error:
-            raise _translate(error, callbacks) from error
+            raise translate(error, callbacks) from error
         if request.get("old"):
             _take_over(repository, Path(request["old"]))
         return head
@@ -138,15 +138,15 @@ def list_tags(request: Mapping[str, Any]) -> dict[str, tuple[str, str]]:
     Raises:
         TransferError: With the reason, in a word of the parent's.
     """
-    _configure(request)
+    configure(request)
     with _locked(request["lock"]):
-        callbacks = _Callbacks(request)
-        repository = _open(Path(request["mirror"]))
+        callbacks = Callbacks(request)
+        repository = open_mirror(Path(request["mirror"]))
         try:
             remote = repository.remotes.create_anonymous(request["url"])
             heads = {str(one.name): str(one.oid) for one in remote.list_heads(callbacks=callbacks)}
         except (pygit2.GitError, KeyError, ValueError, OSError) as error:
-            raise _translate(error, callbacks) from error
+            raise translate(error, callbacks) from error
     return {
         name.removeprefix(TAGS): (target, heads.get(f"{name}{_PEELED}", target))
         for name, target in heads.items()
@@ -154,7 +154,8 @@ def list_tags(request: Mapping[str, Any]) -> dict[str, tuple[str, str]]:
     }
 
 
-def _configure(request: Mapping[str, Any]) -> None:
+def configure(request: Mapping[str, Any]) -> None:
+    """Prepare libgit2 in this process for one request."""
     ignore_configuration()
     settings = pygit2.settings
     settings.server_connect_timeout = CONNECT_TIMEOUT_MS
@@ -176,7 +177,12 @@ def _locked(lock: str) -> Iterator[None]:
         os.close(handle)
 
 
-def _open(mirror: Path) -> pygit2.Repository:
+def open_mirror(mirror: Path) -> pygit2.Repository:
+    """Open a mirror, or begin one.
+
+    Raises:
+        TransferError: ``Damaged``, when it cannot be read.
+    """
     if not mirror.is_dir():
         return pygit2.init_repository(str(mirror), bare=True)
     try:
@@ -186,7 +192,7 @@ def _open(mirror: Path) -> pygit2.Repository:
 
 
 def _fetch(
-    repository: pygit2.Repository, request: Mapping[str, Any], callbacks: _Callbacks
+    repository: pygit2.Repository, request: Mapping[str, Any], callbacks: Callbacks
 ) -> str | None:
     remote = repository.remotes.create_anonymous(request["url"])
     remote.fetch(
@@ -208,7 +214,8 @@ def _take_over(repository: pygit2.Repository, old: Path) -> None:
                     repository.remotes.create_anonymous(str(old)).fetch([f"+{name}:{name}"])
 
 
-def _translate(error: Exception, callbacks: _Callbacks) -> TransferError:
+def translate(error: Exception, callbacks: Callbacks) -> TransferError:
+    """Say what libgit2 ran into in a word of the parent's."""
     text = str(error)
     lower = text.lower()
     if isinstance(error, pygit2.AuthError):

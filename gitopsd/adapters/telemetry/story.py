@@ -24,6 +24,7 @@ _WARNINGS = frozenset(
         Trigger.HEALTH_DEGRADED,
         Trigger.ROLLBACK_STARTED,
         Trigger.ROLLBACK_FAILED,
+        Trigger.GIT_DISAGREES,
         Trigger.DRIFT_DETECTED,
         Trigger.FROZEN,
         Trigger.STALLED,

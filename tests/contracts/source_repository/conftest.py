@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator
+import json
+from collections.abc import AsyncIterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Protocol
@@ -10,12 +11,13 @@ from typing import Protocol
 import pytest
 
 from gitopsd.adapters.git.repositories import GitRepositories
-from gitopsd.domain.sources import CommitSha, RefName, RepoURL
-from gitopsd.ports import SourceRepository
-from gitopsd.testing.source_repository import MemoryRepositories
+from gitopsd.domain.sources import CommitSha, PushSpec, RefName, RepositorySpec, RepoURL
+from gitopsd.source_ports import SourceRepository
+from gitopsd.testing.source_repository import FILE, MemoryRepositories
 from tests.support.git_http import run_git_http
 from tests.support.repositories import BareRepository
 
+READER, WRITER = ("reader", "may-read"), ("writer", "may-write")
 URL = RepoURL("https://git.example.test/shop.git")
 
 
@@ -40,8 +42,12 @@ class Remote(Protocol):
         author: str = "",
         committer: str = "",
         co_authors: tuple[str, ...] = (),
+        files: Mapping[str, str] | None = None,
     ) -> CommitSha:
-        """Make a commit that no ref points to; people are e-mails."""
+        """Make a commit that no ref points to; people are e-mails.
+
+        ``files`` are named ``FOLDER/objects.yaml`` and hold JSON, which the fake can keep too.
+        """
         ...
 
     def push(self, ref: RefName, sha: CommitSha) -> None:
@@ -54,6 +60,10 @@ class Remote(Protocol):
 
     def annotate(self, name: str, sha: CommitSha) -> CommitSha:
         """Make an annotated tag; returns the id of its own object."""
+        ...
+
+    def decline_pushes(self, why: str) -> None:
+        """Let a hook decline what is pushed from now on."""
         ...
 
 
@@ -72,6 +82,7 @@ class MemoryRemote:
         author: str = "",
         committer: str = "",
         co_authors: tuple[str, ...] = (),
+        files: Mapping[str, str] | None = None,
     ) -> CommitSha:
         """Make a commit that no ref points to."""
         return self.repositories.commit(
@@ -81,6 +92,10 @@ class MemoryRemote:
             author=("A developer", author or "developer@example.test"),
             committer=committer,
             co_authors=co_authors,
+            overlays={
+                name.removesuffix(FILE): tuple(json.loads(text))
+                for name, text in (files or {}).items()
+            },
         )
 
     def push(self, ref: RefName, sha: CommitSha) -> None:
@@ -94,6 +109,10 @@ class MemoryRemote:
     def annotate(self, name: str, sha: CommitSha) -> CommitSha:
         """Make an annotated tag."""
         return self.repositories.annotate(self.url, name, sha)
+
+    def decline_pushes(self, why: str) -> None:
+        """Let a hook decline the next push."""
+        self.repositories.refuse_pushes(self.url, why)
 
 
 @dataclass(frozen=True)
@@ -112,11 +131,12 @@ class GitRemote:
         author: str = "",
         committer: str = "",
         co_authors: tuple[str, ...] = (),
+        files: Mapping[str, str] | None = None,
     ) -> CommitSha:
         """Make a commit that no ref points to."""
         trailers = "\n".join(f"Co-authored-by: Somebody <{one}>" for one in co_authors)
         return self.repository.commit(
-            {"a.txt": subject},
+            {"a.txt": subject, **(files or {})},
             message=f"{subject}\n\n{trailers}" if trailers else subject,
             ref=None,
             parent=parent,
@@ -136,6 +156,10 @@ class GitRemote:
         """Make an annotated tag."""
         return self.repository.tag(name, sha)
 
+    def decline_pushes(self, why: str) -> None:
+        """Let a hook decline what is pushed from now on."""
+        self.repository.decline_pushes(why)
+
 
 @pytest.fixture(params=["memory", "quick", "child"])
 async def remote(request: pytest.FixtureRequest, tmp_path: Path) -> AsyncIterator[Remote]:
@@ -143,8 +167,25 @@ async def remote(request: pytest.FixtureRequest, tmp_path: Path) -> AsyncIterato
     if request.param == "memory":
         yield MemoryRemote(MemoryRepositories())
         return
-    async with run_git_http(tmp_path / "remote") as host:
+    async with run_git_http(tmp_path / "remote", login=READER) as host:
+        host.writer = WRITER
         repository = host.create("shop.git")
-        git = GitRepositories(tmp_path / "mirrors", lambda: (), quick=request.param == "quick")
+        specs = (_over_http(host.url, tmp_path),)
+        git = GitRepositories(tmp_path / "mirrors", lambda: specs, quick=request.param == "quick")
         yield GitRemote(git, repository, RepoURL(host.address("shop.git")))
         await git.close()
+
+
+def _over_http(url: str, directory: Path) -> RepositorySpec:
+    """Configure one password that reads, and another one that writes."""
+    for name, (user, password) in {"reader": READER, "writer": WRITER}.items():
+        (directory / f"{name}-user").write_text(user, encoding="ascii")
+        (directory / f"{name}-password").write_text(password, encoding="ascii")
+    push = PushSpec(str(directory / "writer-user"), str(directory / "writer-password"))
+    return RepositorySpec(
+        "host",
+        url,
+        username_file=str(directory / "reader-user"),
+        password_file=str(directory / "reader-password"),
+        push=push,
+    )

@@ -7,7 +7,7 @@ import pytest
 from gitopsd.domain.contributions import CommitPeople, CommitRange
 from gitopsd.domain.sources import CommitSha, RefName
 from gitopsd.errors import TemporaryError
-from gitopsd.ports import RemoteTag
+from gitopsd.source_ports import RemoteTag
 from tests.contracts.source_repository.conftest import Remote
 from tests.support.repositories import MAIN
 

@@ -365,7 +365,8 @@ def test_what_is_to_come_is_refused_by_name(rest: str, path: str, key: str) -> N
          " `on-run-aborted` or `on-run-errored` or"
          " `on-approval-requested` or `on-deployed` or `on-verification-failed` or"
          " `on-health-degraded` or `on-promoted` or `on-rollback-started` or"
-         " `on-rollback-succeeded` or `on-rollback-failed` or `on-drift-detected` or"
+         " `on-rollback-succeeded` or `on-rollback-failed` or `on-git-agrees` or"
+         " `on-git-disagrees` or `on-drift-detected` or"
          " `on-frozen` or `on-stalled`")),
         ("Channel", "type: github, subscriptions: [{}]", "spec",
          "a github channel signs in with `tokenFile` or with `app`, one of the two"),

@@ -13,7 +13,7 @@ from gitopsd.adapters.git.protocol import encode_line
 from gitopsd.adapters.git.repositories import GitRepositories
 from gitopsd.domain.sources import Commit, CommitSha, RefName
 from gitopsd.errors import PermanentError, TemporaryError
-from gitopsd.ports import RemoteTag, SourceHead
+from gitopsd.source_ports import RemoteTag, SourceHead
 from tests.integration.git.conftest import Bench, Open
 from tests.support.git_processes import list_git_children
 from tests.support.repositories import MAIN, run_git

@@ -4,17 +4,16 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import AsyncIterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from datetime import UTC, datetime
 from pathlib import Path
 
 import pytest
 
 from gitopsd.adapters.git.repositories import GitRepositories
-from gitopsd.domain.sources import (
-    RepositorySpec,
-    RepoURL,
-)
+from gitopsd.domain.sources import PushSpec, RepositorySpec, RepoURL
 from gitopsd.errors import TemporaryError
+from gitopsd.source_ports import CommitDraft
 from tests.integration.git.conftest import Bench, Open
 from tests.support.repositories import MAIN, BareRepository
 from tests.support.sshd import SshHost, make_key, run_sshd
@@ -50,6 +49,11 @@ class SshBench:
         }
         prefix = f"ssh://{self.host.user}@127.0.0.1:{self.host.port}"
         self.bench.specs[:] = [RepositorySpec("ssh", prefix, **fields)]
+
+    def allow_pushes(self, key: Path) -> None:
+        """Configure a key for pushes."""
+        spec = self.bench.specs[0]
+        self.bench.specs[:] = [replace(spec, push=PushSpec(ssh_key_file=str(key)))]
 
 
 @pytest.fixture
@@ -202,3 +206,29 @@ async def test_refused_client_key_is_a_credential_problem(
     ssh.configure(ssh_key_file=str(tmp_path / "stranger"))
 
     assert (await _fail(git, ssh)).reason == "Credential"
+
+
+async def test_a_commit_is_pushed_with_the_key_that_may_write(
+    ssh: SshBench, git: GitRepositories, tmp_path: Path
+) -> None:
+    """Known hosts count as for fetching; the key that reads is not tried in the other's place."""
+    first = ssh.repository.commit({"a.txt": "1"})
+    await git.fetch_head(ssh.url, MAIN)
+    ssh.allow_pushes(ssh.host.key_file)
+    at = datetime(2026, 1, 5, 12, tzinfo=UTC)
+    sha = await git.write_commit(ssh.url, CommitDraft(first, {"a.txt": b"2"}, "Again", at))
+
+    ssh.known_hosts.write_text("", encoding="ascii")
+    with pytest.raises(TemporaryError) as unknown:
+        await git.push_commit(ssh.url, MAIN, sha, onto=first)
+    ssh.known_hosts.write_text(f"{ssh.host.known_hosts_line}\n", encoding="ascii")
+    make_key(tmp_path / "stranger")
+    ssh.allow_pushes(tmp_path / "stranger")
+    with pytest.raises(TemporaryError) as refused:
+        await git.push_commit(ssh.url, MAIN, sha, onto=first)
+    assert (unknown.value.reason, refused.value.reason) == ("HostKey", "Credential")
+    assert ssh.repository.head() == first
+
+    ssh.allow_pushes(ssh.host.key_file)
+    assert await git.push_commit(ssh.url, MAIN, sha, onto=first) is None
+    assert ssh.repository.head() == sha

@@ -10,6 +10,7 @@ import pytest
 from gitopsd.domain.runs import Failure, Phase, RunId, RunKind, Step
 from gitopsd.domain.verifications import StallReason
 from gitopsd.pipeline.commands import (
+    AgreeInGit,
     Command,
     MarkStalled,
     Notify,
@@ -43,7 +44,7 @@ MINUTE = timedelta(minutes=1)
         (
             ROLLBACK,
             Step.CERTIFY,
-            (RecordVerified(ID),),
+            (RecordVerified(ID), AgreeInGit(ID)),
             Trigger.ROLLBACK_SUCCEEDED,
             "shop/production is back on r-7, verified",
         ),

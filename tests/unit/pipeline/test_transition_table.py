@@ -15,6 +15,7 @@ import pytest
 from gitopsd.domain.manifests import Digest
 from gitopsd.domain.runs import AbortReason, LastLook, Phase, Run, RunKind, Step
 from gitopsd.pipeline.commands import (
+    AgreeInGit,
     Command,
     ExecuteStep,
     MarkStalled,
@@ -120,7 +121,7 @@ Rollout Rollback | Prune | succeeded, unchanged, empty | Certify | ExecuteStep
 Rollout | Certify | succeeded, unchanged, empty | Succeeded | \
     RecordVerified Reconsider(downstream) Notify(on-deployed)
 Rollback | Certify | succeeded, unchanged, empty | Succeeded | \
-    RecordVerified Reconsider(downstream) Notify(on-rollback-succeeded)
+    RecordVerified AgreeInGit Reconsider(downstream) Notify(on-rollback-succeeded)
 Sync | WaitHealthy | succeeded, unchanged, empty | Succeeded | \
     Reconsider(downstream) Notify(on-deployed)
 
@@ -259,7 +260,7 @@ def say_commands(commands: tuple[Command, ...]) -> str:
             case Reconsider():
                 detail = "later" if command.delay else ""
                 detail = "downstream" if command.scope is not Scope.STAGE else detail
-            case ExecuteStep() | RecordVerified() | StoreQuarantine():
+            case ExecuteStep() | RecordVerified() | AgreeInGit() | StoreQuarantine():
                 pass
         words.append(f"{type(command).__name__}({detail})" if detail else type(command).__name__)
     return " ".join(words)
