@@ -190,6 +190,9 @@ class Work(Protocol):
     def claim(self, owner: str, limit: int, duration: timedelta) -> Sequence[WorkItem]:
         """Claim due items nobody works on (attempts + 1), oldest due time first."""
 
+    def claim_one(self, key: str, owner: str, duration: timedelta) -> WorkItem | None:
+        """Claim one item by its key; None when it is not due, or somebody works on it."""
+
     def finish(self, item: WorkItem) -> None:
         """Remove a claimed item; if its generation grew since, make it due now instead."""
 

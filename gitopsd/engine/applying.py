@@ -141,6 +141,7 @@ class Writer:
         permit: The right to write.
         seen: What Validate saw, by identity; empty when it did not look.
         scaled: Workloads whose replicas an autoscaler decides.
+        handed: Live objects as the step before read them; empty when it did not.
     """
 
     context: StepContext
@@ -148,13 +149,14 @@ class Writer:
     permit: WritePermit
     seen: Mapping[str, Seen] = field(default_factory=dict)
     scaled: frozenset[ObjectKey] = frozenset()
+    handed: Mapping[ObjectKey, JsonObject] = field(default_factory=dict)
 
     async def apply(self, item: Placed) -> Sent | Refused:
         """Bring one object to what Git says.
 
-        What Validate saw spares the look before the write where the server itself can tell that
-        it still holds: by the version. Safe to repeat: server-side apply of the same bytes changes
-        nothing; migration and handover find nothing left to do.
+        What Validate saw, or a restore's Prepare, spares the look before the write where the server
+        itself can tell that it still holds: by the version. Safe to repeat: server-side apply of
+        the same bytes changes nothing; migration and handover find nothing left to do.
 
         Raises:
             TemporaryError: The cluster did not answer.
@@ -163,6 +165,8 @@ class Writer:
         if item.mode is ApplyMode.IGNORE:
             return Sent(item, "", 0, "", written=False)
         seen = self._trusted(item)
+        if seen is None and item.ref.key in self.handed:
+            return await self._apply_over_handed(item, self.handed[item.ref.key])
         if seen is None or seen.action is ChangeAction.UNCHANGED:
             return await self._look_and_apply(item)
         body = self._body(item, exists=bool(seen.version))
@@ -197,6 +201,18 @@ class Writer:
         if seen is None or found is None or isinstance(found, ApiRefusal):
             return None
         return sent_of(item, found, seen.digest) if version_of(found) == seen.version else None
+
+    async def _apply_over_handed(self, item: Placed, live: JsonObject) -> Sent | Refused:
+        """Apply over what was there a moment ago, where nothing but an apply is needed."""
+        body = self._body(item, exists=True)
+        plain = item.mode is ApplyMode.OVERRIDE and body is item.obj and not needs_migration(live)
+        plain = plain and version_of(live) != "" and not is_terminating(live)
+        if not plain or refuse_owner(self.context, item, live) is not None:
+            return await self._look_and_apply(item)
+        reply = await self._send(_at_version(body, version_of(live)))
+        if reply.immutable or reply.kind in _ABOUT_THE_PAST:
+            return await self._look_and_apply(item)
+        return self._conclude(item, replace(reply, body=body), _generation(live))
 
     async def _look_and_apply(self, item: Placed) -> Sent | Refused:
         live = await self._get(item)

@@ -3,30 +3,25 @@
 from __future__ import annotations
 
 import asyncio
+from collections.abc import Iterable
 from dataclasses import replace
 from datetime import timedelta
 
 from gitopsd.cluster_ports import LOCKED_OUT
 from gitopsd.domain.config import Configuration
 from gitopsd.domain.gates import GateState
-from gitopsd.domain.runs import AbortReason, CommandId, Run, RunId, Step
+from gitopsd.domain.runs import AbortReason, CommandId, Run, RunId, RunKind, Step
 from gitopsd.domain.work import WorkItem
 from gitopsd.engine.admission import apply_event, settle
 from gitopsd.engine.facts import load_gate_facts
 from gitopsd.engine.holding import compute_wait, hold_before_apply
-from gitopsd.engine.outcomes import Done, Outcome, Quarantined, Verdict, Waiting
+from gitopsd.engine.outcomes import Along, Done, Outcome, Quarantined, Verdict, Waiting
 from gitopsd.engine.scope import Scope, scope
 from gitopsd.engine.services import Services
 from gitopsd.engine.step_context import StepContext
 from gitopsd.engine.step_handlers import HANDLERS
 from gitopsd.engine.transactions import retry_conflicts
-from gitopsd.errors import (
-    GitopsdError,
-    LeaseLostError,
-    LostError,
-    PermanentError,
-    TemporaryError,
-)
+from gitopsd.errors import GitopsdError, LostError, PermanentError, TemporaryError
 from gitopsd.kube.redaction import redact_text
 from gitopsd.pipeline.apply_hold import is_held_before_apply
 from gitopsd.pipeline.events import (
@@ -54,16 +49,20 @@ BUG_TRIES = 3
 """Attempts of a step whose handler has a bug."""
 
 
-async def execute_step(services: Services, item: WorkItem) -> None:
+async def execute_step(services: Services, item: WorkItem) -> WorkItem | None:
     """Do one outstanding step.
 
     Safe to repeat: every handler is, and an outcome for a command that is no longer outstanding
     changes nothing.
+
+    Returns:
+        The next step of a restore, claimed for this process in the transaction that commanded it,
+        so that no time is lost before it; None when whoever claims first does what follows.
     """
     context = await services.store.read(lambda tx: load_context(tx, services, item))
     if context is None:
         await services.store.transact(lambda tx: _drop_stale(tx, item))
-        return
+        return None
     run = context.run
     entered = Scope(
         work=item.kind.value,
@@ -76,19 +75,20 @@ async def execute_step(services: Services, item: WorkItem) -> None:
     with scope(entered):
         if context.step is Step.GATE:
             await _wait_at_gate(services, item, run)
-            return
+            return None
         if is_held_before_apply(run):
             await _wait_before_apply(services, item, run)
-            return
+            return None
         began = services.clock.monotonic()
-        event = await _outcome_event(context)
+        event, along = await _outcome_event(context)
         services.telemetry.observe(
             "gitopsd_step_duration_seconds",
             services.clock.monotonic() - began,
             step=context.step.value,
         )
-        await _report(services, item, run.id, event)
+        following = await _report(services, item, run.id, event, along)
         await services.doorbell.ring()
+        return following
 
 
 def _drop_stale(tx: Transaction, item: WorkItem) -> None:
@@ -124,7 +124,8 @@ def load_context(tx: Transaction, services: Services, item: WorkItem) -> StepCon
     )
 
 
-async def _outcome_event(context: StepContext) -> Event:
+async def _outcome_event(context: StepContext) -> tuple[Event, Along | None]:
+    """Do a step; says what came of it, and what is stored along with that."""
     bound = context.services.pace.slice + timedelta(seconds=50)
     services, command = context.services, context.command
     try:
@@ -132,37 +133,38 @@ async def _outcome_event(context: StepContext) -> Event:
             outcome = await HANDLERS[context.step](context)
     except TimeoutError:
         reason, message = "Stuck", f"{context.step.value} did not report within {bound}"
-        return StepErrored(services.clock.now(), command, reason, message)
-    except LostError as error:
-        return _lost(context, error)
-    except PermanentError as error:
-        return StepErrored(
-            services.clock.now(),
-            command,
-            error.reason,
-            redact_text(error.message),
-            retryable=False,
-        )
-    except (TemporaryError, LeaseLostError, GitopsdError) as error:
-        return StepErrored(
-            services.clock.now(),
-            command,
-            error.reason,
-            redact_text(error.message),
-            retry_after=getattr(error, "retry_after", None),
-            cursor=context.run.cursor,
-            locked_out=_is_locked_out(context, error),
-        )
+        return StepErrored(services.clock.now(), command, reason, message), None
+    except GitopsdError as error:
+        return _errored(context, error), None
     except Exception as error:  # noqa: BLE001 - a bug in one step is one errored run, not a dead worker
         services.telemetry.report(error, run=context.run.id, step=context.step.value)
-        return StepErrored(
+        errored = StepErrored(
             services.clock.now(),
             command,
             "InternalError",
             f"gitopsd has a bug in {context.step.value}: {redact_text(repr(error))[:300]}",
             limit=BUG_TRIES,
         )
-    return to_event(outcome, context)
+        return errored, None
+    return to_event(outcome, context), outcome.along if isinstance(outcome, Done) else None
+
+
+def _errored(context: StepContext, error: GitopsdError) -> Event:
+    """Name what kept a step from finding out."""
+    if isinstance(error, LostError):
+        return _lost(context, error)
+    now, message = context.services.clock.now(), redact_text(error.message)
+    if isinstance(error, PermanentError):
+        return StepErrored(now, context.command, error.reason, message, retryable=False)
+    return StepErrored(
+        now,
+        context.command,
+        error.reason,
+        message,
+        retry_after=getattr(error, "retry_after", None),
+        cursor=context.run.cursor,
+        locked_out=_is_locked_out(context, error),
+    )
 
 
 def _is_locked_out(context: StepContext, error: GitopsdError) -> bool:
@@ -219,19 +221,39 @@ def is_claimed(tx: Transaction, item: WorkItem) -> bool:
     return held is not None and (held.owner, held.attempts) == (item.owner, item.attempts)
 
 
-async def _report(services: Services, item: WorkItem, run: RunId, event: Event) -> None:
+async def _report(
+    services: Services, item: WorkItem, run: RunId, event: Event, along: Along | None
+) -> WorkItem | None:
+    """Store what came of a step; returns what this process goes on with at once."""
     configuration = services.configuration()
 
-    def work(tx: Transaction) -> None:
-        current = tx.runs.get(run)
+    def work(tx: Transaction) -> WorkItem | None:
+        current, following = tx.runs.get(run), None
         if current is not None and current.command == item.key and is_claimed(tx, item):
+            if along is not None:
+                along(tx)
             timed = hold_before_apply(tx, current, _timed(tx, current, event), configuration)
-            after = apply_event(tx, run, timed, configuration).run
-            if is_held_before_apply(after):
+            done = apply_event(tx, run, timed, configuration)
+            if is_held_before_apply(done.run):
                 apply_event(tx, run, ClockStopped(tx.now), configuration)
+            following = _claim_restore(tx, services, (run, *done.started))
         tx.work.finish(item)
+        return following
 
-    await retry_conflicts(services.store, work)
+    return await retry_conflicts(services.store, work)
+
+
+def _claim_restore(tx: Transaction, services: Services, runs: Iterable[RunId]) -> WorkItem | None:
+    """Claim what a Rollback is to do next, if that is due now.
+
+    What failed stays out for as long as it is not restored: whoever did the step before does the
+    next, without a look for work in between.
+    """
+    for name in runs:
+        run = tx.runs.get(name)
+        if run is not None and run.kind is RunKind.ROLLBACK and run.command is not None:
+            return tx.work.claim_one(run.command, services.replica, services.pace.claim)
+    return None
 
 
 def _timed(tx: Transaction, run: Run, event: Event) -> Event:

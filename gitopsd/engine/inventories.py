@@ -49,14 +49,10 @@ class Known:
     fence: int | None
 
 
-async def load_known(context: StepContext) -> Known:
-    """Read what the database knows."""
-
-    def work(tx: Transaction) -> Known:
-        stage = tx.stages.get(context.run.stage)
-        return Known(tx.installation, stage.fence if stage is not None else None)
-
-    return await context.services.store.read(work)
+def read_known(tx: Transaction, key: StageKey) -> Known:
+    """Read what the database knows of a stage."""
+    stage = tx.stages.get(key)
+    return Known(tx.installation, stage.fence if stage is not None else None)
 
 
 async def read_inventory(context: StepContext) -> Inventory:

@@ -3,69 +3,96 @@
 from __future__ import annotations
 
 import asyncio
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from datetime import timedelta
 
-from gitopsd.cluster_ports import LOCKED_OUT, ApiRefusal
-from gitopsd.domain.manifests import InventoryEntry, JsonObject
+from gitopsd.cluster_ports import LOCKED_OUT, ApiRefusal, Cluster
+from gitopsd.domain.manifests import InventoryEntry, JsonObject, ObjectKey
 from gitopsd.domain.work import LiveState
 from gitopsd.engine.fan_out import run_all
 from gitopsd.engine.inventories import read_inventory
+from gitopsd.engine.outcomes import Along
 from gitopsd.engine.refusals import sentence
+from gitopsd.engine.services import Handed
 from gitopsd.engine.step_context import StepContext
 from gitopsd.errors import GitopsdError
 from gitopsd.kube.redaction import redact_object
+from gitopsd.store_ports import Transaction
 
 PATIENCE = timedelta(seconds=10)
 """For so long a restore is held up to read what it replaces."""
 
 
-async def keep_live_state(context: StepContext) -> None:
-    """Read every object of the inventory and keep it, redacted, with the run.
+async def read_live_state(context: StepContext) -> Along:
+    """Read every object of the inventory; what is returned keeps them, redacted, with the run.
 
     What cannot be read is named instead: a restore is never held up for long by its own records.
-    Where the cluster lets us ask nothing, it cannot be restored either.
+    Where the cluster lets us ask nothing, it cannot be restored either. Apply is handed what was
+    read, so that it need not look once more.
 
     Safe to repeat: what was kept first stays, which is from before anything was written.
 
     Raises:
         TemporaryError: The cluster refuses our credential, or we its certificate.
     """
-    run, store = context.run, context.services.store
-    if await store.read(lambda tx: tx.runs.live_state(run.id)) is not None:
-        return
-    objects: dict[str, JsonObject] = {}
-    unread: dict[str, str] = {}
-    cluster = context.cluster()
+    run, seen = context.run, _Found({}, {})
+    entries: tuple[InventoryEntry, ...] = ()
+    try:
+        async with asyncio.timeout(PATIENCE.total_seconds()):
+            entries = (await read_inventory(context)).entries
+            await run_all(entries, lambda entry: seen.read(context.cluster(), entry))
+    except TimeoutError:
+        seen.name_rest(entries)
+    except GitopsdError as error:
+        if error.reason in LOCKED_OUT:
+            raise
+        seen.unread["inventory"] = f"the inventory: {error.message}"
+    context.services.handed[run.stage] = Handed(run.id, seen.objects)
+    said = tuple(seen.unread[name] for name in sorted(seen.unread))
+    found = tuple(redact_object(seen.objects[key]) for key in sorted(seen.objects, key=str))
 
-    async def read(entry: InventoryEntry) -> None:
+    def keep(tx: Transaction) -> None:
+        if tx.runs.live_state(run.id) is None:
+            tx.runs.put_live_state(LiveState(run.id, tx.now, found, said))
+
+    return keep
+
+
+@dataclass(frozen=True, slots=True)
+class _Found:
+    """What was read, and why the rest was not, by name."""
+
+    objects: dict[ObjectKey, JsonObject]
+    unread: dict[str, str]
+
+    async def read(self, cluster: Cluster, entry: InventoryEntry) -> None:
         name = str(entry.ref.key)
         try:
             live = await cluster.get(entry.ref)
         except GitopsdError as error:
             if error.reason in LOCKED_OUT:
                 raise
-            unread[name] = f"{name}: {error.message}"
+            self.unread[name] = f"{name}: {error.message}"
             return
         if isinstance(live, ApiRefusal):
-            unread[name] = sentence(entry.ref, live)
+            self.unread[name] = sentence(entry.ref, live)
         elif live is None:
-            unread[name] = f"{name}: it does not exist"
+            self.unread[name] = f"{name}: it does not exist"
         else:
-            objects[name] = redact_object(live)
+            self.objects[entry.ref.key] = live
 
-    entries: tuple[InventoryEntry, ...] = ()
-    try:
-        async with asyncio.timeout(PATIENCE.total_seconds()):
-            entries = (await read_inventory(context)).entries
-            await run_all(entries, read)
-    except TimeoutError:
-        names = {str(entry.ref.key) for entry in entries} - objects.keys() - unread.keys()
-        unread |= {name: f"{name}: there was no time to read it" for name in names}
-    except GitopsdError as error:
-        if error.reason in LOCKED_OUT:
-            raise
-        unread["inventory"] = f"the inventory: {error.message}"
-    said = tuple(unread[name] for name in sorted(unread))
-    found = tuple(objects[name] for name in sorted(objects))
+    def name_rest(self, entries: Sequence[InventoryEntry]) -> None:
+        for entry in entries:
+            name = str(entry.ref.key)
+            if entry.ref.key not in self.objects and name not in self.unread:
+                self.unread[name] = f"{name}: there was no time to read it"
 
-    await store.transact(lambda tx: tx.runs.put_live_state(LiveState(run.id, tx.now, found, said)))
+
+def take_handed(context: StepContext) -> Mapping[ObjectKey, JsonObject]:
+    """Take what the run's Prepare has just read; empty when it was not this process, or long ago.
+
+    It is only ever believed where the server is asked to make sure: see `applying`.
+    """
+    handed = context.services.handed.pop(context.run.stage, None)
+    return handed.objects if handed is not None and handed.run == context.run.id else {}

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from datetime import timedelta
 
@@ -10,8 +10,9 @@ from gitopsd.cluster_ports import (
     Clusters,
 )
 from gitopsd.domain.config import Configuration
-from gitopsd.domain.manifests import Digest, Inventory
+from gitopsd.domain.manifests import Digest, Inventory, JsonObject, ObjectKey
 from gitopsd.domain.releases import StageKey
+from gitopsd.domain.runs import RunId
 from gitopsd.engine.inbox import Inbox
 from gitopsd.engine.pauses import Pause
 from gitopsd.ports import Clock, Doorbell, GateProber, Notifier, Renderer, Telemetry, Verifier
@@ -58,6 +59,19 @@ class Pace:
 
 
 @dataclass(frozen=True, slots=True)
+class Handed:
+    """What one step of a run read, for the next one in this process.
+
+    Attributes:
+        run: The run.
+        objects: Live objects as they were read, a moment ago.
+    """
+
+    run: RunId
+    objects: Mapping[ObjectKey, JsonObject]
+
+
+@dataclass(frozen=True, slots=True)
 class Services:
     """The ports that handlers use, wired by `gitopsd.bootstrap`.
 
@@ -83,6 +97,7 @@ class Services:
         newest_fences: Highest fence that this process took for a stage; a permit of its own with
             an older one, left behind by a step whose time was over, is void at once.
         inventories: Inventories as this process wrote them last.
+        handed: What a stage's restore read before it writes; taken by the step that writes.
         seen_tags: Image -> what its tags pointed to when this process asked last.
         silent_registries: Host -> until when it is not asked again whether an image is there.
         inbox: Stores deliveries.
@@ -107,6 +122,7 @@ class Services:
     pauses: dict[str, Pause] = field(default_factory=dict, compare=False, repr=False)
     newest_fences: dict[StageKey, int] = field(default_factory=dict, compare=False)
     inventories: dict[str, Inventory] = field(default_factory=dict, compare=False, repr=False)
+    handed: dict[StageKey, Handed] = field(default_factory=dict, compare=False, repr=False)
     seen_tags: dict[str, dict[str, Digest]] = field(default_factory=dict, compare=False, repr=False)
     silent_registries: dict[str, float] = field(default_factory=dict, compare=False)
     inbox: Inbox = field(default_factory=Inbox, compare=False, repr=False)

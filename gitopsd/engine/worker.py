@@ -185,7 +185,11 @@ class Worker:
         }[kind]
 
     async def _execute_step(self, item: WorkItem) -> None:
-        await execute_step(self._services, item)
+        following = await execute_step(self._services, item)
+        if following is not None and self._stopping:
+            await self._give_back([following], timedelta(0))
+        elif following is not None:
+            self._start([following])
 
     async def _process_delivery(self, item: WorkItem) -> None:
         if item.attempts == 1:

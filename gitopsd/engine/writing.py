@@ -23,7 +23,7 @@ from gitopsd.engine.inventories import (
     Known,
     destination_words,
     fetch_inventory,
-    load_known,
+    read_known,
     recall,
     refuse_foreign,
     retire_inventory,
@@ -35,6 +35,7 @@ from gitopsd.kube.inventory import (
     begin_anew,
     union,
 )
+from gitopsd.store_ports import Transaction
 
 RENEWAL_RETRY = timedelta(seconds=1)
 """How soon a renewal is tried again that the database did not answer."""
@@ -108,12 +109,13 @@ async def write_permit(
             to another installation (the stage is stalled then).
         LeaseLostError: Another owner swapped its fence in first.
     """
-    known = await load_known(context)
-    recalled = recall(context, known.fence)
-    held = recalled or await fetch_inventory(context)
-    await refuse_foreign(context, held, known)
     begun = context.services.clock.monotonic()
-    lease = await _claim(context, held.fence)
+    known, recalled, lease = await _claim_recalled(context)
+    held = recalled or await fetch_inventory(context)
+    if lease is None:
+        await refuse_foreign(context, held, known)
+        begun = context.services.clock.monotonic()
+        lease = await _claim(context, held.fence)
     context.services.newest_fences[lease.stage] = lease.fence
     permit = WritePermit(context, lease, held, begun)
     renewal = asyncio.create_task(_renew(permit), name=f"renew {lease.stage}")
@@ -174,6 +176,28 @@ class _Entering:
             raise LeaseLostError(message)
         await refuse_foreign(self.context, fresh, self.known)
         return fresh
+
+
+async def _claim_recalled(
+    context: StepContext,
+) -> tuple[Known, Inventory | None, Lease | None]:
+    """Claim the stage in one transaction where its inventory is known, and nobody else's.
+
+    Safe to repeat: every claim takes a higher fence.
+    """
+    services, key = context.services, context.run.stage
+
+    def work(tx: Transaction) -> tuple[Known, Inventory | None, Lease | None]:
+        known = read_known(tx, key)
+        held = recall(context, known.fence)
+        if held is None or held.paused or held.installation != known.installation:
+            return known, held, None
+        lease = tx.stages.claim(
+            key, services.replica, services.pace.lease, cluster_fence=held.fence
+        )
+        return known, held, lease
+
+    return await services.store.transact(work)
 
 
 async def _claim(context: StepContext, cluster_fence: int) -> Lease:

@@ -33,6 +33,11 @@ _DUE = (
     .limit(sa.bindparam("at_most"))
     .with_for_update(skip_locked=True)  # nothing in SQLite, where there is one writer
 )
+_DUE_ONE = (
+    sa.select(table)
+    .where(table.c.key == sa.bindparam("of"), table.c.due_at <= _NOW, _FREE)
+    .with_for_update(skip_locked=True)
+)
 _CLAIM = (
     sa.update(table)
     .where(table.c.key.in_(sa.bindparam("keys", expanding=True)))
@@ -115,8 +120,14 @@ class SqlWork:
         Rows that another replica is claiming in this moment are passed over, not waited for.
         """
         due = [_item(row) for row in self._session.rows(_DUE, now=self._now(), at_most=limit)]
-        if not due:
-            return []
+        return self._take(due, owner, duration) if due else []
+
+    def claim_one(self, key: str, owner: str, duration: timedelta) -> WorkItem | None:
+        """Claim one item by its key; None when it is not due, or somebody works on it."""
+        row = self._session.first(_DUE_ONE, of=key, now=self._now())
+        return self._take([_item(row)], owner, duration)[0] if row is not None else None
+
+    def _take(self, due: Sequence[WorkItem], owner: str, duration: timedelta) -> Sequence[WorkItem]:
         until = self._now() + duration
         self._session.run(_CLAIM, keys=[one.key for one in due], new_owner=owner, until=until)
         return [

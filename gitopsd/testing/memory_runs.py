@@ -219,13 +219,20 @@ class MemoryWork:
             (row for row in self._rows if row.due_at <= now and self._free(row)),
             key=lambda row: row.due_at,
         )
-        claimed = [
-            replace(row, owner=owner, claimed_until=now + duration, attempts=row.attempts + 1)
-            for row in due[:limit]
-        ]
-        for row in claimed:
-            self._rows.put(row.key, row)
-        return claimed
+        return [self._take(row, owner, duration) for row in due[:limit]]
+
+    def claim_one(self, key: str, owner: str, duration: timedelta) -> WorkItem | None:
+        """Claim one item by its key; None when it is not due, or somebody works on it."""
+        row = self._rows.get(key)
+        if row is None or row.due_at > self._now() or not self._free(row):
+            return None
+        return self._take(row, owner, duration)
+
+    def _take(self, row: WorkItem, owner: str, duration: timedelta) -> WorkItem:
+        until = self._now() + duration
+        taken = replace(row, owner=owner, claimed_until=until, attempts=row.attempts + 1)
+        self._rows.put(row.key, taken)
+        return taken
 
     def finish(self, item: WorkItem) -> None:
         """Remove a claimed item; if its generation grew since, make it due now, as new."""

@@ -18,6 +18,7 @@ from gitopsd.engine.assessment import identity_of_placed
 from gitopsd.engine.fan_out import run_all
 from gitopsd.engine.hooks import select_hooks
 from gitopsd.engine.leaving import group_looks, leave_group
+from gitopsd.engine.live_state import take_handed
 from gitopsd.engine.looking import AppliedPart
 from gitopsd.engine.outcomes import Done, Outcome, Verdict, Waiting
 from gitopsd.engine.past import load_past
@@ -70,7 +71,7 @@ async def run_apply(context: StepContext) -> Outcome:
         return not_yet
     async with write_permit(context, ours) as permit:
         scaled = find_scaled(item.obj for item in placed)
-        writer = Writer(context, cluster, permit, past.seen, scaled)
+        writer = Writer(context, cluster, permit, past.seen, scaled, take_handed(context))
         work = _Work(writer, permit, past.sent, trials)
         try:
             outcome = await work.run(placed, waves)

@@ -2,15 +2,16 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import replace
-from datetime import datetime, timedelta
+from datetime import timedelta
 
-from gitopsd.domain.manifests import Json, RenderedSet
+from gitopsd.domain.manifests import Json, JsonObject, RenderedSet
 from gitopsd.domain.runs import Phase, RunKind
-from gitopsd.domain.work import EvidenceKind
-from gitopsd.engine.effects import find_undone
+from gitopsd.domain.work import EvidenceKind, LiveState
+from gitopsd.engine.effects import find_undone, readable_set
 from gitopsd.engine.hooks import HookWave, run_hooks, select_hooks
-from gitopsd.engine.live_state import keep_live_state
+from gitopsd.engine.live_state import read_live_state
 from gitopsd.engine.outcomes import Done, Outcome, Verdict, Waiting
 from gitopsd.engine.past import load_past
 from gitopsd.engine.placing import place_objects
@@ -43,21 +44,46 @@ async def run_prepare(context: StepContext) -> Outcome:
         LeaseLostError: The right to write ended; nothing more was sent.
     """
     if context.run.kind is RunKind.ROLLBACK:
-        await keep_live_state(context)
-        await _run_hooks_of_failed(context)
+        return await _prepare_restore(context)
     rendered = await context.load_rendered()
-    hooks = select_hooks(context, rendered, HookPhase.PRE_SYNC)
     not_yet = await _try_again(context, rendered)
-    if not_yet is not None or not hooks:
-        return not_yet or Done()
+    return not_yet or await _run_own_hooks(context, rendered)
+
+
+async def _prepare_restore(context: StepContext) -> Outcome:
+    """Keep what is there, then run the hooks there are; without any, nothing is waited for."""
+    kept, failed, rendered = await context.services.store.read(lambda tx: _load(tx, context))
+    keep = await read_live_state(context) if kept is None else None
+    fails = find_hooks(failed.objects, HookPhase.SYNC_FAIL) if failed is not None else ()
+    own = rendered is None or select_hooks(context, rendered, HookPhase.PRE_SYNC)
+    if not fails and not own:
+        return Done(along=keep)
+    if keep is not None:
+        await context.services.store.transact(keep)
+    if fails:
+        await _run_hooks_of_failed(context, fails, kept)
+    return await _run_own_hooks(context, rendered or await context.load_rendered())
+
+
+def _load(
+    tx: Transaction, context: StepContext
+) -> tuple[LiveState | None, RenderedSet | None, RenderedSet | None]:
+    """Read what was kept before, the set that failed, and the one to restore, where readable."""
+    run = context.run
+    rendered = readable_set(tx, run.rendered) if run.rendered is not None else None
+    return tx.runs.live_state(run.id), _load_failed(tx, context), rendered
+
+
+async def _run_own_hooks(context: StepContext, rendered: RenderedSet) -> Outcome:
+    hooks = select_hooks(context, rendered, HookPhase.PRE_SYNC)
+    if not hooks:
+        return Done()
     ran = await run_hooks(context, HookPhase.PRE_SYNC)
     return tell_time(context, ran, promise_of_hooks(hooks))
 
 
 async def _try_again(context: StepContext, rendered: RenderedSet) -> Verdict | Waiting | None:
     """Ask once more what Validate asked long ago; a denial comes before anything is written."""
-    if context.run.kind is RunKind.ROLLBACK:
-        return None
     past = await load_past(context, ())
     if not past.stale:
         return None
@@ -68,13 +94,16 @@ async def _try_again(context: StepContext, rendered: RenderedSet) -> Verdict | W
     return replace(not_yet, unwritten=True) if isinstance(not_yet, Verdict) else not_yet
 
 
-async def _run_hooks_of_failed(context: StepContext) -> None:
-    """Run the SyncFail hooks of the run that is undone, for as long as there is patience."""
-    failed = await context.services.store.read(lambda tx: _load_failed(tx, context))
-    hooks = find_hooks(failed.objects, HookPhase.SYNC_FAIL) if failed is not None else ()
-    if not hooks:
-        return
-    clock, begun = context.services.clock, await _fetch_begin(context)
+async def _run_hooks_of_failed(
+    context: StepContext, hooks: Sequence[JsonObject], kept: LiveState | None
+) -> None:
+    """Run the SyncFail hooks of the run that is undone, for as long as there is patience.
+
+    Since when they are waited for, the live state tells; time in which we are locked out is
+    nobody's.
+    """
+    clock, locked_out = context.services.clock, context.run.locked_out_until is not None
+    begun = context.began_at if kept is None or locked_out else kept.at
     outcome: Outcome = Waiting(timedelta(0), message="their time was over before they began")
     try:
         wave = await HookWave.begin(context, HookPhase.SYNC_FAIL, hooks)
@@ -89,19 +118,9 @@ async def _run_hooks_of_failed(context: StepContext) -> None:
         await context.keep(EvidenceKind.NOTES, said, key="SyncFail")
 
 
-async def _fetch_begin(context: StepContext) -> datetime:
-    """Tell since when the hooks are waited for; time in which we are locked out is nobody's."""
-    run = context.run
-    kept = await context.services.store.read(lambda tx: tx.runs.live_state(run.id))
-    return context.began_at if kept is None or run.locked_out_until is not None else kept.at
-
-
 def _load_failed(tx: Transaction, context: StepContext) -> RenderedSet | None:
     """Read the set whose run ended Failed; one that cannot be read any more holds nothing up."""
     run = tx.runs.get(find_undone(context.run))
     if run is None or run.phase is not Phase.FAILED or run.rendered is None:
         return None
-    try:
-        return tx.rendered.get(run.rendered)
-    except PermanentError:
-        return None
+    return readable_set(tx, run.rendered)

@@ -63,6 +63,23 @@ async def test_due_items_are_claimed_oldest_first(store: Store, clock: ManualClo
     assert await _claim(store) == []
 
 
+async def test_one_item_is_claimed_by_its_key(store: Store, clock: ManualClock) -> None:
+    """Just that one, with an attempt counted, if it is due and nobody works on it."""
+    now = clock.now()
+    await _add(store, item("a", due=now), item("b", due=now), item("c", due=now + MINUTE))
+
+    async def claim_one(key: str) -> WorkItem | None:
+        return await store.transact(lambda tx: tx.work.claim_one(key, "replica-1", CLAIM))
+
+    taken = await claim_one("b")
+
+    wanted = replace(item("b", due=now), owner="replica-1", claimed_until=now + CLAIM, attempts=1)
+    assert taken == wanted
+    assert await _get(store, "b") == wanted
+    assert [await claim_one(key) for key in ("b", "c", "d")] == [None, None, None]
+    assert [one.key for one in await _claim(store)] == ["a"]
+
+
 async def test_a_claim_excludes_others_until_it_ends(store: Store, clock: ManualClock) -> None:
     """A claimed item is nobody else's; when the claim ends unfinished, it is tried once more."""
     await _add(store, item("a", due=clock.now()))
