@@ -14,7 +14,7 @@ INFO ?= build/cluster.json
 
 .DEFAULT_GOAL := help
 .PHONY: help setup demo lint format types servers envtest test test-unit coverage cluster e2e mutants bench \
-        lock diagram schema clean
+        lock diagram verbs schema clean
 
 help: ## Print this list
 	@grep -hE '^[a-z0-9-]+:.*## ' $(MAKEFILE_LIST) | sort | awk -F':.*## ' '{ printf "  make %-12s %s\n", $$1, $$2 }'
@@ -75,6 +75,9 @@ lock: $(STAMP) ## Write the lock files again (UPGRADE=1 for the newest versions)
 
 diagram: $(STAMP) ## Write the state diagram from the machine's table
 	$(BIN)/python -m tools.diagram
+
+verbs: $(STAMP) ## Write what people can do where from the table of verbs
+	$(BIN)/python -m tools.verb_page
 
 schema: $(STAMP) ## Write the JSON schemas of the configuration files
 	$(BIN)/gitopsd schema --write config/schemas

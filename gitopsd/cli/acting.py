@@ -32,8 +32,10 @@ quarantine = typer.Typer(help="Look at quarantined bytes, or let them be admitte
 
 def add_to(app: typer.Typer) -> None:
     """Add the verbs of this module."""
-    for verb in (promote, rollback, sync, suspend, resume, approve, reject, skip, abort, retry):
+    for verb in (promote, rollback, sync, reverify, adopt, suspend, resume):
         app.command()(verb)
+    for of_run in (approve, reject, skip, abort, retry):
+        app.command()(of_run)
     app.command()(freeze)
     app.command()(thaw)
     app.command()(confirm_removals)
@@ -44,13 +46,14 @@ def promote(
     application: Application,
     stage: Stage,
     release: Annotated[str, typer.Argument(help="Release id, alias or full commit.")],
+    reason: Reason = "",
     output: Output = Form.TABLE,
     server: Server = "",
     token_file: TokenFile = "",
 ) -> None:
     """Ask for a release in a stage; an older one sets a hold."""
     path = path_of("applications", application, "stages", stage, "promote")
-    _post(path, {"release": release}, output, server, token_file)
+    _post(path, {"release": release, "reason": reason}, output, server, token_file)
 
 
 def rollback(
@@ -59,25 +62,53 @@ def rollback(
     to: Annotated[
         str, typer.Option("--to", help="Release id, alias or commit; the one before if left out.")
     ] = "",
+    reason: Reason = "",
     output: Output = Form.TABLE,
     server: Server = "",
     token_file: TokenFile = "",
 ) -> None:
-    """Restore a verified release at once; nothing newer follows until resume."""
+    """Restore a verified release; what is under way ends, nothing newer follows until resume."""
     path = path_of("applications", application, "stages", stage, "rollback")
-    _post(path, {"release": to or None}, output, server, token_file)
+    _post(path, {"release": to or None, "reason": reason}, output, server, token_file)
 
 
 def sync(
     application: Application,
     stage: Stage,
+    reason: Reason = "",
     output: Output = Form.TABLE,
     server: Server = "",
     token_file: TokenFile = "",
 ) -> None:
     """Apply a stage's applied set again."""
     path = path_of("applications", application, "stages", stage, "sync")
-    _post(path, {}, output, server, token_file)
+    _post(path, {"reason": reason}, output, server, token_file)
+
+
+def reverify(
+    application: Application,
+    stage: Stage,
+    reason: Reason = "",
+    output: Output = Form.TABLE,
+    server: Server = "",
+    token_file: TokenFile = "",
+) -> None:
+    """Make the checks of what a stage runs again, now; nothing is applied."""
+    path = path_of("applications", application, "stages", stage, "reverify")
+    _post(path, {"reason": reason}, output, server, token_file)
+
+
+def adopt(
+    application: Application,
+    stage: Stage,
+    reason: Reason = "",
+    output: Output = Form.TABLE,
+    server: Server = "",
+    token_file: TokenFile = "",
+) -> None:
+    """Take a stage over that another installation holds."""
+    path = path_of("applications", application, "stages", stage, "adopt")
+    _post(path, {"reason": reason}, output, server, token_file)
 
 
 def suspend(
@@ -113,6 +144,7 @@ def resume(
     *,
     keep_cluster: KeepCluster = False,
     redeploy: Redeploy = False,
+    reason: Reason = "",
     output: Output = Form.TABLE,
     server: Server = "",
     token_file: TokenFile = "",
@@ -122,7 +154,8 @@ def resume(
     if keep_cluster and redeploy:
         raise typer.BadParameter("--keep-cluster and --redeploy exclude each other")
     chosen = RestoredChoice.REDEPLOY if redeploy else RestoredChoice.KEEP_CLUSTER
-    body = {"restored": chosen.value} if keep_cluster or redeploy else {}
+    restored = {"restored": chosen.value} if keep_cluster or redeploy else {}
+    body = {"reason": reason, **restored}
     _post(path, body, output, server, token_file)
 
 
@@ -178,25 +211,32 @@ def skip(
 
 def abort(
     run: RunOrStage,
+    *,
     restore: Annotated[
-        bool, typer.Option("--restore", help="Restore what was last verified.")
-    ] = False,
+        bool,
+        typer.Option(
+            "--restore/--leave",
+            help="Restore what was last verified, if the run wrote; or leave what it wrote.",
+        ),
+    ] = True,
+    reason: Reason = "",
     output: Output = Form.TABLE,
     server: Server = "",
     token_file: TokenFile = "",
 ) -> None:
-    """End a run."""
-    _post_to_run(run, "abort", {"restore": restore}, output, server, token_file)
+    """End a run, and restore what was last verified."""
+    _post_to_run(run, "abort", {"restore": restore, "reason": reason}, output, server, token_file)
 
 
 def retry(
     run: RunOrStage,
+    reason: Reason = "",
     output: Output = Form.TABLE,
     server: Server = "",
     token_file: TokenFile = "",
 ) -> None:
-    """Try a run's release again in its stage."""
-    _post_to_run(run, "retry", {}, output, server, token_file)
+    """Try a run's release again in its stage; at its gate, ask again at once."""
+    _post_to_run(run, "retry", {"reason": reason}, output, server, token_file)
 
 
 def freeze(
@@ -220,12 +260,14 @@ def freeze(
 
 def thaw(
     freeze_id: Annotated[str, typer.Argument(help="The freeze.", metavar="FREEZE")],
+    reason: Reason = "",
     output: Output = Form.TABLE,
     server: Server = "",
     token_file: TokenFile = "",
 ) -> None:
     """End a freeze."""
-    _post(path_of("freezes", freeze_id, "thaw"), {}, output, server, token_file)
+    body = {"reason": reason}
+    _post(path_of("freezes", freeze_id, "thaw"), body, output, server, token_file)
 
 
 _REMOVALS = (
@@ -272,12 +314,14 @@ def list_quarantines(
 @quarantine.command("lift")
 def lift_quarantine(
     quarantine_id: Annotated[str, typer.Argument(help="The quarantine.", metavar="QUARANTINE")],
+    reason: Reason = "",
     output: Output = Form.TABLE,
     server: Server = "",
     token_file: TokenFile = "",
 ) -> None:
     """Let quarantined bytes be admitted again."""
-    _post(path_of("quarantines", quarantine_id, "lift"), {}, output, server, token_file)
+    body = {"reason": reason}
+    _post(path_of("quarantines", quarantine_id, "lift"), body, output, server, token_file)
 
 
 def _post_to_run(

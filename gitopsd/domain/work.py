@@ -23,6 +23,8 @@ class WorkKind(Enum):
     MONITOR = "Monitor"
     PROBE = "Probe"
     SOAK = "Soak"
+    REVERIFY = "Reverify"
+    ADOPT = "Adopt"
     AGREE = "Agree"
 
 

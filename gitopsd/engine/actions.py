@@ -12,25 +12,26 @@ from dataclasses import replace
 from gitopsd.domain.config import Configuration
 from gitopsd.domain.gates import Decision
 from gitopsd.domain.manifests import JsonObject
-from gitopsd.domain.releases import Line, OfferKind, ReleaseId, StageKey
-from gitopsd.domain.runs import Run, RunId, RunKind
+from gitopsd.domain.releases import ReleaseId, StageKey
+from gitopsd.domain.runs import RunId
 from gitopsd.domain.stages import Condition, RestoredChoice
-from gitopsd.domain.verifications import RestoreTarget
 from gitopsd.engine.actors import ActionDone, ActionRefused, ActionResult, Actor, do_audited
 from gitopsd.engine.admission import apply_event, settle
-from gitopsd.engine.facts import restore_facts
+from gitopsd.engine.adopting import ask_to_adopt
+from gitopsd.engine.bringing import promote_release, retry_run
+from gitopsd.engine.going_back import roll_back
 from gitopsd.engine.image_hints import want_images_of
-from gitopsd.engine.naming import name_release, refuse_naming
-from gitopsd.engine.probing import ask_again
 from gitopsd.engine.resuming import resume_stage
+from gitopsd.engine.reverifying import ask_to_reverify
 from gitopsd.engine.services import Services
 from gitopsd.engine.skipping import skip_gate
-from gitopsd.engine.syncing import make_run_id, put_front, start_sync
+from gitopsd.engine.syncing import start_sync
+from gitopsd.engine.verb_checks import refuse_for_run, refuse_for_stage
+from gitopsd.engine.verb_states import say_quarantine_state, say_run_state, say_stage_state
 from gitopsd.engine.voting import Ballot, cast_vote
-from gitopsd.pipeline.events import AbortRequested, GateRefused, RollbackRequested
-from gitopsd.pipeline.lockouts import is_locked_out
+from gitopsd.pipeline.events import AbortRequested, GateRefused
 from gitopsd.pipeline.promotion import waiting_for
-from gitopsd.pipeline.rollback import choose_manual_target
+from gitopsd.pipeline.verbs import Verb
 from gitopsd.store_ports import Transaction
 
 __all__ = ["ActionDone", "ActionRefused", "ActionResult", "Actions", "Actor"]
@@ -91,101 +92,102 @@ class Actions:
         details: JsonObject = {"gate": gate, "plan": plan, "reason": reason}
         return await self._do(actor, "skip", run, work, details)
 
-    async def abort(self, actor: Actor, run: RunId, *, restore: bool) -> ActionResult:
+    async def abort(
+        self, actor: Actor, run: RunId, *, restore: bool, reason: str = ""
+    ) -> ActionResult:
         """End a run; ``restore`` brings back what was last verified if it had changed anything."""
+        verb = Verb.ABORT if restore else Verb.LEAVE
 
         def work(tx: Transaction) -> ActionResult:
-            found = tx.runs.get(run)
-            if found is None:
-                return ActionRefused(404, f"there is no run {run}")
-            if found.kind is RunKind.ROLLBACK and not is_locked_out(found):
-                message = f"{run} is a rollback and is not aborted; redirect it: gitopsd rollback"
-                return ActionRefused(409, message)
-            event = AbortRequested(tx.now, by=actor.subject, restore=restore)
+            refusal = refuse_for_run(tx, verb, run, self._config)
+            if refusal is not None:
+                return refusal
+            event = AbortRequested(tx.now, by=actor.subject, restore=restore, message=reason)
             done = apply_event(tx, run, event, self._config)
             if done.ignored:
                 return ActionRefused(409, f"{run} {done.ignored}")
             return ActionDone(f"{run} is being aborted", run)
 
-        return await self._do(actor, "abort", run, work)
+        details: JsonObject = {"reason": reason, "restore": restore}
+        return await self._do(actor, "abort", run, work, details)
 
-    async def retry(self, actor: Actor, run: RunId) -> ActionResult:
+    async def retry(self, actor: Actor, run: RunId, *, reason: str = "") -> ActionResult:
         """Try a run's release again in its stage, whatever ended it but a quarantine."""
 
         def work(tx: Transaction) -> ActionResult:
-            found = tx.runs.get(run)
-            if found is None:
-                return ActionRefused(404, f"there is no run {run}")
-            if found.live and ask_again(tx, found):
-                return ActionDone(f"the gates of {run} that ask outside are asked again now", run)
-            if found.live:
-                return ActionRefused(409, f"{run} is still {found.phase.value}")
-            return self._ask_for(tx, actor, found.stage, found.release)
+            return retry_run(tx, actor, run, self._config)
 
-        return await self._do(actor, "retry", run, work)
+        return await self._do(actor, "retry", run, work, {"reason": reason})
 
-    async def promote(self, actor: Actor, key: StageKey, release: ReleaseId) -> ActionResult:
+    async def promote(
+        self, actor: Actor, key: StageKey, release: ReleaseId, *, reason: str = ""
+    ) -> ActionResult:
         """Ask for a release in a stage; an older one sets a hold, so nothing newer follows."""
 
         def work(tx: Transaction) -> ActionResult:
-            if tx.releases.get(release) is None:
-                return ActionRefused(404, f"there is no release {release}")
-            refusal = refuse_naming(tx, actor, key, self._config)
-            return refusal or self._ask_for(tx, actor, key, release)
+            return promote_release(tx, actor, key, release, self._config)
 
-        return await self._do(actor, "promote", key, work)
-
-    def _ask_for(
-        self, tx: Transaction, actor: Actor, key: StageKey, release: ReleaseId
-    ) -> ActionResult:
-        stage = tx.stages.get(key)
-        applied = stage.applied if stage is not None and stage.verified is not None else None
-        if applied is not None and applied.release == release:
-            return ActionRefused(409, f"{key} runs {release} already")
-        older = _is_older(tx, key, release)
-        done = self._request(tx, actor, key, release, hold=older)
-        stage = tx.stages.get(key)
-        if older and stage is not None and isinstance(done, ActionDone):
-            hold = Condition(actor.subject, "asked for an older release", tx.now)
-            tx.stages.save(replace(stage, hold=hold))
-            settle(tx, (key,), self._config)
-        return done
+        details: JsonObject = {"release": release, "reason": reason}
+        return await self._do(actor, "promote", key, work, details)
 
     async def rollback(
-        self, actor: Actor, key: StageKey, release: ReleaseId | None
+        self, actor: Actor, key: StageKey, release: ReleaseId | None, *, reason: str = ""
     ) -> ActionResult:
-        """Restore a verified set: the release named, or the one before what the stage runs."""
+        """Restore a verified set: the release named, or the one before what the stage has."""
 
         def work(tx: Transaction) -> ActionResult:
-            return self._rollback(tx, actor, key, release)
+            return roll_back(tx, actor, key, release, reason, self._config)
 
-        return await self._do(actor, "rollback", key, work)
+        details: JsonObject = {"release": release, "reason": reason}
+        return await self._do(actor, "rollback", key, work, details)
 
-    async def sync(self, actor: Actor, key: StageKey) -> ActionResult:
+    async def sync(self, actor: Actor, key: StageKey, *, reason: str = "") -> ActionResult:
         """Apply the stage's applied set again."""
 
         def work(tx: Transaction) -> ActionResult:
             return start_sync(tx, actor, key, self._config)
 
-        return await self._do(actor, "sync", key, work)
+        return await self._do(actor, "sync", key, work, {"reason": reason})
+
+    async def reverify(self, actor: Actor, key: StageKey, *, reason: str = "") -> ActionResult:
+        """Make the checks of what the stage runs again, now, without applying anything."""
+
+        def work(tx: Transaction) -> ActionResult:
+            return ask_to_reverify(tx, actor, key, reason, self._config)
+
+        return await self._do(actor, "reverify", key, work, {"reason": reason})
+
+    async def adopt(self, actor: Actor, key: StageKey, *, reason: str = "") -> ActionResult:
+        """Take the stage's inventory over from another installation."""
+
+        def work(tx: Transaction) -> ActionResult:
+            return ask_to_adopt(tx, actor, key, reason, self._config)
+
+        return await self._do(actor, "adopt", key, work, {"reason": reason})
 
     async def suspend(self, actor: Actor, key: StageKey, reason: str) -> ActionResult:
         """Stop admitting Rollouts to a stage."""
 
         def work(tx: Transaction) -> ActionResult:
+            refusal = refuse_for_stage(tx, Verb.SUSPEND, key, self._config)
             stage = tx.stages.get(key)
-            if stage is None:
-                return ActionRefused(404, f"there is no stage {key}")
+            if refusal is not None or stage is None:
+                return refusal or ActionRefused(404, f"there is no stage {key}")
             condition = Condition(actor.subject, reason, tx.now)
             tx.stages.save(replace(stage, suspended=condition))
             settle(tx, (key,), self._config)
             said = f"{key} is suspended; nothing new is admitted until"
             return ActionDone(f"{said}: gitopsd resume {key.application} {key.stage}")
 
-        return await self._do(actor, "suspend", key, work)
+        return await self._do(actor, "suspend", key, work, {"reason": reason})
 
     async def resume(
-        self, actor: Actor, key: StageKey, choice: RestoredChoice | None = None
+        self,
+        actor: Actor,
+        key: StageKey,
+        choice: RestoredChoice | None = None,
+        *,
+        reason: str = "",
     ) -> ActionResult:
         """Lift suspension, hold, stall and a held rewind of a stage.
 
@@ -195,22 +197,39 @@ class Actions:
         def work(tx: Transaction) -> ActionResult:
             return resume_stage(tx, actor, key, choice, self._config)
 
-        return await self._do(actor, "resume", key, work)
+        details: JsonObject = {"reason": reason}
+        if choice is not None:
+            details = {**details, "restored": choice.value}
+        return await self._do(actor, "resume", key, work, details)
 
-    async def lift_quarantine(self, actor: Actor, quarantine: str) -> ActionResult:
+    async def lift_quarantine(
+        self, actor: Actor, quarantine: str, *, reason: str = ""
+    ) -> ActionResult:
         """Let quarantined bytes be admitted again."""
 
         def work(tx: Transaction) -> ActionResult:
             found = tx.quarantines.get(quarantine)
             if found is None:
-                return ActionRefused(404, f"there is no quarantine {quarantine}")
+                where = "list them with: gitopsd quarantine list"
+                return ActionRefused(404, f"there is no quarantine {quarantine}; {where}")
+            if found.lifted_at is not None:
+                lifted = f"was lifted by {found.lifted_by} at {found.lifted_at:%Y-%m-%d %H:%M} UTC"
+                key = found.stage
+                bring = f"gitopsd promote {key.application} {key.stage} {found.release}"
+                return ActionRefused(409, f"quarantine {quarantine} {lifted}; to bring it: {bring}")
             tx.quarantines.lift(quarantine, actor.subject, tx.now)
             if found.images:
                 want_images_of(tx, tx.specs.current(found.stage.application))
             settle(tx, (found.stage, *_waiting_for(tx, found.stage)), self._config)
             return ActionDone(f"quarantine {quarantine} of {found.stage} is lifted")
 
-        return await self._do(actor, "lift-quarantine", quarantine, work)
+        def about(tx: Transaction) -> str:
+            return say_quarantine_state(tx, quarantine)
+
+        details: JsonObject = {"reason": reason}
+        return await do_audited(
+            self._services, actor, "lift-quarantine", quarantine, work, details, about
+        )
 
     @property
     def _config(self) -> Configuration:
@@ -220,101 +239,16 @@ class Actions:
         self,
         actor: Actor,
         action: str,
-        target: object,
+        target: RunId | StageKey,
         work: Callable[[Transaction], ActionResult],
-        details: JsonObject | None = None,
+        details: JsonObject,
     ) -> ActionResult:
-        return await do_audited(self._services, actor, action, target, work, details)
+        def about(tx: Transaction) -> str:
+            if isinstance(target, StageKey):
+                return say_stage_state(tx, target)
+            return say_run_state(tx, target)
 
-    def _request(
-        self, tx: Transaction, actor: Actor, key: StageKey, release: ReleaseId, *, hold: bool
-    ) -> ActionResult:
-        stage = tx.stages.get(key)
-        application = tx.specs.current(key.application)
-        spec = application.stage(key.stage) if application is not None else None
-        if stage is None or application is None or spec is None:
-            return ActionRefused(404, f"there is no stage {key}")
-        line = Line(key.application, application.ref_of(spec))
-        if tx.releases.last_offer(line, release) is None:
-            tx.releases.offer(line, release, tx.now, OfferKind.REQUESTED)
-        naming = name_release(tx, actor, key, release, self._config)
-        tx.stages.save(replace(stage, requested=release, naming=naming or stage.naming))
-        settle(tx, (key,), self._config)
-        current = tx.stages.get(key)
-        waiting = tx.runs.get(current.next) if current is not None and current.next else None
-        if waiting is None or waiting.release != release:
-            return ActionDone(f"{release} is asked for in {key} and waits for its turn")
-        held = "; nothing newer follows until gitopsd resume" if hold else ""
-        return ActionDone(f"{release} is on its way to {key}{held}", waiting.id)
-
-    def _rollback(
-        self, tx: Transaction, actor: Actor, key: StageKey, wanted: ReleaseId | None
-    ) -> ActionResult:
-        stage = tx.stages.get(key)
-        application = tx.specs.current(key.application)
-        spec = application.stage(key.stage) if application is not None else None
-        if stage is None or spec is None:
-            return ActionRefused(404, f"there is no stage {key}")
-        if stage.applied is None:
-            return ActionRefused(409, f"nothing was applied to {key} yet")
-        facts = restore_facts(tx, key, stage.applied.rendered, spec)
-        choice = choose_manual_target(facts, wanted)
-        if not isinstance(choice, RestoreTarget):
-            return ActionRefused(409, choice.message)
-        front = tx.runs.get(stage.front) if stage.front is not None else None
-        if front is not None and front.kind is not RunKind.ROLLBACK:
-            planned = front.restore_target
-            if planned is None or planned.rendered != choice.rendered:
-                return ActionRefused(
-                    409,
-                    f"{front.id} is writing to {key}; end it first: gitopsd abort {front.id}, "
-                    "then roll back",
-                )
-        hold = Condition(actor.subject, "rolled back by hand", tx.now)
-        tx.stages.save(replace(stage, hold=hold))
-        if stage.verified is not None:
-            tx.verifications.revoke(stage.verified, tx.now)
-        if front is not None:
-            return self._redirect(tx, actor, front, choice)
-        run = Run(
-            id=make_run_id(key, "rb"),
-            stage=key,
-            release=choice.release,
-            kind=RunKind.ROLLBACK,
-            created_at=tx.now,
-            spec=choice.spec,
-            rendered=choice.rendered,
-            restore_target=choice,
-            requested_by=actor.subject,
-        )
-        put_front(tx, tx.stages.get(key) or stage, run, self._config)
-        said = f"{key} is being rolled back to {choice.release}; nothing newer follows until"
-        return ActionDone(f"{said}: gitopsd resume {key.application} {key.stage}", run.id)
-
-    def _redirect(
-        self, tx: Transaction, actor: Actor, front: Run, target: RestoreTarget
-    ) -> ActionResult:
-        if front.kind is RunKind.ROLLBACK:
-            event = RollbackRequested(tx.now, by=actor.subject, target=target)
-            apply_event(tx, front.id, event, self._config)
-            return ActionDone(f"the rollback goes to {target.release} instead", front.id)
-        abort = AbortRequested(
-            tx.now, by=actor.subject, restore=True, message=f"rolled back by {actor.subject}"
-        )
-        apply_event(tx, front.id, abort, self._config)
-        return ActionDone(f"{front.id} is being aborted and what it replaced restored", front.id)
-
-
-def _is_older(tx: Transaction, key: StageKey, release: ReleaseId) -> bool:
-    application = tx.specs.current(key.application)
-    spec = application.stage(key.stage) if application is not None else None
-    stage = tx.stages.get(key)
-    if application is None or spec is None or stage is None or stage.applied is None:
-        return False
-    line = Line(key.application, application.ref_of(spec))
-    asked = tx.releases.last_offer(line, release)
-    running = tx.releases.last_offer(line, stage.applied.release)
-    return asked is not None and running is not None and asked.number < running.number
+        return await do_audited(self._services, actor, action, target, work, details, about)
 
 
 def _waiting_for(tx: Transaction, key: StageKey) -> tuple[StageKey, ...]:

@@ -83,10 +83,20 @@ async def do_audited(
     target: object,
     work: Callable[[Transaction], ActionResult],
     details: JsonObject | None = None,
+    about: Callable[[Transaction], str] | None = None,
 ) -> ActionResult:
-    """Do one action with its audit entry, in one transaction; ``details`` are kept with that.
+    """Do one action with its audit entry, in one transaction.
 
     Safe to repeat: with a request key, what was done before is answered again and not done twice.
+
+    Args:
+        services: The ports.
+        actor: Who acts.
+        action: What it is called.
+        target: What it is done to.
+        work: Does it.
+        details: What the audit entry holds besides.
+        about: Says how the target stands; the entry holds that of before and of after.
 
     Raises:
         TemporaryError: The database does not answer.
@@ -96,9 +106,13 @@ async def do_audited(
         earlier = recall(tx, actor)
         if earlier is not None:
             return earlier
+        before = about(tx) if about is not None else ""
         done = work(tx)
         outcome = "done" if isinstance(done, ActionDone) else f"refused: {done.message}"
-        kept = {**(details or {}), **(done.details if isinstance(done, ActionDone) else {})}
+        kept: dict[str, Json] = {**(details or {})}
+        if about is not None:
+            kept |= {"before": before, "after": about(tx)}
+        kept |= done.details if isinstance(done, ActionDone) else {}
         entry = AuditEntry(0, tx.now, actor.subject, action, str(target), outcome, kept)
         tx.records.append_audit(entry)
         if isinstance(done, ActionDone):

@@ -212,6 +212,23 @@ def _supersede_next(
     return done.reconsider if done.run.phase.terminal else ()
 
 
+def bring_now(tx: Transaction, key: StageKey, release: ReleaseId, config: Configuration) -> None:
+    """Begin with a release that a person asked for, where it would only wait for a pause to end.
+
+    Safe to repeat: what is on its way is begun once.
+    """
+    stage = tx.stages.get(key)
+    application = tx.specs.current(key.application)
+    spec = application.stage(key.stage) if application is not None else None
+    if stage is None or application is None or spec is None or stage.next is not None:
+        return
+    choice = select(load_selection_facts(tx, stage, application, spec))
+    waits = choice.release is None and choice.not_before is not None
+    if waits and stage.requested == release and release not in dict(choice.skipped):
+        _start_rollout(tx, key, release, application, spec, config)
+        settle(tx, (key,), config)
+
+
 def _start_rollout(
     tx: Transaction,
     key: StageKey,

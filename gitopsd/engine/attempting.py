@@ -106,7 +106,7 @@ async def _attempt(
         spec.namespace,
         spec.service_account,
         run=context.run.id,
-        attempt=f"{context.step.value.lower()}-{one.number}",
+        attempt=_name(context, one),
         begun=one.underway,
         templates=templates,
         labels=context.labels,
@@ -146,7 +146,7 @@ def placeholder_values(context: StepContext) -> dict[str, str]:
 
 async def _recall(context: StepContext, one: Planned, target: CheckTarget) -> CheckAttempt | None:
     """Read how an attempt ended that was made before a crash; None when it did not end."""
-    for key in (_slot(one), _first_key(one.check)):
+    for key in (_slot(context, one), _first_key(context, one.check)):
         found = await context.load_evidence(EvidenceKind.CHECK, key)
         if found is None or found.get("name") != target.attempt or found.get("underway"):
             continue
@@ -172,15 +172,17 @@ async def _keep(
         "evidence": answer.evidence,
     }
     if answer.underway:
-        await context.keep(EvidenceKind.CHECK, {**content, "underway": True}, key=_slot(one))
+        await context.keep(
+            EvidenceKind.CHECK, {**content, "underway": True}, key=_slot(context, one)
+        )
         return
     first = answer.passed is False and not one.failed
     first = first and not await _is_first_kept(context, one.check)
     if first:
         kept: dict[str, Json] = {**content, "firstFailure": True}
-        await context.keep(EvidenceKind.CHECK, kept, key=_first_key(one.check))
+        await context.keep(EvidenceKind.CHECK, kept, key=_first_key(context, one.check))
     if not first or isinstance(one.check, JobCheck):  # which replaces what it said under way
-        await context.keep(EvidenceKind.CHECK, content, key=_slot(one))
+        await context.keep(EvidenceKind.CHECK, content, key=_slot(context, one))
 
 
 async def keep_monitored(context: StepContext, check: Check, answer: CheckAttempt) -> None:
@@ -197,15 +199,30 @@ async def keep_monitored(context: StepContext, check: Check, answer: CheckAttemp
 
 
 async def _is_first_kept(context: StepContext, check: Check) -> bool:
-    """Whether a first failure is stored already: after a crash the count may begin anew."""
+    """Whether a first failure is stored already: after a crash the count may begin anew.
+
+    What an earlier series kept gives way.
+    """
     pieces = await context.services.store.read(lambda tx: tx.runs.evidence(context.run.id))
-    wanted = (context.step, EvidenceKind.CHECK, _first_key(check))
-    return any((piece.step, piece.kind, piece.key) == wanted for piece in pieces)
+    wanted = (context.step, EvidenceKind.CHECK, _first_key(context, check))
+    found = [piece.content for piece in pieces if (piece.step, piece.kind, piece.key) == wanted]
+    return any(
+        isinstance(kept, dict) and str(kept.get("name", "")).startswith(context.series)
+        for kept in found
+    )
 
 
-def _slot(one: Planned) -> str:
-    return f"{one.check.name}#{one.number % ATTEMPTS_KEPT}"
+def _name(context: StepContext, one: Planned) -> str:
+    return f"{context.series or context.step.value.lower()}-{one.number}"
 
 
-def _first_key(check: Check) -> str:
-    return f"{check.name}#first-failure"
+def _slot(context: StepContext, one: Planned) -> str:
+    return f"{one.check.name}#{_mark(context)}{one.number % ATTEMPTS_KEPT}"
+
+
+def _first_key(context: StepContext, check: Check) -> str:
+    return f"{check.name}#{_mark(context)}first-failure"
+
+
+def _mark(context: StepContext) -> str:
+    return "again-" if context.series else ""

@@ -6,6 +6,7 @@ import secrets
 from datetime import datetime
 
 from gitopsd.domain.config import Configuration
+from gitopsd.domain.manifests import JsonObject
 from gitopsd.domain.stages import Freeze
 from gitopsd.domain.work import Notification
 from gitopsd.engine.actors import ActionDone, ActionRefused, ActionResult, Actor, do_audited
@@ -46,21 +47,50 @@ async def freeze(
         settle(tx, [stage.key for stage in tx.stages.page()], config)
         return ActionDone(f"{scope} is frozen; end it: gitopsd thaw {made.id}", made=made.id)
 
-    return await do_audited(services, actor, "freeze", scope, work)
+    def about(tx: Transaction) -> str:
+        ids = [one.id for one in tx.records.freezes(in_force=True) if one.scope == scope]
+        return f"frozen by {', '.join(ids)}" if ids else "not frozen"
+
+    ends = until.isoformat() if until is not None else ""
+    details: JsonObject = {"reason": reason, "until": ends}
+    return await do_audited(services, actor, "freeze", scope, work, details, about)
 
 
-async def thaw(services: Services, actor: Actor, freeze_id: str) -> ActionResult:
+async def thaw(
+    services: Services, actor: Actor, freeze_id: str, *, reason: str = ""
+) -> ActionResult:
     """End a freeze."""
     config = services.configuration()
 
+    def about(tx: Transaction) -> str:
+        found = find_freeze(tx, freeze_id)
+        if found is None:
+            return ""
+        over = _say_end(found, tx.now)
+        return f"{found.scope}: {over or 'in force'}"
+
     def work(tx: Transaction) -> ActionResult:
-        if find_freeze(tx, freeze_id) is None:
-            return ActionRefused(404, f"there is no freeze {freeze_id}")
+        found = find_freeze(tx, freeze_id)
+        if found is None:
+            where = "list them with: gitopsd get freezes"
+            return ActionRefused(404, f"there is no freeze {freeze_id}; {where}")
+        over = _say_end(found, tx.now)
+        if over:
+            return ActionRefused(409, f"freeze {freeze_id} {over}; see: gitopsd get freezes")
         tx.records.thaw(freeze_id, tx.now)
         settle(tx, [stage.key for stage in tx.stages.page()], config)
         return ActionDone(f"freeze {freeze_id} ended", made=freeze_id)
 
-    return await do_audited(services, actor, "thaw", freeze_id, work)
+    details: JsonObject = {"reason": reason}
+    return await do_audited(services, actor, "thaw", freeze_id, work, details, about)
+
+
+def _say_end(found: Freeze, now: datetime) -> str:
+    """Say when a freeze ended; empty while it is in force."""
+    ended = found.thawed_at
+    if ended is None and found.until is not None and found.until <= now:
+        ended = found.until
+    return f"ended at {ended:%Y-%m-%d %H:%M} UTC" if ended is not None else ""
 
 
 def find_freeze(tx: Transaction, freeze_id: str) -> Freeze | None:

@@ -29,7 +29,6 @@ from gitopsd.kube.inventory import (
     encode_retired,
     inventory_name,
 )
-from gitopsd.kube.names import INSTALLATION_ANNOTATION
 from gitopsd.store_ports import Transaction
 
 _CONFLICT = 409
@@ -136,10 +135,7 @@ async def refuse_foreign(context: StepContext, found: Inventory, known: Known) -
     if found.installation and found.installation != mine:
         message = (
             f"the inventory of {key} belongs to another gitopsd installation "
-            f"({found.installation}). To take it over: kubectl annotate configmap --overwrite "
-            f"--namespace {context.inventory_namespace()} "
-            f"{inventory_name(key.application, key.stage)} {INSTALLATION_ANNOTATION}={mine}, "
-            f"then: gitopsd resume {key.application} {key.stage}"
+            f"({found.installation}). To take it over: gitopsd adopt {key.application} {key.stage}"
         )
         await _stall(context, StallReason.INVENTORY, message)
     if known.fence is not None and found.fence > known.fence:

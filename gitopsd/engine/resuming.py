@@ -13,9 +13,11 @@ from gitopsd.domain.stages import AppliedSet, RestoredChoice, Stage, Stall
 from gitopsd.domain.verifications import StallReason, VerificationId
 from gitopsd.engine.actors import ActionDone, ActionRefused, ActionResult, Actor
 from gitopsd.engine.admission import apply_event, settle
-from gitopsd.engine.restored import say_choices, void_votes
+from gitopsd.engine.restored import void_votes
 from gitopsd.engine.syncing import start_sync
+from gitopsd.engine.verb_checks import refuse_for_stage
 from gitopsd.pipeline.events import AbortRequested
+from gitopsd.pipeline.verbs import Verb
 from gitopsd.store_ports import Transaction
 
 
@@ -38,8 +40,9 @@ def resume_stage(
     stage = tx.stages.get(key)
     application = tx.specs.current(key.application)
     spec = application.stage(key.stage) if application is not None else None
-    if stage is None or application is None or spec is None:
-        return ActionRefused(404, f"there is no stage {key}")
+    refused = refuse_for_stage(tx, Verb.RESUME, key, config) if choice is None else None
+    if refused is not None or stage is None or application is None or spec is None:
+        return refused or ActionRefused(409, f"{key} is no longer configured")
     head = tx.releases.head(Line(key.application, application.ref_of(spec)))
     newest = head.number if head is not None else 0
     stall = stage.stall if _is_restored(stage) else None
@@ -81,16 +84,13 @@ def _refuse_choice(
             return None
         message = f"{key} is not stalled by a restored database"
         return ActionRefused(409, f"{message}; gitopsd resume {key.application} {key.stage}")
-    if choice is None:
-        message = f"the database of {key} was restored from an older copy; choose"
-        return ActionRefused(409, f"{message}: {say_choices(key)}")
     front = tx.runs.get(stage.front) if stage.front is not None else None
     if choice is RestoredChoice.REDEPLOY or front is None:
         return None
     message = f"{front.id} would write to {key} and change what the cluster has"
     if front.kind is RunKind.ROLLBACK:
         return ActionRefused(409, f"{message}; a rollback is not aborted: choose --redeploy")
-    return ActionRefused(409, f"{message}; end it first: gitopsd abort {front.id}")
+    return ActionRefused(409, f"{message}; end it first: gitopsd abort {front.id} --leave")
 
 
 def _take_fence(tx: Transaction, key: StageKey, stall: Stall) -> bool:

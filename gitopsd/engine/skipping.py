@@ -11,11 +11,13 @@ from gitopsd.domain.runs import RunId
 from gitopsd.engine.actors import ActionDone, ActionRefused, ActionResult, Actor
 from gitopsd.engine.facts import load_gate_facts
 from gitopsd.engine.gate_evidence import say_gate
-from gitopsd.engine.voting import find_gate_obstacle, find_plan_obstacle
+from gitopsd.engine.verb_checks import refuse_for_run
+from gitopsd.engine.voting import find_plan_obstacle, find_time_obstacle
 from gitopsd.pipeline.apply_hold import evaluate_before_apply, is_held_before_apply
 from gitopsd.pipeline.facts import GateFacts
 from gitopsd.pipeline.gates import evaluate_gates
 from gitopsd.pipeline.skips import digest_gate, find_skip_obstacle
+from gitopsd.pipeline.verbs import Verb
 from gitopsd.store_ports import Transaction
 
 
@@ -40,10 +42,11 @@ def skip_gate(
         reason: Why, in their words.
         config: The configuration.
     """
+    refused = refuse_for_run(tx, Verb.SKIP, run_id, config)
     run = tx.runs.get(run_id)
-    if run is None:
-        return ActionRefused(404, f"there is no run {run_id}")
-    waits = "" if is_held_before_apply(run) else find_gate_obstacle(tx, run)
+    if refused is not None or run is None:
+        return refused or ActionRefused(404, f"there is no run {run_id}")
+    waits = "" if is_held_before_apply(run) else find_time_obstacle(tx, run)
     obstacle = waits or find_plan_obstacle(run, plan)
     if obstacle or run.plan is None:
         return ActionRefused(409, obstacle or f"{run_id} has no plan yet")

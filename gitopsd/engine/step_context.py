@@ -40,6 +40,9 @@ class StepContext:
         release: The run's release.
         stage: The stage as stored when the command was claimed.
         began_at: When the present attempt of the step was begun, for budgets of one execution.
+        series: Name of a series of attempts of checks beside the step's own, where a person has
+            them made again later; what it keeps takes the places of an earlier series. Empty for
+            the step's own.
     """
 
     services: Services
@@ -51,6 +54,7 @@ class StepContext:
     release: Release
     stage: Stage
     began_at: datetime
+    series: str = ""
 
     @property
     def labels(self) -> dict[str, str]:

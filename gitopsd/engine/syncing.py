@@ -11,18 +11,17 @@ from gitopsd.domain.runs import Run, RunId, RunKind
 from gitopsd.domain.stages import Stage
 from gitopsd.engine.actors import ActionDone, ActionRefused, ActionResult, Actor
 from gitopsd.engine.admission import admit
-from gitopsd.engine.facts import freezes_of
+from gitopsd.engine.verb_checks import refuse_for_stage
+from gitopsd.pipeline.verbs import Verb
 from gitopsd.store_ports import Transaction
 
 
 def start_sync(tx: Transaction, actor: Actor, key: StageKey, config: Configuration) -> ActionResult:
     """Start a Sync of the stage's applied set, unless something holds every writer."""
+    refusal = refuse_for_stage(tx, Verb.SYNC, key, config) or _refuse_observed(tx, key)
     stage = tx.stages.get(key)
-    if stage is None or stage.applied is None:
-        return ActionRefused(409, f"nothing was applied to {key} yet")
-    refusal = _may_sync(tx, stage, config)
-    if refusal is not None:
-        return refusal
+    if refusal is not None or stage is None or stage.applied is None:
+        return refusal or ActionRefused(409, f"nothing was applied to {key} yet")
     run = Run(
         id=make_run_id(key, "sync"),
         stage=key,
@@ -49,22 +48,10 @@ def make_run_id(key: StageKey, kind: str) -> RunId:
     return RunId(f"{key.application}-{key.stage}-{kind}-{secrets.token_hex(4)}")
 
 
-def _may_sync(tx: Transaction, stage: Stage, config: Configuration) -> ActionRefused | None:
-    """A Sync writes: what holds every other writer holds it, too."""
-    key = stage.key
+def _refuse_observed(tx: Transaction, key: StageKey) -> ActionRefused | None:
     application = tx.specs.current(key.application)
     spec = application.stage(key.stage) if application is not None else None
-    if application is None or spec is None or stage.retired_at is not None:
-        return ActionRefused(409, f"{key} is no longer configured")
-    if stage.front is not None:
-        return ActionRefused(409, f"run {stage.front} is writing to {key}")
-    if spec.mode is StageMode.OBSERVE:
-        return ActionRefused(409, f"{key} only observes (mode: observe)")
-    if stage.stall is not None and stage.stall.reason.closes_gates:
-        resume = f"gitopsd resume {key.application} {key.stage}"
-        return ActionRefused(409, f"{key} is stalled: {stage.stall.message} Then: {resume}")
-    freezes = freezes_of(tx, application, spec, config)
-    if freezes:
-        thaw = f"gitopsd thaw {freezes[0].id}"
-        return ActionRefused(409, f"{key} is frozen: {freezes[0].reason}. End it with: {thaw}")
+    if spec is not None and spec.mode is StageMode.OBSERVE:
+        message = f"{key} only observes; set mode: apply in the application file"
+        return ActionRefused(409, message)
     return None

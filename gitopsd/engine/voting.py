@@ -8,14 +8,17 @@ from dataclasses import dataclass
 from gitopsd.domain.config import Configuration
 from gitopsd.domain.gate_specs import ApprovalGate
 from gitopsd.domain.gates import Decision, Vote
-from gitopsd.domain.runs import Phase, Run, RunId, Step
+from gitopsd.domain.runs import Run, RunId
 from gitopsd.engine.actors import ActionDone, ActionRefused, ActionResult, Actor
 from gitopsd.engine.facts import load_gate_facts
+from gitopsd.engine.verb_checks import refuse_for_run
 from gitopsd.pipeline.facts import GateFacts
 from gitopsd.pipeline.gate_kinds.votes import standing_votes
 from gitopsd.pipeline.people_facts import find_hand, names_of
+from gitopsd.pipeline.verbs import Verb
 from gitopsd.store_ports import Transaction
 
+_VERBS = {Decision.APPROVE: Verb.APPROVE, Decision.REJECT: Verb.REJECT}
 _WORDS = {Decision.APPROVE: "approved", Decision.REJECT: "rejected"}
 
 
@@ -38,10 +41,11 @@ def cast_vote(
     tx: Transaction, actor: Actor, run_id: RunId, ballot: Ballot, config: Configuration
 ) -> ActionResult:
     """Store a person's vote for a run's present plan."""
+    refused = refuse_for_run(tx, _VERBS[ballot.decision], run_id, config)
     run = tx.runs.get(run_id)
-    if run is None:
-        return ActionRefused(404, f"there is no run {run_id}")
-    obstacle = find_gate_obstacle(tx, run) or find_plan_obstacle(run, ballot.plan)
+    if refused is not None or run is None:
+        return refused or ActionRefused(404, f"there is no run {run_id}")
+    obstacle = find_time_obstacle(tx, run) or find_plan_obstacle(run, ballot.plan)
     if obstacle or run.plan is None:
         return ActionRefused(409, obstacle or f"{run_id} has no plan yet")
     application = tx.specs.current(run.stage.application)
@@ -75,21 +79,9 @@ def cast_vote(
     return ActionDone(said, run_id, details={"plan": run.plan, "reason": ballot.reason})
 
 
-def find_gate_obstacle(tx: Transaction, run: Run) -> str:
-    """Say why nothing can be said about a run at its Gate now; empty when it can."""
+def find_time_obstacle(tx: Transaction, run: Run) -> str:
+    """Say that the time of a run at its Gate is over, though it has not ended; else empty."""
     key = run.stage
-    if run.phase.terminal:
-        why = f": {run.failure.message}" if run.failure is not None else ""
-        again = f"; to bring its release again: gitopsd retry {run.id}"
-        advice = again if run.phase is not Phase.SUCCEEDED else ""
-        return f"{run.id} ended {run.phase.value}{why}{advice}"
-    if run.step is not Step.GATE:
-        where = run.step.value if run.step is not None else run.phase.value
-        if run.mutated:
-            return (
-                f"{run.id} has left its Gate and is in {where}; to end it: gitopsd abort {run.id}"
-            )
-        return f"{run.id} is in {where} and has not come to its Gate yet"
     deadline = run.step_deadline if run.clock_stopped_at is None else None
     if deadline is not None and deadline <= tx.now:
         return (

@@ -14,6 +14,7 @@ from gitopsd.domain.runs import RunId
 from gitopsd.domain.work import WorkItem, WorkKind
 from gitopsd.engine.admission import settle
 from gitopsd.engine.agreeing import agree_in_git
+from gitopsd.engine.adopting import adopt_stage
 from gitopsd.engine.execution import execute_step
 from gitopsd.engine.image_looks import run_image_look
 from gitopsd.engine.intake import process_deliveries, process_delivery
@@ -21,6 +22,7 @@ from gitopsd.engine.looks import run_look
 from gitopsd.engine.monitoring import monitor_run
 from gitopsd.engine.observation import watch_run
 from gitopsd.engine.probing import probe_gates
+from gitopsd.engine.reverifying import reverify_stage
 from gitopsd.engine.scope import Scope, scope
 from gitopsd.engine.sending import send_queued
 from gitopsd.engine.services import Services
@@ -179,9 +181,11 @@ class Worker:
             WorkKind.NOTIFY: self._notify,
             WorkKind.OBSERVE: self._observe,
             WorkKind.MONITOR: self._monitor,
+            WorkKind.AGREE: self._agree,
             WorkKind.SOAK: self._soak,
             WorkKind.PROBE: self._probe,
-            WorkKind.AGREE: self._agree,
+            WorkKind.REVERIFY: self._reverify,
+            WorkKind.ADOPT: self._adopt,
         }[kind]
 
     async def _execute_step(self, item: WorkItem) -> None:
@@ -225,6 +229,12 @@ class Worker:
 
     async def _probe(self, item: WorkItem) -> None:
         await probe_gates(self._services, item)
+
+    async def _reverify(self, item: WorkItem) -> None:
+        await reverify_stage(self._services, item)
+
+    async def _adopt(self, item: WorkItem) -> None:
+        await adopt_stage(self._services, item)
 
     async def _agree(self, item: WorkItem) -> None:
         await self._finish_or_wait(item, await agree_in_git(self._services, item))

@@ -130,7 +130,7 @@ def call_locked_out(run: Run) -> tuple[Command, ...]:
     where = f" in {run.step.value}" if run.step is not None else ""
     message = (
         f"{_subject(run)} waits{where}: {run.waiting_for}; replace the cluster's credential file, "
-        f"or its CA, and it goes on at once; to end it instead: gitopsd abort {run.id}"
+        f"or its CA, and it goes on at once; to end it instead: gitopsd abort {run.id} --leave"
     )
     told = Notify(run.id, Trigger.STALLED, message)
     stalled = MarkStalled(run.id, StallReason.UNREACHABLE, message)

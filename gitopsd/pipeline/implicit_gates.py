@@ -24,7 +24,7 @@ RESTORED_CHOICES = "gitopsd resume {0} {1} --keep-cluster, or --redeploy"
 """What a person chooses between when the database was restored; takes application and stage."""
 
 _STALL_OPENERS: Mapping[StallReason, str] = {
-    StallReason.INVENTORY: "take its inventory over, then: gitopsd resume {0} {1}",
+    StallReason.INVENTORY: "gitopsd adopt {0} {1}",
     StallReason.RESTORED_DATABASE: RESTORED_CHOICES,
 }
 

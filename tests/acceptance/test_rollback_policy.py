@@ -43,6 +43,8 @@ def asking(policy: str) -> JsonObject:
         (RollbackPolicy.AUTOMATIC, "forbidden", False),
         (RollbackPolicy.AUTOMATIC, "automatic", True),
         (RollbackPolicy.MANUAL, "automatic", False),
+        (RollbackPolicy.FORBIDDEN, "automatic", False),
+        (RollbackPolicy.FORBIDDEN, "manual", False),
     ],
 )
 async def test_a_release_may_only_make_the_policy_stricter(

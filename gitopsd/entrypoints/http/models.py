@@ -27,6 +27,12 @@ class NoBody(Model):
     """A body without fields: who acts comes from the credential, what from the address."""
 
 
+class ReasonBody(Model):
+    """Why somebody does something."""
+
+    reason: str = Field("", max_length=1000, description="Why, for the audit log.")
+
+
 class NoQuery(Model):
     """A query without parameters."""
 

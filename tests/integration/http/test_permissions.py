@@ -31,6 +31,8 @@ WHO_MAY = {
     "POST /applications/{app}/stages/{stage}/promote": DEPLOY,
     "POST /applications/{app}/stages/{stage}/rollback": DEPLOY,
     "POST /applications/{app}/stages/{stage}/sync": DEPLOY,
+    "POST /applications/{app}/stages/{stage}/reverify": DEPLOY,
+    "POST /applications/{app}/stages/{stage}/adopt": DEPLOY,
     "POST /applications/{app}/stages/{stage}/suspend": DEPLOY,
     "POST /applications/{app}/stages/{stage}/resume": DEPLOY,
     "GET /runs/{run}": ALL,

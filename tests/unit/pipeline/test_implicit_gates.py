@@ -132,7 +132,7 @@ def test_hold_lets_only_the_requested_release_pass() -> None:
         (StallReason.ROLLBACK_LOOP, RESUME),
         (StallReason.CLUSTER_TROUBLE, RESUME),
         (StallReason.RESTORED_DATABASE, f"{RESUME} --keep-cluster, or --redeploy"),
-        (StallReason.INVENTORY, f"take its inventory over, then: {RESUME}"),
+        (StallReason.INVENTORY, RESUME.replace("resume", "adopt")),
     ],
 )
 def test_stall_closes_for_what_a_new_release_cannot_mend(

@@ -110,7 +110,8 @@ def test_a_person_is_called_at_the_second_refusal(kind: RunKind, step: Step, sub
     third = refuse(second.run, NOON + 2 * MINUTE)
     message = (
         f"shop/production: {subject} waits in {step.value}: {REFUSED}; replace the cluster's "
-        "credential file, or its CA, and it goes on at once; to end it instead: gitopsd abort run-7"
+        "credential file, or its CA, and it goes on at once; to end it instead: gitopsd abort "
+        "run-7 --leave"
     )
     told = Notify(first.run.id, Trigger.STALLED, message)
     stalled = MarkStalled(first.run.id, StallReason.UNREACHABLE, message)

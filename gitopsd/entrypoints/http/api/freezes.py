@@ -9,7 +9,7 @@ from pydantic import Field
 from gitopsd.domain.stages import Freeze
 from gitopsd.engine.freezing import SCOPES, find_freeze, freeze, thaw
 from gitopsd.entrypoints.http.api.results import answer_result, expect, not_found, slice_page
-from gitopsd.entrypoints.http.models import Done, Model, PageQuery
+from gitopsd.entrypoints.http.models import Done, Model, PageQuery, ReasonBody
 from gitopsd.entrypoints.http.permissions import Access
 from gitopsd.entrypoints.http.problems import ProblemError
 from gitopsd.entrypoints.http.routes import Answer, Call, Route, forbidden
@@ -82,7 +82,8 @@ async def end(call: Call) -> Answer:
     if found is None:
         raise not_found("freeze", wanted)
     _require(call, found.scope)
-    return answer_result(await thaw(services, call.actor, wanted))
+    body = expect(ReasonBody, call.body)
+    return answer_result(await thaw(services, call.actor, wanted, reason=body.reason))
 
 
 def _require(call: Call, scope: str) -> None:
@@ -138,5 +139,6 @@ ROUTES = (
         Access.DEPLOY,
         "End a freeze.",
         answer=Done,
+        body=ReasonBody,
     ),
 )

@@ -8,7 +8,7 @@ from pydantic import Field
 
 from gitopsd.domain.verifications import Quarantine
 from gitopsd.entrypoints.http.api.results import answer_result, cut_page, expect, not_found
-from gitopsd.entrypoints.http.models import Done, Model, PageQuery
+from gitopsd.entrypoints.http.models import Done, Model, PageQuery, ReasonBody
 from gitopsd.entrypoints.http.permissions import Access
 from gitopsd.entrypoints.http.routes import Answer, Call, Route
 from gitopsd.kube.redaction import redact_text
@@ -54,7 +54,9 @@ async def lift(call: Call) -> Answer:
     if found is None or not call.principal.may(Access.READ, found.stage.application):
         raise not_found("quarantine", wanted)
     call.require(Access.DEPLOY, found.stage.application)
-    return answer_result(await call.service.actions.lift_quarantine(call.actor, wanted))
+    body = expect(ReasonBody, call.body)
+    actions = call.service.actions
+    return answer_result(await actions.lift_quarantine(call.actor, wanted, reason=body.reason))
 
 
 def _view(row: Quarantine) -> QuarantineView:
@@ -89,5 +91,6 @@ ROUTES = (
         Access.DEPLOY,
         "Let quarantined bytes be admitted again.",
         answer=Done,
+        body=ReasonBody,
     ),
 )

@@ -7,7 +7,7 @@ from pydantic import Field
 from gitopsd.domain.runs import Run
 from gitopsd.entrypoints.http.api.results import answer_result, expect
 from gitopsd.entrypoints.http.api.runs import load_run
-from gitopsd.entrypoints.http.models import Done, Model, NoBody
+from gitopsd.entrypoints.http.models import Done, Model, ReasonBody
 from gitopsd.entrypoints.http.permissions import Access
 from gitopsd.entrypoints.http.routes import Answer, Call, Route
 
@@ -27,10 +27,13 @@ class SkipBody(Model):
     plan: str = Field("", max_length=200, description="The plan you saw; the present one if empty.")
 
 
-class AbortBody(Model):
+class AbortBody(ReasonBody):
     """How to abort."""
 
-    restore: bool = Field(default=False, description="Restore what was last verified.")
+    restore: bool = Field(
+        default=True,
+        description="Restore what was last verified, if the run wrote; false leaves what it wrote.",
+    )
 
 
 async def approve(call: Call) -> Answer:
@@ -61,13 +64,15 @@ async def abort(call: Call) -> Answer:
     """End a run."""
     run, body = await _run(call, Access.DEPLOY), expect(AbortBody, call.body)
     actions = call.service.actions
-    return answer_result(await actions.abort(call.actor, run.id, restore=body.restore))
+    done = await actions.abort(call.actor, run.id, restore=body.restore, reason=body.reason)
+    return answer_result(done)
 
 
 async def retry(call: Call) -> Answer:
     """Try a run's release again."""
-    run = await _run(call, Access.DEPLOY)
-    return answer_result(await call.service.actions.retry(call.actor, run.id))
+    run, body = await _run(call, Access.DEPLOY), expect(ReasonBody, call.body)
+    actions = call.service.actions
+    return answer_result(await actions.retry(call.actor, run.id, reason=body.reason))
 
 
 async def _run(call: Call, access: Access) -> Run:
@@ -81,7 +86,7 @@ _VERBS = (
     ("reject", reject, Access.APPROVE, VoteBody, "Reject a run's plan; the run ends."),
     ("skip", skip, Access.SKIP_GATE, SkipBody, "Let a run pass one gate, for its present plan."),
     ("abort", abort, Access.DEPLOY, AbortBody, "End a run."),
-    ("retry", retry, Access.DEPLOY, NoBody, "Try a run's release again."),
+    ("retry", retry, Access.DEPLOY, ReasonBody, "Try a run's release again."),
 )
 
 ROUTES = tuple(

@@ -14,7 +14,7 @@ from gitopsd.entrypoints.http.api.results import (
     stage_key,
     visible_application,
 )
-from gitopsd.entrypoints.http.models import Done, Model, NoBody
+from gitopsd.entrypoints.http.models import Done, ReasonBody
 from gitopsd.entrypoints.http.permissions import Access
 from gitopsd.entrypoints.http.problems import ProblemError
 from gitopsd.entrypoints.http.routes import Answer, Call, Route
@@ -24,13 +24,13 @@ _LONGEST_ID = 100
 _HISTORY = Page(limit=200)
 
 
-class PromoteBody(Model):
+class PromoteBody(ReasonBody):
     """What to promote."""
 
     release: str = Field(max_length=_LONGEST_ID, description="Release id or alias.")
 
 
-class RollbackBody(Model):
+class RollbackBody(ReasonBody):
     """What to roll back to."""
 
     release: str | None = Field(
@@ -38,7 +38,7 @@ class RollbackBody(Model):
     )
 
 
-class ResumeBody(Model):
+class ResumeBody(ReasonBody):
     """Whom to believe, when the database was restored from an older copy."""
 
     restored: RestoredChoice | None = Field(
@@ -47,42 +47,52 @@ class ResumeBody(Model):
     )
 
 
-class SuspendBody(Model):
-    """Why."""
-
-    reason: str = Field("", max_length=1000)
-
-
 async def promote(call: Call) -> Answer:
     """Ask for a release in a stage."""
     key, body = await _stage(call), expect(PromoteBody, call.body)
     release = await _find_release(call, key, body.release)
-    return answer_result(await call.service.actions.promote(call.actor, key, release))
+    actions = call.service.actions
+    return answer_result(await actions.promote(call.actor, key, release, reason=body.reason))
 
 
 async def rollback(call: Call) -> Answer:
     """Restore a verified set."""
     key, body = await _stage(call), expect(RollbackBody, call.body)
     release = await _find_release(call, key, body.release) if body.release else None
-    return answer_result(await call.service.actions.rollback(call.actor, key, release))
+    actions = call.service.actions
+    return answer_result(await actions.rollback(call.actor, key, release, reason=body.reason))
 
 
 async def sync(call: Call) -> Answer:
     """Apply the applied set again."""
-    key = await _stage(call)
-    return answer_result(await call.service.actions.sync(call.actor, key))
+    key, body = await _stage(call), expect(ReasonBody, call.body)
+    return answer_result(await call.service.actions.sync(call.actor, key, reason=body.reason))
+
+
+async def reverify(call: Call) -> Answer:
+    """Make the checks of what the stage runs again."""
+    key, body = await _stage(call), expect(ReasonBody, call.body)
+    return answer_result(await call.service.actions.reverify(call.actor, key, reason=body.reason))
+
+
+async def adopt(call: Call) -> Answer:
+    """Take the stage's inventory over."""
+    key, body = await _stage(call), expect(ReasonBody, call.body)
+    return answer_result(await call.service.actions.adopt(call.actor, key, reason=body.reason))
 
 
 async def suspend(call: Call) -> Answer:
     """Stop admitting rollouts."""
-    key, body = await _stage(call), expect(SuspendBody, call.body)
+    key, body = await _stage(call), expect(ReasonBody, call.body)
     return answer_result(await call.service.actions.suspend(call.actor, key, body.reason))
 
 
 async def resume(call: Call) -> Answer:
     """Let the stage go on."""
     key, body = await _stage(call), expect(ResumeBody, call.body)
-    return answer_result(await call.service.actions.resume(call.actor, key, body.restored))
+    actions = call.service.actions
+    done = await actions.resume(call.actor, key, body.restored, reason=body.reason)
+    return answer_result(done)
 
 
 async def _stage(call: Call) -> StageKey:
@@ -128,8 +138,10 @@ async def _find_release(call: Call, key: StageKey, wanted: str) -> ReleaseId:
 _VERBS = (
     ("promote", promote, PromoteBody, "Ask for a release in a stage."),
     ("rollback", rollback, RollbackBody, "Restore a verified set."),
-    ("sync", sync, NoBody, "Apply the stage's applied set again."),
-    ("suspend", suspend, SuspendBody, "Stop admitting rollouts to a stage."),
+    ("sync", sync, ReasonBody, "Apply the stage's applied set again."),
+    ("reverify", reverify, ReasonBody, "Make the checks of what the stage runs again, now."),
+    ("adopt", adopt, ReasonBody, "Take the stage's inventory over from another installation."),
+    ("suspend", suspend, ReasonBody, "Stop admitting rollouts to a stage."),
     ("resume", resume, ResumeBody, "Lift suspension, hold, stall and a held rewind."),
 )
 
