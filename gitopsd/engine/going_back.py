@@ -52,7 +52,7 @@ def roll_back(
     bringing = front if front is not None and front.kind is RunKind.ROLLOUT else None
     bad = bringing.rendered if bringing is not None else None
     facts = restore_facts(tx, key, bad or stage.applied.rendered, spec)
-    choice = choose_manual_target(facts, wanted)
+    choice = choose_manual_target(facts, wanted, f"{key.application} {key.stage}")
     if not isinstance(choice, RestoreTarget):
         return ActionRefused(409, choice.message)
     if front is not None and front.kind is not RunKind.SYNC and front.rendered == choice.rendered:

@@ -8,6 +8,7 @@ from gitopsd.domain.config import RollbackPolicy
 from gitopsd.domain.releases import ReleaseId
 from gitopsd.domain.verifications import (
     Destination,
+    Quarantine,
     RestoreTarget,
     StallReason,
     Verification,
@@ -74,13 +75,14 @@ def choose_restore(facts: RestoreFacts) -> RestoreTarget | StallReason:
 
 
 def choose_manual_target(
-    facts: RestoreFacts, wanted: ReleaseId | None = None
+    facts: RestoreFacts, wanted: ReleaseId | None = None, where: str = "APPLICATION STAGE"
 ) -> RestoreTarget | RestoreRefusal:
     """Choose what a person's rollback restores; policy does not bind a person.
 
     Args:
         facts: As for `choose_restore`; ``rendered`` is what the stage runs now.
         wanted: Release to go back to; None for the one before.
+        where: Application and stage as they are typed, for the commands that a refusal names.
     """
     here = [
         item for item in _candidates(facts) if is_same_place(item.destination, facts.destination)
@@ -89,14 +91,14 @@ def choose_manual_target(
         chosen = next((item for item in here if item.release == wanted), None)
         if chosen is not None:
             return _target(chosen)
-        return RestoreRefusal(_why_not(facts, wanted))
+        return RestoreRefusal(_why_not(facts, wanted, where))
     automatic = replace(facts.spec, rollback_policy=RollbackPolicy.AUTOMATIC)
     choice = choose_restore(replace(facts, spec=automatic, stricter=None))
     if isinstance(choice, RestoreTarget):
         return choice
     return RestoreRefusal(
-        f"There is nothing else to go back to ({choice.value}): "
-        f"no other set that was verified here can be restored. Push a fix instead"
+        f"there is nothing else to go back to ({choice.value}): no other set that was verified "
+        f"here can be restored; push a fix, or see what was tried: gitopsd history {where}"
     )
 
 
@@ -184,20 +186,27 @@ def _candidates(facts: RestoreFacts) -> list[Verification]:
 
 
 def _is_held(item: Verification, facts: RestoreFacts) -> bool:
+    return _find_quarantine(item, facts) is not None
+
+
+def _find_quarantine(item: Verification, facts: RestoreFacts) -> Quarantine | None:
     images = facts.images_of.get(item.rendered, ())
-    return is_quarantined(item.rendered, images, facts.quarantines) is not None
+    return is_quarantined(item.rendered, images, facts.quarantines)
 
 
 def _target(item: Verification) -> RestoreTarget:
     return RestoreTarget(item.id, item.release, item.rendered, item.spec)
 
 
-def _why_not(facts: RestoreFacts, wanted: ReleaseId) -> str:
+def _why_not(facts: RestoreFacts, wanted: ReleaseId, where: str) -> str:
     known = [item for item in facts.verifications if item.release == wanted]
     if not known:
-        return f"{wanted} was never verified here. Choose one that was: gitopsd history"
-    if all(_is_held(item, facts) for item in known):
-        return f"{wanted} is quarantined here. Lift it first: gitopsd quarantine lift"
+        return f"{wanted} was never verified here; choose one that was: gitopsd history {where}"
+    held = [_find_quarantine(item, facts) for item in known]
+    if held[0] is not None and None not in held:
+        lift = f"let it in again with: gitopsd quarantine lift {held[0].id}"
+        return f"{wanted} is quarantined here: {held[0].reason}; {lift}"
+    anew = f"bring it anew with: gitopsd promote {where} {wanted}"
     if all(item.revoked_at is not None for item in known):
-        return f"{wanted} failed after it was verified here. Push a fix instead"
-    return f"{wanted} was verified in another destination. Promote it again instead"
+        return f"{wanted} was taken back after it was verified here; {anew}"
+    return f"{wanted} was verified where the stage wrote before; {anew}"

@@ -197,9 +197,12 @@ def test_a_person_chooses_a_release() -> None:
 def test_a_person_is_told_when_there_is_nothing_to_go_back_to() -> None:
     """With the reason, and what to do instead."""
     assert choose_manual_target(facts()) == RestoreRefusal(
-        "There is nothing else to go back to (NoTarget): no other set that was verified here "
-        "can be restored. Push a fix instead"
+        "there is nothing else to go back to (NoTarget): no other set that was verified here can "
+        "be restored; push a fix, or see what was tried: gitopsd history APPLICATION STAGE"
     )
+
+
+_PROMOTE = "bring it anew with: gitopsd promote APPLICATION STAGE r-1"
 
 
 @pytest.mark.parametrize(
@@ -207,19 +210,19 @@ def test_a_person_is_told_when_there_is_nothing_to_go_back_to() -> None:
     [
         (
             facts(verified(2)),
-            "r-1 was never verified here. Choose one that was: gitopsd history",
+            "was never verified here; choose one that was: gitopsd history APPLICATION STAGE",
         ),
         (
             replace(facts(verified(1)), quarantines=(held("sha256:1"),)),
-            "r-1 is quarantined here. Lift it first: gitopsd quarantine lift",
+            "is quarantined here: it crashes; let it in again with: gitopsd quarantine lift q-1",
         ),
         (
             facts(replace(verified(1), revoked_at=NOON)),
-            "r-1 failed after it was verified here. Push a fix instead",
+            f"was taken back after it was verified here; {_PROMOTE}",
         ),
         (
             facts(verified(1, replace(HERE, cluster="two"))),
-            "r-1 was verified in another destination. Promote it again instead",
+            f"was verified where the stage wrote before; {_PROMOTE}",
         ),
     ],
 )
@@ -227,7 +230,7 @@ def test_a_person_is_told_why_a_release_cannot_be_restored(
     given: RestoreFacts, message: str
 ) -> None:
     """Each obstacle has its own sentence."""
-    assert choose_manual_target(given, ReleaseId("r-1")) == RestoreRefusal(message)
+    assert choose_manual_target(given, ReleaseId("r-1")) == RestoreRefusal(f"r-1 {message}")
 
 
 # -------------------------------------------------------------------------- the watch window

@@ -44,9 +44,15 @@ def answer_result(result: ActionResult) -> Done:
         ProblemError: The action was refused.
     """
     if isinstance(result, ActionRefused):
-        message = result.message[:1].upper() + result.message[1:]
-        raise ProblemError(result.status, message if message.endswith(".") else f"{message}.")
+        raise ProblemError(result.status, _say(result.message))
     return Done(message=result.message, run=result.run, id=result.made or None)
+
+
+def _say(message: str) -> str:
+    """Make a sentence of a clause; a name that it begins with stays as it is."""
+    first = message.partition(" ")[0]
+    said = message[:1].upper() + message[1:] if first.isalpha() else message
+    return said if said.endswith(".") else f"{said}."
 
 
 def expect(model: type[B], value: object) -> B:
