@@ -13,8 +13,8 @@ from datetime import timedelta
 from gitopsd.domain.runs import RunId
 from gitopsd.domain.work import WorkItem, WorkKind
 from gitopsd.engine.admission import settle
-from gitopsd.engine.agreeing import agree_in_git
 from gitopsd.engine.adopting import adopt_stage
+from gitopsd.engine.agreeing import agree_in_git
 from gitopsd.engine.execution import execute_step
 from gitopsd.engine.image_looks import run_image_look
 from gitopsd.engine.intake import process_deliveries, process_delivery
