@@ -65,6 +65,10 @@ class Life:
             self.over.set()
         self.check()
 
+    def end_after(self, effects: int) -> None:
+        """Die after so many more effects than there are by now."""
+        self._end = len(self.effects) + effects
+
     def check(self) -> None:
         """Let nothing through that comes from a dead process.
 
