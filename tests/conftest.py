@@ -73,11 +73,12 @@ def pytest_configure(config: pytest.Config) -> None:
     # Plug-ins that ask for "the current loop" in a synchronous test must hear that there is none;
     # otherwise the policy makes one that nobody closes.
     asyncio.set_event_loop(None)
+    in_ci = bool(environment.get("CI"))
     if not config.getoption("--hypothesis-profile", None):
-        settings.load_profile("ci" if environment.get("CI") else "dev")
+        settings.load_profile("ci" if in_ci else "dev")
     config.pluginmanager.register(leaks, "leaks")
     config.pluginmanager.register(unicode_tables, "unicode_tables")
-    config.pluginmanager.register(VerdictPlugin(), "verdict")
+    config.pluginmanager.register(VerdictPlugin(brief=in_ci), "verdict")
     config.pluginmanager.register(sharing, "sharing")
 
 
