@@ -70,11 +70,12 @@ def pytest_configure(config: pytest.Config) -> None:
     if signal.getsignal(signal.SIGHUP) is signal.SIG_IGN:
         signal.signal(signal.SIGHUP, signal.SIG_DFL)
     no_loop.pytest_configure()
+    in_ci = bool(environment.get("CI"))
     if not config.getoption("--hypothesis-profile", None):
-        settings.load_profile("ci" if environment.get("CI") else "dev")
+        settings.load_profile("ci" if in_ci else "dev")
     config.pluginmanager.register(leaks, "leaks")
     config.pluginmanager.register(unicode_tables, "unicode_tables")
-    config.pluginmanager.register(VerdictPlugin(), "verdict")
+    config.pluginmanager.register(VerdictPlugin(brief=in_ci), "verdict")
     config.pluginmanager.register(sharing, "sharing")
 
 

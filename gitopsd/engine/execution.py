@@ -268,8 +268,10 @@ def _timed(tx: Transaction, run: Run, event: Event) -> Event:
     # While another run applies, the dry-run may have seen what was there before: that nothing
     # would change is believed only when it is seen afterwards.
     settled = front is None or front.step is not Step.APPLY
+    # What is about to apply something else is not left alone with the stage: it is taken over.
+    alone = front is None or front.step is not Step.PREPARE
     empty = timed.plan_empty and settled
-    return replace(timed, plan_empty=empty, applied_verified=verified)
+    return replace(timed, plan_empty=empty, applied_verified=verified and alone)
 
 
 async def _wait_at_gate(services: Services, item: WorkItem, run: Run) -> None:

@@ -11,12 +11,12 @@ Rules: ``pkg/quota/v1/evaluator/core`` of Kubernetes, and its documentation of r
 
 from __future__ import annotations
 
-import re
 from collections import defaultdict
 from dataclasses import dataclass
 from fractions import Fraction
 from typing import TYPE_CHECKING
 
+from gitopsd.domain.quantities import COUNTED_BY_NAME, parse_quantity, say_quantity
 from gitopsd.kube.objects import (
     annotations_of,
     mapping_at,
@@ -32,29 +32,7 @@ if TYPE_CHECKING:
 
     from gitopsd.domain.manifests import Json, JsonObject, ObjectKey
 
-_COUNTED = frozenset(
-    {
-        "configmaps",
-        "persistentvolumeclaims",
-        "pods",
-        "replicationcontrollers",
-        "resourcequotas",
-        "secrets",
-        "services",
-    }
-)
-"""Core kinds whose objects are counted under their own name as well."""
-
 _OLD_STORAGE_CLASS = "volume.beta.kubernetes.io/storage-class"
-_QUANTITY = re.compile(
-    r"([0-9]{1,30}(?:\.[0-9]{0,30})?)([numkMGTPE]|[KMGTPE]i|[eE][+-]?[0-9]{1,2})?"
-)
-_BINARY = ("Ki", "Mi", "Gi", "Ti", "Pi", "Ei")
-_DECIMAL = ("n", "u", "m", "", "k", "M", "G", "T", "P", "E")
-_SCALES = {
-    **{suffix: Fraction(1024) ** power for power, suffix in enumerate(_BINARY, start=1)},
-    **{suffix: Fraction(1000) ** power for power, suffix in enumerate(_DECIMAL, start=-3)},
-}
 _ONE = Fraction(1)
 
 
@@ -104,17 +82,6 @@ class Exceeded:
         )
 
 
-def parse_quantity(value: Json) -> Fraction | None:
-    """Read an amount such as ``10``, ``1.5Gi`` or ``2e3``; None for what is none."""
-    text = str(value) if isinstance(value, str | int | float) else ""
-    found = _QUANTITY.fullmatch(text)
-    if found is None:
-        return None
-    number, suffix = Fraction(found[1]), found[2] or ""
-    scale = _SCALES.get(suffix)
-    return number * (scale if scale is not None else Fraction(10) ** int(suffix[1:]))
-
-
 def needs_of(group: str, plural: str, obj: JsonObject) -> dict[str, Fraction]:
     """Tell what a server counts when it creates an object.
 
@@ -124,7 +91,7 @@ def needs_of(group: str, plural: str, obj: JsonObject) -> dict[str, Fraction]:
         obj: The object, best as the server would store it.
     """
     needs = {f"count/{plural}.{group}" if group else f"count/{plural}": _ONE}
-    if group or plural not in _COUNTED:
+    if group or plural not in COUNTED_BY_NAME:
         return needs
     needs[plural] = _ONE
     if plural == "services":
@@ -207,9 +174,4 @@ def _exceed(
 
 
 def _say(name: str, amount: Fraction) -> str:
-    """Write an amount, storage in the largest unit that makes it a whole number."""
-    if name.endswith("storage"):
-        for suffix in reversed(_BINARY):
-            if amount and not amount % _SCALES[suffix]:
-                return f"{amount / _SCALES[suffix]}{suffix}"
-    return str(amount) if amount.denominator == 1 else str(float(amount))
+    return say_quantity(amount, binary=name.endswith("storage"))

@@ -8,6 +8,7 @@ from dataclasses import replace
 from datetime import timedelta
 from typing import TYPE_CHECKING, NoReturn
 
+from gitopsd.domain.quantities import parse_quantity
 from gitopsd.errors import GitopsdError, PermanentError
 from gitopsd.sandbox.container import ContainerLog, Launch, Outcome
 from gitopsd.sandbox.container_run import ContainerRun
@@ -17,7 +18,6 @@ from gitopsd.sandbox.image_reference import parse_reference
 from gitopsd.sandbox.images import PullFailed
 from gitopsd.sandbox.pod_scene import ContainerNotes
 from gitopsd.sandbox.process import ProcessContainer
-from gitopsd.sandbox.quantity import parse_mebibytes
 from gitopsd.sandbox.restarts import BackOff, say_duration, should_restart
 from gitopsd.sandbox.served import ServedContainer
 from gitopsd.sandbox.status import ContainerRecord, Running, Terminated, Waiting, ended
@@ -210,7 +210,7 @@ class ContainerLoop:
             words=tuple(command_line(self._spec, image.entrypoint, image.command, env)),
             env=env,
             mounts=mounts_of(self._spec, scene.volumes),
-            memory_limit_mebibytes=parse_mebibytes(memory),
+            memory_limit_mebibytes=float(parse_quantity(memory) or 0) / 2**20,
             served_by=f"{scene.name} {image.digest}",
             log=ContainerLog(),
         )

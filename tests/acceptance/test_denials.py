@@ -349,6 +349,28 @@ async def test_what_is_left_alone_is_not_held_against_a_release() -> None:
         await world.until_run(PRODUCTION, RunKind.ROLLOUT, Phase.SUCCEEDED, count=2)
 
 
+async def test_what_waits_for_its_approval_was_only_tried() -> None:
+    """Not even what takes a field from somebody else, what is scaled, made once, or runs before."""
+    async with running_world(PLAIN) as world:
+        world.cluster.workloads[TOOL] = Workload()
+        theirs: JsonObject = {
+            **config_map("taken", mode="theirs"),
+            "metadata": {"name": "taken", "namespace": "shop"},
+        }
+        await world.cluster.apply(theirs, manager="somebody", force=False)
+        before, mark = world.cluster.live(), len(world.cluster.writes())
+        release = (config_map("taken", mode="ours"), *scaled_objects(), once("given"))
+        await world.push("first", *release, job(TOOL, hook="PreSync"))
+        await waiting(world)
+        tried = trials(world, "shop")
+        assert tried.count("taken") == 2
+        assert {"api", "given"} < set(tried)
+        assert any(name.startswith("migrate") for name in tried)
+        assert not [what for _, what in world.cluster.writes()[mark:] if " shop/" in what]
+        assert {name for name in world.cluster.live() if " shop/" in name} == set(before)
+        assert world.cluster.live()["ConfigMap shop/taken"] == before["ConfigMap shop/taken"]
+
+
 async def test_a_pod_whose_account_comes_with_its_namespace_is_not_denied() -> None:
     """A server refuses such a pod until the account is there, which the release itself makes."""
     staging, production = PLAIN.stages

@@ -106,6 +106,28 @@ def test_chosen_tests_may_pass_alone(tmp_path: Path) -> None:
     assert ended.returncode == 0
 
 
+_FAILS = """
+    def test_breaks():
+        assert "what was seen" == "what was promised"
+"""
+
+
+@pytest.mark.parametrize("workers", [(), ("-n", "2")], ids=["alone", "two workers"])
+def test_a_log_holds_only_what_failed(tmp_path: Path, workers: tuple[str, ...]) -> None:
+    """Where a machine reads, a test that passed says nothing, one that failed says why at once."""
+    brief = _CONFTEST.replace("VerdictPlugin()", "VerdictPlugin(brief=True)")
+    write_project(tmp_path, {"conftest.py": brief, "test_it.py": _PASSES, "test_no.py": _FAILS})
+
+    ended = run_module(tmp_path, "pytest", "-p", "no:randomly", *workers)
+
+    assert _last_line(ended.stdout) == "1 passed, 1 failed"
+    assert ended.returncode == 1
+    assert "test_it.py ." not in ended.stdout
+    assert "[100%]" not in ended.stdout
+    assert "\ntest_no.py::test_breaks (call) failed:\n" in ended.stderr
+    assert ended.stderr.count("E       AssertionError: assert 'what was seen' ==") == 1
+
+
 @pytest.mark.parametrize("workers", [(), ("-n", "2")], ids=["alone", "two workers"])
 def test_dropped_tests_fail_the_run(tmp_path: Path, workers: tuple[str, ...]) -> None:
     """Tests that a plug-in leaves out, unasked, count among the failed."""

@@ -215,7 +215,10 @@ class ControlPlane(ClusterAccess):
 
     def _start_server(self, name: str, command: Sequence[str]) -> None:
         log = self.paths.records / f"{name}.log"
-        self.servers[name] = ServerProcess.start(name, command, log, prefix=self.network.prefix)
+        environment = {**inherited_environment("HOME", "PATH"), **commands.GO_RUNTIME}
+        self.servers[name] = ServerProcess.start(
+            name, command, log, prefix=self.network.prefix, environment=environment
+        )
 
     def _wait_until(self, what: str, condition: Callable[[], bool]) -> None:
         servers = tuple(self.servers.values())

@@ -2,7 +2,8 @@
 
 Admission, authorisation and controllers stay as upstream ships them. What differs is said here:
 data is not flushed to disk, nothing elects a leader (each server is alone), clients inside the
-control plane are not throttled, and a node that stops reporting is noticed within seconds.
+control plane are not throttled, a node that stops reporting is noticed within seconds, and the
+servers take memory and one core each rather than time of all cores.
 """
 
 from dataclasses import dataclass
@@ -15,6 +16,14 @@ CONTROLLER_MANAGER_PORT = 10257
 SCHEDULER_PORT = 10259
 _ETCD = "http://127.0.0.1:2379"
 _ISSUER = "https://kubernetes.default.svc"
+
+
+GO_RUNTIME = {"GOGC": "200", "GOMAXPROCS": "1"}
+"""Variables of each server: it clears up half as often, and not on a core that a test could use.
+
+Left alone, Go's runtime wakes another thread for nearly every request and marks memory on cores
+that are idle at that moment: a tenth of the control plane's processor time, more on a busy machine.
+"""
 
 
 @dataclass(frozen=True, slots=True)

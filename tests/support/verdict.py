@@ -6,12 +6,14 @@ without the caller's asking (``-k``, ``-m``, ``--deselect``, ``--lf``) counts am
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Generator
 from dataclasses import dataclass
 from typing import Protocol
 
 import pytest
 
+_TOLD_LINES = 40
 _ASKED_FOR = ("keyword", "markexpr", "deselect", "lf", "failedfirst", "stepwise")
 
 
@@ -73,10 +75,36 @@ def read_verdict(
 class VerdictPlugin:
     """Prints the verdict after everything else and makes the exit status agree with it."""
 
-    def __init__(self) -> None:
-        """Count from nothing."""
+    def __init__(self, *, brief: bool = False) -> None:
+        """Count from nothing.
+
+        Args:
+            brief: Say nothing of a test that passed, and at once why one did not. A log that a
+                machine writes and cuts holds what matters then.
+        """
+        self._brief = brief
+        self._is_worker = False
         self._dropped_here = 0
         self._dropped_by_workers: list[int] = []
+
+    def pytest_configure(self, config: pytest.Config) -> None:
+        """Learns whether this process is a worker of pytest-xdist, whose words nobody reads."""
+        self._is_worker = hasattr(config, "workerinput")
+
+    @pytest.hookimpl(tryfirst=True)
+    def pytest_report_teststatus(
+        self, report: pytest.CollectReport | pytest.TestReport
+    ) -> tuple[str, str, str] | None:
+        """Counts a test that passed without a word."""
+        if self._brief and report.when == "call" and report.passed:
+            return "passed", "", ""
+        return None
+
+    def pytest_runtest_logreport(self, report: pytest.TestReport) -> None:
+        """Tells the end of a failure when it happens; all of it comes at the end of the run."""
+        if self._brief and not self._is_worker and report.failed:
+            told = "\n".join(report.longreprtext.splitlines()[-_TOLD_LINES:])
+            sys.stderr.write(f"\n{report.nodeid} ({report.when}) failed:\n{told}\n")
 
     def pytest_deselected(self, items: list[pytest.Item]) -> None:
         """Counts what is left out in this process."""

@@ -24,7 +24,7 @@ from gitopsd.sandbox.controllers.facts import (
     Replace,
 )
 from gitopsd.sandbox.controllers.pods import is_finished
-from gitopsd.sandbox.controllers.quantities import parse_quantity
+from gitopsd.sandbox.controllers.quantities import read_quantity
 from gitopsd.sandbox.controllers.reading import (
     annotations_of,
     created_order,
@@ -181,12 +181,12 @@ def _suits(volume: JsonObject, claim: JsonObject, class_name: str) -> bool:
         and set(texts_at(claim, "spec", "accessModes"))
         <= set(texts_at(volume, "spec", "accessModes"))
         and _size(volume)
-        >= parse_quantity(field_at(claim, "spec", "resources", "requests", "storage"))
+        >= read_quantity(field_at(claim, "spec", "resources", "requests", "storage"))
     )
 
 
 def _size(volume: JsonObject) -> float:
-    return float(parse_quantity(field_at(volume, "spec", "capacity", "storage")))
+    return float(read_quantity(field_at(volume, "spec", "capacity", "storage")))
 
 
 def _provision(claim: JsonObject, found: JsonObject) -> Plan:

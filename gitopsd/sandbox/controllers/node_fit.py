@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING
 
 from gitopsd.sandbox.controllers.node_loads import NodeLoad, host_ports
 from gitopsd.sandbox.controllers.pod_resources import pod_total
-from gitopsd.sandbox.controllers.quantities import ZERO, parse_quantity
+from gitopsd.sandbox.controllers.quantities import ZERO, read_quantity
 from gitopsd.sandbox.controllers.reading import labels_of, name_of
 from gitopsd.sandbox.controllers.selectors import compare, has_all
 from gitopsd.sandbox.fields import flag_at, object_at, objects_at, text_at, text_map_at, texts_at
@@ -103,11 +103,11 @@ def _room(pod: JsonObject, node: JsonObject, load: NodeLoad) -> Objection | None
     room = object_at(node, "status", "allocatable")
     reasons: list[str] = []
     curable = True
-    if "pods" in room and load.pods + 1 > parse_quantity(room["pods"]):
+    if "pods" in room and load.pods + 1 > read_quantity(room["pods"]):
         reasons.append("Too many pods")
     asked = {name: number for name, number in pod_total(pod, "requests").items() if number}
     for name, number in asked.items():
-        has = parse_quantity(room.get(name))
+        has = read_quantity(room.get(name))
         if number > has - load.requests.get(name, ZERO):
             reasons.append(f"Insufficient {name}")
             curable = curable and number <= has

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from gitopsd.sandbox.controllers.quantities import ZERO, parse_quantity
+from gitopsd.sandbox.controllers.quantities import ZERO, read_quantity
 from gitopsd.sandbox.fields import object_at, objects_at, text_at
 
 if TYPE_CHECKING:
@@ -37,13 +37,13 @@ def pod_total(pod: JsonObject, side: str) -> dict[str, Fraction]:
         else:
             _raise(peak, _sum(beside, said))
     _raise(running, peak)
-    _add(running, {key: parse_quantity(v) for key, v in object_at(pod, "spec", "overhead").items()})
+    _add(running, {key: read_quantity(v) for key, v in object_at(pod, "spec", "overhead").items()})
     return running
 
 
 def _said(container: JsonObject, side: str) -> dict[str, Fraction]:
     said = object_at(container, "resources", side)
-    return {name: parse_quantity(value) for name, value in said.items()}
+    return {name: read_quantity(value) for name, value in said.items()}
 
 
 def _add(total: dict[str, Fraction], part: Mapping[str, Fraction]) -> None:

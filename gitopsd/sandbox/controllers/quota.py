@@ -5,8 +5,10 @@ Rules: ``pkg/quota/v1/evaluator/core``, ``k8s.io/apiserver/pkg/admission/plugin/
 
 from __future__ import annotations
 
+from fractions import Fraction
 from typing import TYPE_CHECKING
 
+from gitopsd.domain.quantities import COUNTED_BY_NAME, say_quantity
 from gitopsd.sandbox.controllers.facts import (
     CLAIM,
     NOTHING,
@@ -22,29 +24,16 @@ from gitopsd.sandbox.controllers.facts import (
 )
 from gitopsd.sandbox.controllers.pod_resources import pod_total
 from gitopsd.sandbox.controllers.pods import is_finished
-from gitopsd.sandbox.controllers.quantities import ZERO, parse_quantity, say_quantity
+from gitopsd.sandbox.controllers.quantities import ZERO, read_quantity
 from gitopsd.sandbox.controllers.reading import name_of, namespace_of, with_status
 from gitopsd.sandbox.fields import field_at, object_at, objects_at, text_at, texts_at
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping, Sequence
     from datetime import datetime
-    from fractions import Fraction
 
     from gitopsd.domain.manifests import Json, JsonObject
 
-# Names that count the objects of a core kind, besides ``count/...``.
-_COUNTED = frozenset(
-    {
-        "configmaps",
-        "persistentvolumeclaims",
-        "pods",
-        "replicationcontrollers",
-        "resourcequotas",
-        "secrets",
-        "services",
-    }
-)
 _SIDES = {"requests": "requests", "limits": "limits"}
 _OF_PODS = ("cpu", "memory", "ephemeral-storage")
 
@@ -92,10 +81,10 @@ def objection(resource: Resource, namespace: str, item: JsonObject, facts: Facts
         over = sorted(
             name
             for name, number in asked.items()
-            if number and used[name] + number > parse_quantity(hard.get(name))
+            if number and used[name] + number > read_quantity(hard.get(name))
         )
         if over:
-            limits = {name: parse_quantity(hard.get(name)) for name in over}
+            limits = {name: read_quantity(hard.get(name)) for name in over}
             said = (
                 f"requested: {_list(over, asked)}, used: {_list(over, used)}, "
                 f"limited: {_list(over, limits)}"
@@ -131,10 +120,10 @@ def _cost(
     if scopes and (resource != POD.resource or not all(_in_scope(item, each) for each in scopes)):
         return {}
     counted = f"count/{resource}"
-    one = parse_quantity(1)
+    one = Fraction(1)
     found: dict[str, Fraction] = {}
     for name in names:
-        if name == counted or (name in _COUNTED and resource == Resource("", name)):
+        if name == counted or (name in COUNTED_BY_NAME and resource == Resource("", name)):
             found[name] = one
     if resource == POD.resource:
         if is_finished(item):
@@ -142,7 +131,7 @@ def _cost(
         found.update(_cost_of_pod(item, names))
     if resource == CLAIM.resource and "requests.storage" in names:
         asked = field_at(item, "spec", "resources", "requests", "storage")
-        found["requests.storage"] = parse_quantity(asked)
+        found["requests.storage"] = read_quantity(asked)
     if resource == SERVICE.resource:
         kinds = {"LoadBalancer": "services.loadbalancers", "NodePort": "services.nodeports"}
         limited = kinds.get(text_at(item, "spec", "type"), "")

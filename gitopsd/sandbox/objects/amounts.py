@@ -8,16 +8,14 @@ from __future__ import annotations
 
 import re
 from datetime import UTC, datetime
-from decimal import ROUND_UP, Decimal
+from fractions import Fraction
 from functools import lru_cache
 
+from gitopsd.domain import quantities
+
 QUANTITY_RULE = r"^([+-]?[0-9.]+)([eEinumkKMGTP]*[-+]?[0-9]*)$"
-_QUANTITY = re.compile(r"([+-]?(?:[0-9]+\.?[0-9]*|\.[0-9]+))([A-Za-z]*)([-+]?[0-9]*)")
-_BINARY = ("", "Ki", "Mi", "Gi", "Ti", "Pi", "Ei")
-_DECIMAL = {"n": -9, "u": -6, "m": -3, "": 0, "k": 3, "M": 6, "G": 9, "T": 12, "P": 15, "E": 18}
-_DECIMAL_SUFFIXES = {exponent: suffix for suffix, exponent in _DECIMAL.items()}
-_NANO = Decimal("1e-9")
-_LARGEST = Decimal(2**63 - 1)
+_WITH_EXPONENT = re.compile(r".*[eE][-+]?[0-9]+")
+_LARGEST = Fraction(2**63 - 1)
 _TIME = re.compile(r"(\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d)(\.\d+)?(Z|[+-]\d\d:\d\d)")
 
 
@@ -25,38 +23,18 @@ class AmountError(ValueError):
     """The text is no quantity or no time; the message is Kubernetes' own."""
 
 
-@lru_cache(maxsize=4096)
-def parse_quantity(text: str) -> Decimal:
+def parse_quantity(text: str) -> Fraction:
     """The number that a quantity stands for.
 
     Raises:
         AmountError: It is no quantity.
     """
-    return _parse(text)[0]
-
-
-def _parse(text: str) -> tuple[Decimal, str]:
-    """The number and the family of its suffix: ``Binary``, ``Exponent`` or ``Decimal``."""
-    match = _QUANTITY.fullmatch(text)
-    if match is None:
-        raise AmountError(_not_a_quantity(text))
-    digits, suffix, exponent = match.groups()
-    number = Decimal(digits)
-    if suffix in {"e", "E"} and exponent:
-        return number.scaleb(int(exponent)), "Exponent"
-    if exponent:
-        raise AmountError(_not_a_quantity(text))
-    if suffix in _DECIMAL:
-        return number.scaleb(_DECIMAL[suffix]), "Decimal"
-    if suffix in _BINARY:
-        return number * 2 ** (10 * _BINARY.index(suffix)), "Binary"
-    raise AmountError("unable to parse quantity's suffix")
-
-
-def _not_a_quantity(text: str) -> str:
+    number = quantities.parse_quantity(text)
+    if number is not None:
+        return number
     if re.fullmatch(QUANTITY_RULE.strip("^$"), text):
-        return "unable to parse quantity's suffix"
-    return f"quantities must match the regular expression '{QUANTITY_RULE}'"
+        raise AmountError("unable to parse quantity's suffix")
+    raise AmountError(f"quantities must match the regular expression '{QUANTITY_RULE}'")
 
 
 @lru_cache(maxsize=4096)
@@ -66,31 +44,12 @@ def canonical_quantity(text: str) -> str:
     Raises:
         AmountError: It is no quantity.
     """
-    number, family = _parse(text)
-    number = min(number, _LARGEST)
-    if number != number.quantize(_NANO, ROUND_UP):
-        number = number.quantize(_NANO, ROUND_UP)
-    if number == 0:
-        return "0"
-    if family == "Binary" and abs(number) >= 1024 and number == number.to_integral_value():  # noqa: PLR2004 - as Kubernetes does
-        return _binary(int(number))
-    exponent = 0
-    for candidate in sorted(_DECIMAL_SUFFIXES, reverse=True):
-        if number.scaleb(-candidate) == number.scaleb(-candidate).to_integral_value():
-            exponent = candidate
-            break
-    mantissa = int(number.scaleb(-exponent))
-    if family == "Exponent":
-        return f"{mantissa}e{exponent}" if exponent else str(mantissa)
-    return f"{mantissa}{_DECIMAL_SUFFIXES[exponent]}"
-
-
-def _binary(number: int) -> str:
-    power = 0
-    while power + 1 < len(_BINARY) and number % 1024 == 0:
-        number //= 1024
-        power += 1
-    return f"{number}{_BINARY[power]}"
+    number = min(parse_quantity(text), _LARGEST)
+    said = quantities.say_quantity(number, binary=text.endswith("i"))
+    suffix = said.lstrip("-0123456789")
+    if not suffix or not _WITH_EXPONENT.fullmatch(text):
+        return said
+    return f"{said.removesuffix(suffix)}e{quantities.DECIMAL_EXPONENTS[suffix]}"
 
 
 @lru_cache(maxsize=1024)

@@ -20,7 +20,6 @@ from gitopsd.sandbox.controllers.hashing import safe_hash, template_hash
 from gitopsd.sandbox.controllers.job_indexes import parse_indexes, say_indexes
 from gitopsd.sandbox.controllers.pod_resources import pod_total
 from gitopsd.sandbox.controllers.pods import first_to_go
-from gitopsd.sandbox.controllers.quantities import parse_quantity, say_quantity
 from gitopsd.sandbox.controllers.selectors import matches
 
 NOON = datetime(2026, 3, 1, 12, 0, tzinfo=UTC)
@@ -223,28 +222,6 @@ def test_pods_that_share_a_node_go_before_others() -> None:
     assert [item["metadata"] for item in first_to_go(pods, pods, NOON)[:2]] == [
         item["metadata"] for item in pods[1:]
     ]
-
-
-@pytest.mark.parametrize(
-    "text, number, binary, said",
-    [
-        ("100m", Fraction(1, 10), False, "100m"),
-        ("2", Fraction(2), False, "2"),
-        ("1500m", Fraction(3, 2), False, "1500m"),
-        ("1Gi", Fraction(2**30), True, "1Gi"),
-        ("1536Mi", Fraction(3 * 2**29), True, "1536Mi"),
-        ("1e3", Fraction(1000), False, "1k"),
-        ("2e-3", Fraction(1, 500), False, "2m"),
-        ("0.5", Fraction(1, 2), False, "500m"),
-        ("1000", Fraction(1000), True, "1000"),
-        ("5G", Fraction(5 * 10**9), False, "5G"),
-        ("nonsense", Fraction(0), False, "0"),
-    ],
-)
-def test_quantities_are_read_and_said(text: str, number: Fraction, binary: bool, said: str) -> None:
-    """Exactly, and in the largest unit that leaves a whole number."""
-    assert parse_quantity(text) == number
-    assert say_quantity(number, binary=binary) == said
 
 
 def test_a_pod_asks_for_what_its_greediest_moment_needs() -> None:

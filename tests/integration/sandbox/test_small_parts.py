@@ -25,7 +25,6 @@ from gitopsd.sandbox.fields import (
 )
 from gitopsd.sandbox.front import private_address
 from gitopsd.sandbox.logs_server import LogQuery, parse_query, select_lines, select_log
-from gitopsd.sandbox.quantity import parse_mebibytes
 from gitopsd.sandbox.records import first_records
 from gitopsd.sandbox.restarts import Role
 from gitopsd.sandbox.status import ContainerRecord, Terminated, Waiting
@@ -61,15 +60,6 @@ def test_absent_and_odd_fields_read_as_empty(document: object) -> None:
 def test_true_is_no_number() -> None:
     """JSON's true is not read as one."""
     assert number_at({"a": True}, "a") == 0
-
-
-@pytest.mark.parametrize(
-    "text, mebibytes",
-    [("64Mi", 64), ("1Gi", 1024), ("1048576", 1), ("1048576k", 1000), ("", 0), ("lots", 0)],
-)
-def test_memory_quantities_are_read(text: str, mebibytes: float) -> None:
-    """Binary and decimal suffixes are known; rubbish is no limit."""
-    assert parse_mebibytes(text) == mebibytes
 
 
 def test_addresses_are_given_once_and_reused_late() -> None:
