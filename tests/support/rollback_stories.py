@@ -166,11 +166,15 @@ async def failing_job() -> Told:
 
 
 async def deleted_object() -> Told:
-    """What the bad release left out is there, whether it was deleted already or not."""
+    """What a verified release left out was deleted; it crashes in its watch window."""
     async with released() as (world, before):
-        world.cluster.workloads[BAD] = CRASHING
         await world.push("bad", deployment(BAD))
-        return await tell(world, before)
+        await world.until_run(STAGING, RunKind.ROLLOUT, Phase.SUCCEEDED, count=2)
+        assert "ConfigMap shop-staging/kept" not in live_in(world)
+        world.cluster.workloads[BAD] = CRASHING
+        crashed_at = world.clock.now()
+        told = await tell(world, before)
+        return replace(told, failed_at=crashed_at)
 
 
 def widgets(version: str) -> JsonObject:
