@@ -10,7 +10,16 @@ from collections.abc import Sequence
 
 import typer
 
-from gitopsd.cli import acting, local_checks, processes, reading, sandbox, tokens, waiting
+from gitopsd.cli import (
+    acting,
+    explaining,
+    local_checks,
+    processes,
+    reading,
+    sandbox,
+    tokens,
+    waiting,
+)
 from gitopsd.cli.demo import verb as demo
 
 app = typer.Typer(
@@ -21,7 +30,8 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
     context_settings={"help_option_names": ["-h", "--help"]},
 )
-for group in (processes, sandbox, demo, reading, waiting, acting, tokens, local_checks):
+_GROUPS = (processes, sandbox, demo, reading, explaining, waiting, acting, tokens, local_checks)
+for group in _GROUPS:
     group.add_to(app)
 
 _INTERRUPTED = 130

@@ -1,4 +1,4 @@
-"""Verbs that look: ``get``, ``history``, ``explain``, ``diff``."""
+"""Verbs that look: ``get``, ``history``, ``diff``."""
 
 from __future__ import annotations
 
@@ -66,7 +66,6 @@ def add_to(app: typer.Typer) -> None:
     """Add the verbs of this module."""
     app.command()(get)
     app.command()(history)
-    app.command()(explain)
     app.command()(diff)
 
 
@@ -272,35 +271,6 @@ def find_run(client: Client, named: list[str]) -> str:
     if not rows:
         raise PermanentError(f"{parts[0]}/{parts[1]} had no run yet")
     return str(rows[0]["id"])
-
-
-def explain(
-    run: RunOrStage,
-    output: Output = Form.TABLE,
-    server: Server = "",
-    token_file: TokenFile = "",
-) -> None:
-    """Tell what happened to a run, and what happens next."""
-    client = make_client(server, token_file)
-    told = client.get(path_of("runs", find_run(client, run), "explain"))
-    if output in (Form.JSON, Form.YAML):
-        show_document(told, output)
-        return
-    say(told["summary"])
-    for line in told["lines"]:
-        times = f" ({line['times']} times)" if line["times"] > 1 else ""
-        say(f"{show_time(line['at'])}  {line['text']}{times}")
-    say(f"Next: {told['next']}")
-    application = _named_application(run)
-    if application:
-        for sentence in list_notes(client.get(path_of("applications", application))):
-            say(f"Besides: {sentence}")
-
-
-def _named_application(named: list[str]) -> str:
-    """Tell which application words name that stand for a stage; empty for a run's id."""
-    application, slash, _ = named[0].partition("/")
-    return application if slash or len(named) > 1 else ""
 
 
 def diff(

@@ -93,6 +93,7 @@ class EvidenceKind(Enum):
     CONFLICTS = "Conflicts"
     COMMITS = "Commits"
     NOTES = "Notes"
+    IGNORED = "Ignored"
 
 
 @dataclass(frozen=True, slots=True)

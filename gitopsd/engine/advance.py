@@ -16,6 +16,7 @@ from gitopsd.domain.releases import StageKey
 from gitopsd.domain.runs import Run, RunId
 from gitopsd.domain.work import RunEvent, WorkItem, WorkKind
 from gitopsd.engine.effects import apply_effects
+from gitopsd.engine.ignoring import keep_ignored
 from gitopsd.engine.showing import refresh_reports
 from gitopsd.engine.slots import update_slots
 from gitopsd.kube.redaction import redact_text
@@ -56,6 +57,7 @@ def advance(tx: Transaction, run_id: RunId, event: Event, config: Configuration)
         raise KeyError(run_id)
     transition = decide(run, event)
     if transition.ignored:
+        keep_ignored(tx, run, event, transition.ignored)
         return Advanced(run, ignored=transition.ignored)
     _store(tx, run, transition, event)
     after = transition.run

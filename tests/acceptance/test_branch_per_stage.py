@@ -19,9 +19,11 @@ from gitopsd.domain.releases import Line, StageName
 from gitopsd.domain.runs import Phase, Run, RunKind, Step
 from gitopsd.domain.sources import CommitSha, RefName
 from gitopsd.engine.actors import ActionDone
-from gitopsd.engine.explanation import explain_run
+from gitopsd.engine.explaining import load_run_facts
 from gitopsd.engine.queries import fetch_commit_statuses, load_gates
 from gitopsd.pipeline.commit_status import CommitState
+from gitopsd.pipeline.explained_run import explain_run
+from gitopsd.pipeline.explanation import Wait
 from gitopsd.testing.workloads import Workload
 from tests.support.engine_world import (
     APPROVER,
@@ -111,10 +113,9 @@ async def test_main_takes_only_images_that_develop_brought_to_staging() -> None:
         image = f"{API}:1@{one}"
         assert closed.reason == f"{image} is not verified in staging"
         assert closed.opener == "bring it to staging; this opens as soon as it verifies it"
-        gates = await world.store.read(lambda tx: load_gates(tx, run))
-        events = await world.store.read(lambda tx: tuple(tx.runs.events(run.id)))
-        told = explain_run(run, events, gates).following
-        assert told == f"upstream: {closed.reason} ({closed.opener})"
+        config = world.services.configuration()
+        told = await world.store.read(lambda tx: explain_run(load_run_facts(tx, run, config)))
+        assert told.waiting_for == (Wait(f"upstream: {closed.reason}", closed.opener),)
         [status] = await fetch_commit_statuses(world.services, head, stage="production")
         assert (status.state, status.waiting_for) == (CommitState.HELD, closed.opener)
         assert closed.reason in status.reason

@@ -272,7 +272,7 @@ def type_the_table(company: Company) -> None:
 
     sam = f" --token-file {company.work}/sam.token"
     assert "shop" in type_row("gitopsd get")
-    assert "Succeeded" in type_row("gitopsd explain")
+    assert "verified since" in type_row("gitopsd explain")
     assert "Succeeded" in type_row("gitopsd history")
     company.push("1.1.0")
     company.await_row(*WAITS)

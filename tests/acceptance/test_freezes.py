@@ -18,11 +18,12 @@ from gitopsd.domain.manifests import ObjectRef
 from gitopsd.domain.runs import AbortReason, Phase, Run, RunKind, Step
 from gitopsd.domain.windows import Overrun, WeeklyWindow, WindowGate
 from gitopsd.engine.actions import ActionDone, ActionRefused
-from gitopsd.engine.explanation import explain_run
+from gitopsd.engine.explaining import load_run_facts
 from gitopsd.engine.freezing import freeze, thaw
 from gitopsd.engine.queries import fetch_commit_statuses, load_gates
 from gitopsd.pipeline.apply_hold import is_held_before_apply
 from gitopsd.pipeline.commit_status import CommitState
+from gitopsd.pipeline.explained_run import explain_run
 from gitopsd.testing.refusals import forbidden
 from gitopsd.testing.workloads import Workload
 from tests.support.ailing import CREDENTIAL_REFUSED
@@ -178,12 +179,15 @@ async def test_a_held_run_says_what_holds_it() -> None:
         await held(world, run)
         await world.clock.sleep(2 * MINUTE)
         now = await world.run(run.id)
-        events = await world.store.read(lambda tx: tuple(tx.runs.events(run.id)))
-        gates = await world.store.read(lambda tx: load_gates(tx, run))
-        told = explain_run(now, events, gates)
-        assert told.lines[-1].text == "It is kept waiting; its deadline stands still"
-        assert "an incident" in told.following
-        assert all(f"gitopsd thaw {one}" in told.following for one in frozen)
+        told = await world.store.read(
+            lambda tx: explain_run(load_run_facts(tx, now, world.services.configuration()))
+        )
+        assert told.state == "Frozen"
+        assert "stands before Apply, its Prepare is done" in told.because[0]
+        (wait,) = told.waiting_for
+        assert "an incident" in wait.what
+        assert all(f"gitopsd thaw {one}" in wait.who for one in frozen)
+        assert told.next.endswith("until then its deadline stands still")
 
 
 async def test_a_run_that_applies_when_the_freeze_comes_goes_on_to_its_end() -> None:

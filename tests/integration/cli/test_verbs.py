@@ -115,10 +115,13 @@ async def test_history_and_explain_tell_the_story(tmp_path: Path) -> None:
     assert "OFFER" in history[0]
     assert "Advanced" in history[1]
     assert len(history) == 2
-    assert by_run.out == by_stage.out
     assert "Render succeeded" in by_run.out
-    assert "Next: approval: 0 of 1 approvals" in by_run.out
+    for told in (by_run, by_stage):
+        assert "Waits for approval: 0 of 1 approvals" in told.out
+        assert f"to do: gitopsd approve {busy.waiting} " in told.out
+    assert by_stage.out.startswith("shop/production is Held since ")
     assert by_path.document["run"] == busy.waiting
+    assert by_path.document["state"] == "Held"
 
 
 def change_nothing(tx: Transaction, run: RunId) -> None:
@@ -323,7 +326,7 @@ async def test_an_error_at_three_in_the_morning(tmp_path: Path) -> None:
         f"  where: POST {http.url}/api/v1/applications/shop/stages/production/promote answered 403",
         f"  what to do: {ASK_AN_ADMIN}",
     ]
-    assert unknown.err.startswith("gitopsd: There is no run none.\n")
+    assert unknown.err.startswith("gitopsd: there is no application and no run none; list them")
     assert "what to do: Send a valid token" in stranger.err
     assert nobody.err.startswith("gitopsd: http://127.0.0.1:9 does not answer: ")
     assert "curl http://127.0.0.1:9/health" in nobody.err

@@ -115,7 +115,7 @@ async def test_every_answer_is_what_is_described() -> None:
         check(await http.ask("GET", "/runs/none"), "/runs/{run}")
         served = await http.get("/openapi.json")
 
-    assert len(readable) == 17
+    assert len(readable) == 20
     assert made.status == frozen.status == 201
     assert served == described()
 

@@ -36,13 +36,16 @@ WHO_MAY = {
     "POST /applications/{app}/stages/{stage}/suspend": DEPLOY,
     "POST /applications/{app}/stages/{stage}/resume": DEPLOY,
     "GET /runs/{run}": ALL,
-    "GET /runs/{run}/explain": ALL,
     "GET /runs/{run}/live-state": ALL,
     "POST /runs/{run}/approve": APPROVE,
     "POST /runs/{run}/reject": APPROVE,
     "POST /runs/{run}/skip": SKIP,
     "POST /runs/{run}/abort": DEPLOY,
     "POST /runs/{run}/retry": DEPLOY,
+    "GET /runs/{run}/explain": ALL,
+    "GET /applications/{app}/stages/{stage}/explain": ALL,
+    "GET /applications/{app}/explain": ALL,
+    "GET /commits/{sha}/explain": ALL,
     "GET /releases/{release}": ALL,
     "GET /commits/{sha}": ALL,
     "GET /approvals": ALL,
@@ -180,6 +183,7 @@ async def test_a_token_of_another_application_sees_and_does_nothing_here() -> No
 
     listed = {"GET /applications", "GET /approvals", "GET /quarantines", "GET /freezes"}
     open_to_it = listed | {"GET /commits/{sha}", "GET /events", "GET /openapi.json"}
+    open_to_it |= {"GET /commits/{sha}/explain"}
     about_all = {
         *EVERYWHERE,
         "GET /configuration",

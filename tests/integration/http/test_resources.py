@@ -114,8 +114,13 @@ async def test_a_run_is_explained_in_sentences() -> None:
         "It was admitted and began",
         "Render succeeded",
     ]
-    assert told["next"].startswith("approval: 0 of 1 approvals")
-    assert finished["next"] == "nothing: it is over"
+    assert told["state"] == "Held"
+    (wait,) = told["waitingFor"]
+    assert wait["what"].startswith("approval: 0 of 1 approvals")
+    assert wait["who"].startswith(f"gitopsd approve {busy.waiting} ")
+    assert told["next"].startswith("Prepare follows by itself as soon as approval has opened")
+    assert told["text"][-1] == f"Next: {told['next']}"
+    assert (finished["state"], finished["next"]) == ("Succeeded", "nothing: it is over")
 
 
 async def test_a_release_says_how_far_it_came() -> None:

@@ -15,10 +15,10 @@ from gitopsd.domain.manifests import Json
 from gitopsd.domain.releases import Release
 from gitopsd.domain.runs import Run, RunId
 from gitopsd.domain.work import Evidence, EvidenceKind, RunEvent
-from gitopsd.engine.explanation import Explanation, compute_steps, explain_run
 from gitopsd.engine.gate_evidence import describe_gate
 from gitopsd.engine.queries import load_gates
 from gitopsd.entrypoints.http.api.answer_views import AnswerView, view_answer
+from gitopsd.entrypoints.http.api.explanation_views import GateView
 from gitopsd.entrypoints.http.api.release_views import ReleaseView, view_release
 from gitopsd.entrypoints.http.api.results import not_found
 from gitopsd.entrypoints.http.api.run_views import RunView, view_run
@@ -27,6 +27,7 @@ from gitopsd.entrypoints.http.models import Model, to_json
 from gitopsd.entrypoints.http.permissions import Access
 from gitopsd.entrypoints.http.routes import Answer, Call, Route
 from gitopsd.kube.redaction import redact_text
+from gitopsd.pipeline.run_story import compute_steps
 from gitopsd.store_ports import Transaction
 
 
@@ -50,17 +51,6 @@ class EventView(Model):
     phase: str
     message: str
     details: dict[str, JsonValue]
-
-
-class GateView(Model):
-    """What a gate answered last."""
-
-    name: str
-    implicit: bool = Field(description="Whether it stands without being configured.")
-    state: str = Field(description="Open, Closed or Refused.")
-    reason: str
-    opener: str = Field("", description="What opens it.")
-    until: datetime | None = Field(None, description="When it opens by itself.")
 
 
 class EvidenceView(Model):
@@ -101,24 +91,6 @@ class RunDetail(RunView):
     evidence: list[EvidenceView] = Field(description="Everything else that steps saw.")
 
 
-class LineView(Model):
-    """One sentence of the story."""
-
-    at: datetime
-    step: str | None
-    text: str
-    times: int = Field(description="How often it happened in a row.")
-
-
-class ExplanationView(Model):
-    """A run's story."""
-
-    run: str
-    summary: str
-    lines: list[LineView]
-    next: str = Field(description="What happens next, and who makes it happen.")
-
-
 @dataclass(frozen=True, slots=True)
 class _Stored:
     run: Run
@@ -149,13 +121,6 @@ async def get_run(call: Call) -> Answer:
     """Show one run."""
     run = await load_run(call)
     return _detail(await call.service.services.store.read(lambda tx: _load(tx, run)))
-
-
-async def explain(call: Call) -> Answer:
-    """Tell one run's story."""
-    run = await load_run(call)
-    stored = await call.service.services.store.read(lambda tx: _load(tx, run))
-    return _story(stored.run, explain_run(stored.run, stored.events, stored.gates))
 
 
 async def get_live_state(call: Call) -> Answer:
@@ -286,23 +251,6 @@ def write_diff(plan: Mapping[str, Json] | None) -> str:
     return redact_text("\n".join(lines))
 
 
-def _story(run: Run, told: Explanation) -> ExplanationView:
-    return ExplanationView(
-        run=run.id,
-        summary=redact_text(told.summary),
-        lines=[
-            LineView(
-                at=line.at,
-                step=line.step.value if line.step is not None else None,
-                text=redact_text(line.text),
-                times=line.times,
-            )
-            for line in told.lines
-        ],
-        next=redact_text(told.following),
-    )
-
-
 ROUTES = (
     Route(
         "GET",
@@ -311,14 +259,6 @@ ROUTES = (
         Access.READ,
         "Show one run with steps, log, gates, change set, diff and evidence.",
         answer=RunDetail,
-    ),
-    Route(
-        "GET",
-        "/runs/{run}/explain",
-        explain,
-        Access.READ,
-        "Tell what happened to a run, and what happens next.",
-        answer=ExplanationView,
     ),
     Route(
         "GET",

@@ -1,4 +1,4 @@
-"""A run's story: steps with their times, sentences, and what comes next."""
+"""A run's story: steps with their times, and a sentence for each event."""
 
 from __future__ import annotations
 
@@ -7,11 +7,10 @@ from datetime import timedelta
 
 import pytest
 
-from gitopsd.domain.gates import Closed, GateState, Open
 from gitopsd.domain.manifests import Json
 from gitopsd.domain.runs import Failure, Phase, Run, RunId, RunKind, Step
 from gitopsd.domain.work import RunEvent
-from gitopsd.engine.explanation import compute_steps, explain_run
+from gitopsd.pipeline.run_story import compute_steps, summarise, tell_story
 from tests.support.runs import NOON, run_at
 
 
@@ -40,9 +39,9 @@ BEGAN = (
 )
 
 
-def told(run: Run, *events: RunEvent, gates: tuple[GateState, ...] = ()) -> list[str]:
+def told(*events: RunEvent) -> list[str]:
     """The sentences of a story."""
-    return [line.text for line in explain_run(run, events, gates).lines]
+    return [line.text for line in tell_story(events)]
 
 
 def test_steps_with_their_times_and_attempts() -> None:
@@ -107,9 +106,7 @@ def test_a_long_step_that_still_works_is_one_record() -> None:
 
 def test_every_event_has_its_sentence() -> None:
     """Each kind of event is told in words; an unknown one by its name."""
-    run = run_at(RunKind.ROLLOUT, Step.GATE)
     said = told(
-        run,
         ADMITTED,
         event("StepSucceeded", Step.RENDER, 1),
         event("StepPending", Step.WAIT_HEALTHY, 2, message="Pod api starts"),
@@ -118,6 +115,7 @@ def test_every_event_has_its_sentence() -> None:
         event("DeadlineReached", Step.GATE, 5),
         event("GateRefused", Step.GATE, 6, message="sam rejected it"),
         event("AppliedChanged", Step.GATE, 7),
+        event("ClockStopped", Step.GATE, 8),
         event("Superseded", Step.GATE, 8, message="calm-lake"),
         event("AbortRequested", Step.GATE, 9, by="alex"),
         event("AbortRequested", Step.GATE, 10),
@@ -135,6 +133,7 @@ def test_every_event_has_its_sentence() -> None:
         "Gate reached its deadline",
         "A gate refused it: sam rejected it",
         "What the stage runs changed meanwhile; it is validated again",
+        "It is kept waiting; its deadline stands still",
         "A newer release takes over: calm-lake",
         "alex asked to end it",
         "gitopsd asked to end it",
@@ -146,11 +145,10 @@ def test_every_event_has_its_sentence() -> None:
 
 def test_repetitions_are_counted_instead_of_repeated() -> None:
     """The same sentence of the same step in a row is one line."""
-    run = run_at(RunKind.ROLLOUT, Step.WAIT_HEALTHY)
     waits = tuple(event("StepPending", Step.WAIT_HEALTHY, minute, message="a") for minute in (1, 2))
     other = event("StepPending", Step.VERIFY, 3, message="a")
 
-    lines = explain_run(run, (ADMITTED, *waits, other), ()).lines
+    lines = tell_story((ADMITTED, *waits, other))
 
     assert [(line.text, line.times) for line in lines] == [
         ("It was admitted and began", 1),
@@ -186,45 +184,4 @@ def test_repetitions_are_counted_instead_of_repeated() -> None:
 )
 def test_the_summary_is_one_sentence(run: Run, summary: str) -> None:
     """What, where to, how it stands, and why."""
-    assert explain_run(run, (), ()).summary == summary
-
-
-@pytest.mark.parametrize(
-    "run,following",
-    [
-        (run_at(RunKind.ROLLOUT, Phase.SUCCEEDED), "nothing: it is over"),
-        (
-            run_at(RunKind.ROLLOUT, Phase.ERRORED),
-            "gitopsd tries again by itself, after a while",
-        ),
-        (
-            run_at(RunKind.ROLLOUT, Phase.FAILED),
-            "push a fix; the same bytes again: gitopsd quarantine lift q-run-7",
-        ),
-        (
-            run_at(RunKind.ROLLOUT, Step.GATE),
-            "approval: 0 of 1 (gitopsd approve run-7); freeze: storm (gitopsd thaw f-1)",
-        ),
-        (run_at(RunKind.ROLLOUT, Step.APPLY), "the next step, by itself"),
-        (
-            replace(run_at(RunKind.ROLLOUT, Step.WAIT_HEALTHY), waiting_for="Pod api starts"),
-            "Pod api starts",
-        ),
-    ],
-)
-def test_what_comes_next_and_who_makes_it(run: Run, following: str) -> None:
-    """A person learns what to type, or that nothing is to be done."""
-    gates = (
-        GateState("approval", implicit=False, answer=Closed("0 of 1", "gitopsd approve run-7")),
-        GateState("slot", implicit=True, answer=Open()),
-        GateState("freeze", implicit=True, answer=Closed("storm", "gitopsd thaw f-1")),
-    )
-
-    assert explain_run(run, (), gates).following == following
-
-
-def test_a_gate_that_said_nothing_yet_is_waited_for() -> None:
-    """Between entering the Gate and its first evaluation there is nothing to type."""
-    run = run_at(RunKind.ROLLOUT, Step.GATE)
-
-    assert explain_run(run, (), ()).following == "the next step, by itself"
+    assert summarise(run) == summary

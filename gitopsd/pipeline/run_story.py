@@ -1,11 +1,10 @@
-"""Tells what happened to a run, and what happens next, from its log."""
+"""What happened to a run, told from its log: its steps with their times, a line for each event."""
 
 from __future__ import annotations
 
 from dataclasses import dataclass, replace
 from datetime import datetime
 
-from gitopsd.domain.gates import Closed, GateState
 from gitopsd.domain.runs import Phase, Run, RunKind, Step
 from gitopsd.domain.work import RunEvent
 
@@ -31,7 +30,7 @@ class StepRecord:
 
 
 @dataclass(frozen=True, slots=True)
-class Line:
+class StoryLine:
     """One sentence of a run's story.
 
     Attributes:
@@ -45,21 +44,6 @@ class Line:
     step: Step | None
     text: str
     times: int = 1
-
-
-@dataclass(frozen=True, slots=True)
-class Explanation:
-    """What happened to a run.
-
-    Attributes:
-        summary: One sentence.
-        lines: What happened, in order.
-        following: What happens next, and who makes it happen.
-    """
-
-    summary: str
-    lines: tuple[Line, ...]
-    following: str
 
 
 def compute_steps(run: Run, events: tuple[RunEvent, ...]) -> tuple[StepRecord, ...]:
@@ -93,18 +77,28 @@ def _ended_as(event: RunEvent) -> str:
     return phase.value if phase.terminal else ""
 
 
-def explain_run(
-    run: Run, events: tuple[RunEvent, ...], gates: tuple[GateState, ...]
-) -> Explanation:
-    """Tell a run's story; ``events`` oldest first, ``gates`` as they answered last."""
-    lines: list[Line] = []
+def tell_story(events: tuple[RunEvent, ...]) -> tuple[StoryLine, ...]:
+    """Tell what happened, oldest first; what is repeated is counted."""
+    lines: list[StoryLine] = []
     for event in events:
         text = _tell(event)
         if lines and lines[-1].text == text and lines[-1].step is event.step:
             lines[-1] = replace(lines[-1], times=lines[-1].times + 1)
         else:
-            lines.append(Line(event.at, event.step, text))
-    return Explanation(_summarise(run), tuple(lines), _tell_next(run, gates))
+            lines.append(StoryLine(event.at, event.step, text))
+    return tuple(lines)
+
+
+def summarise(run: Run) -> str:
+    """Say in one sentence what a run is, how it stands, and why."""
+    what = {
+        RunKind.ROLLOUT: f"{run.release} to {run.stage}",
+        RunKind.ROLLBACK: f"{run.stage} back to {run.release}",
+        RunKind.SYNC: f"{run.stage} to its applied set",
+    }[run.kind]
+    why = f": {run.failure.message}" if run.failure is not None else ""
+    where = f" in {run.step.value}" if run.live and run.step is not None else ""
+    return f"{run.kind.value} of {what} is {run.phase.value}{where}{why}"
 
 
 _SENTENCES = {
@@ -131,37 +125,5 @@ def _tell(event: RunEvent) -> str:
     return sentence.format(
         step=event.step.value if event.step is not None else "It",
         said=f": {event.message}" if event.message else "",
-        who=_who(event),
+        who=str(event.details.get("by") or "gitopsd"),
     )
-
-
-def _who(event: RunEvent) -> str:
-    return str(event.details.get("by") or "gitopsd")
-
-
-def _summarise(run: Run) -> str:
-    what = {
-        RunKind.ROLLOUT: f"{run.release} to {run.stage}",
-        RunKind.ROLLBACK: f"{run.stage} back to {run.release}",
-        RunKind.SYNC: f"{run.stage} to its applied set",
-    }[run.kind]
-    why = f": {run.failure.message}" if run.failure is not None else ""
-    where = f" in {run.step.value}" if run.live and run.step is not None else ""
-    return f"{run.kind.value} of {what} is {run.phase.value}{where}{why}"
-
-
-def _tell_next(run: Run, gates: tuple[GateState, ...]) -> str:
-    if run.phase is Phase.ERRORED:
-        return "gitopsd tries again by itself, after a while"
-    if run.phase is Phase.FAILED:
-        return f"push a fix; the same bytes again: gitopsd quarantine lift q-{run.id}"
-    if not run.live:
-        return "nothing: it is over"
-    closed = [gate for gate in gates if isinstance(gate.answer, Closed)]
-    if (run.step is Step.GATE or run.clock_stopped_at is not None) and closed:
-        return "; ".join(
-            f"{gate.name}: {gate.answer.reason} ({gate.answer.opener})"
-            for gate in closed
-            if isinstance(gate.answer, Closed)
-        )
-    return run.waiting_for or "the next step, by itself"

@@ -1,0 +1,89 @@
+"""What is known of one run, and the clauses that all that is said of it has in common."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from datetime import datetime
+
+from gitopsd.domain.gates import GateState
+from gitopsd.domain.runs import Run, RunKind
+from gitopsd.domain.stages import Stall
+from gitopsd.domain.verifications import Quarantine
+from gitopsd.pipeline.explanation import Foresight, Ignored, Wait
+from gitopsd.pipeline.explanation_text import say_moment
+
+
+@dataclass(frozen=True, slots=True)
+class RunFacts:
+    """What is known of a run.
+
+    Attributes:
+        now: When it was read.
+        run: The run.
+        name: How people call its release: ``calm-lake (r-7)``.
+        since: Since when it is in its step; None when that is not known.
+        gates: What its gates say now; empty unless it stands at its Gate or before Apply.
+        opens_at: First moment at which those of its gates that go by the clock are open; None when
+            they do not open by themselves.
+        foresight: What they would say at the time that was asked for.
+        target: How people call what a failure restores; empty when nothing is.
+        cluster: Cluster that it writes to.
+        successor: The run that took over, or the next attempt; None when there is none.
+        rollback: The Rollback that followed it; None when none did.
+        quarantine: Its quarantine that is in force; None when there is none.
+        stall: Why a person is called for the stage; None when nobody is.
+        ignored: What happened to it and changed nothing, newest first.
+    """
+
+    now: datetime
+    run: Run
+    name: str
+    since: datetime | None = None
+    gates: tuple[GateState, ...] = ()
+    opens_at: datetime | None = None
+    foresight: Foresight | None = None
+    target: str = ""
+    cluster: str = ""
+    successor: Run | None = None
+    rollback: Run | None = None
+    quarantine: Quarantine | None = None
+    stall: Stall | None = None
+    ignored: tuple[Ignored, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class Said:
+    """What is said of a run in one state.
+
+    Attributes:
+        because: Why it stands so, the cause first.
+        following: What happens next.
+        waiting_for: What it waits for.
+    """
+
+    because: tuple[str, ...]
+    following: str
+    waiting_for: tuple[Wait, ...] = ()
+
+
+def say_what(facts: RunFacts) -> str:
+    """Say what a run is for."""
+    run = facts.run
+    return {
+        RunKind.ROLLOUT: f"{facts.name} to {run.stage}",
+        RunKind.ROLLBACK: f"the rollback of {run.stage} to {facts.name}",
+        RunKind.SYNC: f"applying {facts.name} to {run.stage} again",
+    }[run.kind]
+
+
+def say_where(facts: RunFacts) -> str:
+    """Say where a live run stands."""
+    run = facts.run
+    step = run.step.value if run.step is not None else run.phase.value
+    return f"{say_what(facts)} is in {step}, attempt {run.attempt}"
+
+
+def say_limit(facts: RunFacts) -> str:
+    """Say when its step is over at the latest."""
+    deadline = facts.run.step_deadline
+    return f"; at the latest at {say_moment(deadline, facts.now)}" if deadline else ""
