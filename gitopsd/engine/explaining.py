@@ -11,6 +11,7 @@ from gitopsd.domain.releases import ApplicationName, Line, Offer, ReleaseId, Sta
 from gitopsd.domain.runs import Phase, Run, RunId, RunKind, Step
 from gitopsd.domain.stages import Stage
 from gitopsd.domain.verifications import Quarantine
+from gitopsd.domain.work import Page
 from gitopsd.engine.effects import destination_of, stage_spec_of
 from gitopsd.engine.facts import (
     freezes_of,
@@ -39,6 +40,8 @@ from gitopsd.pipeline.run_story import compute_steps
 from gitopsd.pipeline.selection import select
 from gitopsd.store_ports import Transaction
 
+_HISTORY = Page(limit=50)
+
 
 def load_run_facts(
     tx: Transaction, run: Run, config: Configuration, at: datetime | None = None
@@ -55,7 +58,8 @@ def load_run_facts(
     steps = compute_steps(run, tuple(tx.runs.events(run.id)))
     rollback = rollback_after(tx, run)
     target = rollback.release if rollback is not None else _target_of(run)
-    quarantine = tx.quarantines.get(f"q-{run.id}")
+    undone = _undone_by(tx, run)
+    quarantine = tx.quarantines.get(f"q-{(undone or run).id}")
     facts = RunFacts(
         now=tx.now,
         run=run,
@@ -65,6 +69,7 @@ def load_run_facts(
         cluster=spec.cluster if spec is not None else "",
         successor=_successor_of(tx, run),
         rollback=rollback,
+        undone=undone,
         quarantine=quarantine if quarantine and quarantine.lifted_at is None else None,
         stall=stage.stall if stage is not None else None,
         ignored=load_ignored_of_run(tx, run.id),
@@ -182,6 +187,18 @@ def _target_of(run: Run) -> ReleaseId | None:
     if run.restore_target is None or (own and run.kind is RunKind.ROLLOUT):
         return None
     return run.restore_target.release
+
+
+def _undone_by(tx: Transaction, run: Run) -> Run | None:
+    """Find the run whose work a Rollback undoes: the last one before it that wrote."""
+    if run.kind is not RunKind.ROLLBACK:
+        return None
+    seen = False
+    for other in tx.runs.page(_HISTORY, stage=run.stage):
+        if seen and other.kind is RunKind.ROLLOUT and other.mutated:
+            return other
+        seen = seen or other.id == run.id
+    return None
 
 
 def _successor_of(tx: Transaction, run: Run) -> Run | None:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from gitopsd.domain.runs import Phase, Run, RunKind
 from gitopsd.pipeline.explanation import NOTHING_MORE, Wait
 from gitopsd.pipeline.explanation_text import say_moment
-from gitopsd.pipeline.run_phrases import RunFacts, Said, say_what
+from gitopsd.pipeline.run_phrases import RunFacts, Said, say_cause, say_what
 from gitopsd.pipeline.steps import retry_delay
 
 
@@ -18,7 +18,7 @@ def say_succeeded(facts: RunFacts) -> Said:
     }[facts.run.kind]
     if facts.rollback is not None:
         return Said((f"{sentence}; later it failed there", *_aftermath(facts)), _fix(facts))
-    return Said((sentence,), NOTHING_MORE)
+    return Said((sentence, *say_cause(facts)), NOTHING_MORE)
 
 
 def say_unchanged(facts: RunFacts) -> Said:
@@ -32,7 +32,8 @@ def say_unchanged(facts: RunFacts) -> Said:
 
 def say_failed(facts: RunFacts) -> Said:
     """Say what failed, and what followed."""
-    return Said((f"{say_what(facts)} {_say_end(facts.run)}", *_aftermath(facts)), _fix(facts))
+    end = f"{say_what(facts)} {_say_end(facts.run)}"
+    return Said((end, *say_cause(facts), *_aftermath(facts)), _fix(facts))
 
 
 def say_errored(facts: RunFacts) -> Said:
@@ -89,7 +90,7 @@ def _aftermath(facts: RunFacts) -> tuple[str, ...]:
         }.get(rollback.phase, f"{back} is being restored by {rollback.id}")
         ended = f" at {say_moment(rollback.ended_at, facts.now)}" if rollback.ended_at else ""
         found.append(stands + ended)
-    if facts.quarantine is not None:
+    if facts.quarantine is not None and facts.undone is None:
         found.append(f"its bytes are quarantined in {run.stage} ({facts.quarantine.id})")
     if facts.stall is not None and facts.stall.run == run.id:
         found.append(f"a person is called ({facts.stall.reason.value}): {facts.stall.message}")
@@ -99,7 +100,7 @@ def _aftermath(facts: RunFacts) -> tuple[str, ...]:
 
 
 def _fix(facts: RunFacts) -> str:
-    if facts.quarantine is None:
+    if facts.quarantine is None or facts.undone is not None:
         return "push a fix"
     return (
         f"push a fix; to let the same bytes in again: gitopsd quarantine lift {facts.quarantine.id}"

@@ -26,7 +26,7 @@ from gitopsd.pipeline.explanation import (
 from gitopsd.pipeline.explanation_text import say_moment
 from gitopsd.pipeline.gates import first_refusal
 from gitopsd.pipeline.lockouts import is_locked_out
-from gitopsd.pipeline.run_phrases import RunFacts, Said, say_limit, say_what, say_where
+from gitopsd.pipeline.run_phrases import RunFacts, Said, say_cause, say_limit, say_what, say_where
 from gitopsd.pipeline.steps import next_step, retry_delay
 from gitopsd.pipeline.table import is_closing
 
@@ -95,7 +95,8 @@ def _judge_ended(run: Run) -> State:
 
 
 def _pending(facts: RunFacts) -> Said:
-    return Said((f"{say_what(facts)} was asked for and has not begun",), "it begins by itself")
+    because = (f"{say_what(facts)} has not begun", *say_cause(facts))
+    return Said(because, "it begins by itself")
 
 
 def _running(facts: RunFacts) -> Said:
@@ -103,7 +104,7 @@ def _running(facts: RunFacts) -> Said:
     last = f"; last said: {run.waiting_for}" if run.waiting_for else ""
     taken = (f"{run.superseded_by} takes over when it has ended",) if run.superseded_by else ()
     following = f"{_following(run)} follows by itself{say_limit(facts)}"
-    return Said((f"{say_where(facts)}{last}", *taken), following)
+    return Said((f"{say_where(facts)}{last}", *taken, *say_cause(facts)), following)
 
 
 def _held(facts: RunFacts) -> Said:
@@ -150,7 +151,8 @@ def _unhealthy(facts: RunFacts) -> Said:
     wait = Wait("healthy objects", f"mend them, or give up now: {_give_up(run)}")
     by = f" by {say_moment(run.step_deadline, facts.now)}" if run.step_deadline else ""
     following = f"it is looked at again by itself; if it is not healthy{by}, {_verdict(facts)}"
-    return Said((f"{cause}{looked}", say_where(facts)), following, (wait,))
+    because = (f"{cause}{looked}", say_where(facts), *say_cause(facts))
+    return Said(because, following, (wait,))
 
 
 def _unreachable(facts: RunFacts) -> Said:
@@ -164,7 +166,7 @@ def _unreachable(facts: RunFacts) -> Said:
         f"is rolled back{called}, and it is tried again "
         f"{retry_delay(run.attempt_number) // _MINUTE} min later"
     )
-    return Said((cause, say_where(facts)), following, (wait,))
+    return Said((cause, say_where(facts), *say_cause(facts)), following, (wait,))
 
 
 def _locked_out(facts: RunFacts) -> Said:
@@ -177,9 +179,8 @@ def _locked_out(facts: RunFacts) -> Said:
     )
     tried = f"; tried again by itself at {say_moment(again, facts.now)}" if again else ""
     following = f"it goes on at once when the file changes, its time stands still{tried}"
-    return Said(
-        (run.waiting_for or "the cluster lets nothing in", say_where(facts)), following, (wait,)
-    )
+    cause = run.waiting_for or "the cluster lets nothing in"
+    return Said((cause, say_where(facts), *say_cause(facts)), following, (wait,))
 
 
 def _ending(facts: RunFacts) -> Said:

@@ -30,7 +30,9 @@ class RunFacts:
         cluster: Cluster that it writes to.
         successor: The run that took over, or the next attempt; None when there is none.
         rollback: The Rollback that followed it; None when none did.
-        quarantine: Its quarantine that is in force; None when there is none.
+        undone: Rollback: the run whose work it undoes; None for every other kind.
+        quarantine: Quarantine in force of what it brought, or of what it undoes; None when there is
+            none.
         stall: Why a person is called for the stage; None when nobody is.
         ignored: What happened to it and changed nothing, newest first.
     """
@@ -46,6 +48,7 @@ class RunFacts:
     cluster: str = ""
     successor: Run | None = None
     rollback: Run | None = None
+    undone: Run | None = None
     quarantine: Quarantine | None = None
     stall: Stall | None = None
     ignored: tuple[Ignored, ...] = ()
@@ -74,6 +77,20 @@ def say_what(facts: RunFacts) -> str:
         RunKind.ROLLBACK: f"the rollback of {run.stage} to {facts.name}",
         RunKind.SYNC: f"applying {facts.name} to {run.stage} again",
     }[run.kind]
+
+
+def say_cause(facts: RunFacts) -> tuple[str, ...]:
+    """Say why a Rollback is: what failed, or who asked for it; nothing for every other kind."""
+    run, undone = facts.run, facts.undone
+    asked = (f"{run.requested_by} asked for it",) if run.requested_by else ()
+    if undone is None:
+        return asked if run.kind is RunKind.ROLLBACK else ()
+    if undone.failure is not None:
+        step = f" in {undone.failure.step.value}" if undone.failure.step is not None else ""
+        return (*asked, f"{undone.id} ended {undone.phase.value}{step}: {undone.failure.message}")
+    if facts.quarantine is not None:
+        return (*asked, f"{undone.id} failed later: {facts.quarantine.reason}")
+    return asked
 
 
 def say_where(facts: RunFacts) -> str:

@@ -9,20 +9,23 @@ from __future__ import annotations
 
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
+from functools import partial
 
 import pytest
 
 from gitopsd.domain.config import StageSpec
 from gitopsd.domain.gates import Closed, Open
 from gitopsd.domain.releases import ReleaseId, StageKey
-from gitopsd.domain.runs import LastLook, Phase, Run, RunKind, Step
+from gitopsd.domain.runs import CommandId, LastLook, Phase, Run, RunKind, Step
 from gitopsd.domain.sources import RefName
 from gitopsd.domain.windows import WeeklyWindow, WindowGate
 from gitopsd.engine.actions import ActionDone, ActionRefused, Actor
+from gitopsd.engine.admission import apply_event
 from gitopsd.engine.explaining import load_application_facts, load_run_facts, load_stage_facts
 from gitopsd.engine.freezing import freeze, thaw
 from gitopsd.engine.queries import fetch_commit_statuses
 from gitopsd.errors import TemporaryError
+from gitopsd.pipeline.events import DeadlineReached, StepSucceeded
 from gitopsd.pipeline.explained_application import explain_application, explain_commit
 from gitopsd.pipeline.explained_run import explain_run
 from gitopsd.pipeline.explained_stage import explain_stage
@@ -33,7 +36,9 @@ from gitopsd.testing.workloads import Workload
 from tests.support.ailing import CREDENTIAL_REFUSED
 from tests.support.engine_world import (
     APPROVER,
+    MAIN,
     PRODUCTION,
+    REPO,
     SHOP,
     STAGING,
     World,
@@ -184,6 +189,8 @@ async def test_a_crash_is_told_with_its_cause_and_what_followed() -> None:
         assert all(str(good.release) in told.next for told in stuck)
 
         bad = await world.until_run(STAGING, RunKind.ROLLOUT, Phase.FAILED)
+        [back] = [run for run in await world.runs(STAGING) if run.kind is RunKind.ROLLBACK]
+        assert any("CrashLoopBackOff" in said for said in (await of_run(world, back)).because)
         told = await of_run(world, bad)
         assert told.state == "Failed"
         assert "CrashLoopBackOff" in told.because[0]
@@ -272,6 +279,22 @@ async def test_a_push_that_nobody_follows_is_told_of_its_application() -> None:
         assert production.waiting_for[0].who == "gitopsd explain shop staging"
 
 
+async def test_what_changed_nothing_of_a_run_is_kept_and_told_once() -> None:
+    """A report of work that nobody waits for, twice; what the machine reads by design is not."""
+    async with running_world() as world:
+        await world.push("one", deployment(ONE))
+        run = await at_gate(world)
+        config = world.services.configuration()
+        stale = StepSucceeded(world.clock.now(), CommandId("from-before"))
+        early = DeadlineReached(world.clock.now())
+        for event in (stale, stale, early):
+            await world.store.transact(partial(apply_event, run=run.id, event=event, config=config))
+        [ignored] = (await of_run(world, run)).ignored
+        assert ignored.event == "StepSucceeded"
+        assert ignored.reason == f"stale: it answers from-before, outstanding is {run.command}"
+        assert (await of_stage(world, PRODUCTION)).ignored == (ignored,)
+
+
 async def test_what_changes_nothing_is_unchanged_and_a_stall_says_what_helps() -> None:
     """The same bytes count as verified; a stage that nothing can restore calls a person."""
     async with running_world(shop_spec(lambda spec: replace(spec, gates=()))) as world:
@@ -290,3 +313,19 @@ async def test_what_changes_nothing_is_unchanged_and_a_stall_says_what_helps() -
         assert isinstance(retried, ActionRefused)
         [ignored] = (await of_run(world, live)).ignored
         assert ignored.event == "retry by alex"
+
+        sha = world.repositories.commit(
+            REPO,
+            "only staging",
+            parent=world.head,
+            overlays={
+                "overlays/staging": (deployment(TWO),),
+                "overlays/production": (deployment(ONE),),
+            },
+        )
+        world.repositories.push(REPO, MAIN, sha)
+        await world.ring(world.head, sha)
+        same = await world.until_run(PRODUCTION, RunKind.ROLLOUT, Phase.SUCCEEDED, count=2)
+        unchanged = await of_run(world, same)
+        assert unchanged.state == "Unchanged"
+        assert "changes nothing of what shop/production runs" in unchanged.because[0]

@@ -344,7 +344,8 @@ def _of_runs() -> dict[str, Callable[[], Explanation]]:
 def _of_stages() -> dict[str, Callable[[], Explanation]]:
     """Stages."""
     why = f"quarantined here ({QUARANTINE.id}): {CRASH}"
-    rolling = under_way(Step.APPLY, RunKind.ROLLBACK)
+    failed = replace(run_at(RunKind.ROLLOUT, Phase.FAILED), failure=FAILED)
+    rolling = replace(under_way(Step.APPLY, RunKind.ROLLBACK, id=RunId("run-7-rb")), undone=failed)
     texts: dict[str, Callable[[], Explanation]] = {
         "live": lambda: explain_stage(stage(newest=replace(NEWEST, release=TARGET.release))),
         "frozen": lambda: explain_stage(
@@ -468,7 +469,29 @@ def _rarer_runs() -> dict[str, Callable[[], Explanation]]:
             ),
             BEFORE,
         ),
-        "rollback-succeeded": RunFacts(NOON, ROLLBACK, BEFORE),
+        "rollback-succeeded": RunFacts(
+            NOON,
+            ROLLBACK,
+            BEFORE,
+            undone=run_at(RunKind.ROLLOUT, Phase.SUCCEEDED),
+            quarantine=QUARANTINE,
+        ),
+        "rollback-by-hand": RunFacts(
+            NOON,
+            replace(ROLLBACK, requested_by="ben"),
+            BEFORE,
+            undone=run_at(RunKind.ROLLOUT, Phase.SUCCEEDED),
+        ),
+        "rollback-failed": RunFacts(
+            NOON,
+            replace(ROLLBACK, phase=Phase.FAILED, failure=FAILED),
+            BEFORE,
+            undone=replace(
+                run_at(RunKind.ROLLOUT, Phase.ABORTED),
+                failure=Failure(AbortReason.REQUESTED.value, "aborted by ben"),
+            ),
+            quarantine=QUARANTINE,
+        ),
         "sync-succeeded": RunFacts(NOON, run_at(RunKind.SYNC, Phase.SUCCEEDED), NAME),
         "errored-long-ago": RunFacts(
             NOON, replace(run_at(RunKind.ROLLOUT, Phase.ERRORED), ended_at=None), NAME
