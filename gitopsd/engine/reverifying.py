@@ -76,27 +76,26 @@ async def reverify_stage(services: Services, item: WorkItem) -> None:
     if context is None or gone:
         await _end(services, item, f"no verdict: {gone}")
         return
+    if _is_over(context, item):
+        said = str(item.payload.get("said") or "nothing could be seen")
+        await _end(services, item, f"no verdict: its time is over: {said}")
+        return
     if not item.payload.get("cursor"):
         seen = await observe(services, key)
         if seen is not None and seen.health is Health.DEGRADED:
             await _end(services, item, f"failed: {seen.message}", seen.message)
             return
-    checked = _check_again(context, item)
-    limit = dict(timeouts_for(context.spec, RunKind.ROLLOUT))[Step.VERIFY]
-    over = checked.began_at - datetime.fromisoformat(str(item.payload["begun"])) >= limit
     try:
-        outcome = await run_verify(checked)
+        outcome = await run_verify(_check_again(context, item))
     except PermanentError as error:
         await _end(services, item, f"no verdict: {error.message}")
         return
     if isinstance(outcome, Verdict):
         await _end(services, item, f"failed: {outcome.message}", outcome.message)
-    elif not isinstance(outcome, Waiting):
-        await _end(services, item, "done")
-    elif over:
-        await _end(services, item, f"no verdict: its time is over: {outcome.message}")
-    else:
+    elif isinstance(outcome, Waiting):
         await _go_on(services, item, outcome)
+    else:
+        await _end(services, item, "done")
 
 
 def _name(key: StageKey) -> str:
@@ -114,6 +113,13 @@ def _find_change(context: StepContext | None, item: WorkItem) -> str:
     return ""
 
 
+def _is_over(context: StepContext, item: WorkItem) -> bool:
+    """Tell whether the checks have been made for as long as Verify may take."""
+    begun = datetime.fromisoformat(str(item.payload["begun"]))
+    limit = dict(timeouts_for(context.spec, RunKind.ROLLOUT))[Step.VERIFY]
+    return context.began_at - begun >= limit
+
+
 def _check_again(context: StepContext, item: WorkItem) -> StepContext:
     """Make the context of the checks: as in Verify, but hooks are over and attempts have names."""
     begun = datetime.fromisoformat(str(item.payload["begun"]))
@@ -128,7 +134,11 @@ def _check_again(context: StepContext, item: WorkItem) -> StepContext:
 
 
 async def _go_on(services: Services, item: WorkItem, waiting: Waiting) -> None:
-    payload: JsonObject = {**item.payload, "cursor": waiting.cursor}
+    payload: JsonObject = {
+        **item.payload,
+        "cursor": waiting.cursor,
+        "said": waiting.message,
+    }
 
     def work(tx: Transaction) -> None:
         tx.work.finish(item)

@@ -142,7 +142,7 @@ async def test_a_job_runs_anew_when_checks_are_made_again() -> None:
     """It is no attempt of the run that was verified, so its old answer does not count."""
     check = JobCheck(name="smoke", template="smoke")
     template = job("registry.example/smoke:1", "smoke")
-    metadata = {"name": "smoke", "annotations": {HOOK_ANNOTATION: "Verify"}}
+    metadata: JsonObject = {"name": "smoke", "annotations": {HOOK_ANNOTATION: "Verify"}}
     async with running_world(staging(verify=(check,))) as world:
         await world.push("1", deployment(ONE), {**template, "metadata": metadata})
         await world.until_run(STAGING, RunKind.ROLLOUT, Phase.SUCCEEDED)

@@ -315,9 +315,10 @@ def _put_pending(kind: RunKind) -> Callable[[World], Awaitable[None]]:
                 created_at=tx.now, spec=stage.spec, rendered=rendered,
             )  # fmt: skip
             tx.runs.add(run)
-            waits = kind is RunKind.ROLLOUT
-            slots = {"next": run.id} if waits else {"front": run.id}
-            tx.stages.save(replace(stage, **slots))
+            if kind is RunKind.ROLLOUT:
+                tx.stages.save(replace(stage, next=run.id))
+            else:
+                tx.stages.save(replace(stage, front=run.id))
 
         world.store.observe = None
         await world.store.transact(work)

@@ -90,7 +90,10 @@ def check_shape(reply: Reply, status: int, path: str) -> None:
             "/applications/shop/stages/production/sync",
             None,
             409,
-            "Nothing was applied to shop/production yet.",
+            (
+                "Nothing was applied to shop/production yet; bring a release with: gitopsd promote "
+                "shop production RELEASE."
+            ),
         ),
         ("POST", "/quarantines/none/lift", None, 404, "There is no quarantine none."),
         ("POST", "/freezes/none/thaw", None, 404, "There is no freeze none."),
