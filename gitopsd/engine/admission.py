@@ -62,11 +62,18 @@ ROUNDS = 200
 
 
 def apply_event(tx: Transaction, run: RunId, event: Event, config: Configuration) -> Advanced:
-    """Apply one event and everything that follows from it in this transaction."""
+    """Apply one event and everything that follows from it in this transaction.
+
+    Where a Rollback begins, what its stage takes next is decided right after it: nothing may.
+    """
     before = tx.runs.get(run)
     done = advance(tx, run, event, config)
     _follow(tx, before, done, config)
-    settle(tx, done.reconsider, config)
+    if done.started:
+        for key in done.reconsider:
+            schedule_reconsider(tx, key, timedelta(0))
+    else:
+        settle(tx, done.reconsider, config)
     return done
 
 

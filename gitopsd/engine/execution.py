@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Iterable
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from datetime import timedelta
 
 from gitopsd.cluster_ports import LOCKED_OUT
@@ -49,17 +49,45 @@ BUG_TRIES = 3
 """Attempts of a step whose handler has a bug."""
 
 
-async def execute_step(services: Services, item: WorkItem) -> WorkItem | None:
+@dataclass(frozen=True, slots=True)
+class Following:
+    """What a process goes on with at once, claimed in the transaction that commanded it.
+
+    Attributes:
+        item: The work.
+        context: What the step needs; None when it is to be read anew.
+    """
+
+    item: WorkItem
+    context: StepContext | None
+
+    @property
+    def restores(self) -> bool:
+        """Whether what failed is still out: nothing of ours may get in the way of that."""
+        return self.context is not None and self.context.step in _RESTORING
+
+
+_RESTORING = (Step.PREPARE, Step.APPLY)
+
+
+async def execute_step(
+    services: Services, item: WorkItem, known: StepContext | None = None
+) -> Following | None:
     """Do one outstanding step.
 
     Safe to repeat: every handler is, and an outcome for a command that is no longer outstanding
     changes nothing.
 
+    Args:
+        services: The ports.
+        item: The command.
+        known: What it needs, where that was read when it was commanded; None to read it.
+
     Returns:
-        The next step of a restore, claimed for this process in the transaction that commanded it,
-        so that no time is lost before it; None when whoever claims first does what follows.
+        The next step of a restore, so that no time is lost before it; None when whoever claims
+        first does what follows.
     """
-    context = await services.store.read(lambda tx: load_context(tx, services, item))
+    context = known or await services.store.read(lambda tx: load_context(tx, services, item))
     if context is None:
         await services.store.transact(lambda tx: _drop_stale(tx, item))
         return None
@@ -87,7 +115,8 @@ async def execute_step(services: Services, item: WorkItem) -> WorkItem | None:
             step=context.step.value,
         )
         following = await _report(services, item, run.id, event, along)
-        await services.doorbell.ring()
+        if following is None or not following.restores:
+            await services.doorbell.ring()
         return following
 
 
@@ -223,11 +252,11 @@ def is_claimed(tx: Transaction, item: WorkItem) -> bool:
 
 async def _report(
     services: Services, item: WorkItem, run: RunId, event: Event, along: Along | None
-) -> WorkItem | None:
+) -> Following | None:
     """Store what came of a step; returns what this process goes on with at once."""
     configuration = services.configuration()
 
-    def work(tx: Transaction) -> WorkItem | None:
+    def work(tx: Transaction) -> Following | None:
         current, following = tx.runs.get(run), None
         if current is not None and current.command == item.key and is_claimed(tx, item):
             if along is not None:
@@ -243,7 +272,7 @@ async def _report(
     return await retry_conflicts(services.store, work)
 
 
-def _claim_restore(tx: Transaction, services: Services, runs: Iterable[RunId]) -> WorkItem | None:
+def _claim_restore(tx: Transaction, services: Services, runs: Iterable[RunId]) -> Following | None:
     """Claim what a Rollback is to do next, if that is due now.
 
     What failed stays out for as long as it is not restored: whoever did the step before does the
@@ -252,7 +281,8 @@ def _claim_restore(tx: Transaction, services: Services, runs: Iterable[RunId]) -
     for name in runs:
         run = tx.runs.get(name)
         if run is not None and run.kind is RunKind.ROLLBACK and run.command is not None:
-            return tx.work.claim_one(run.command, services.replica, services.pace.claim)
+            item = tx.work.claim_one(run.command, services.replica, services.pace.claim)
+            return Following(item, load_context(tx, services, item)) if item is not None else None
     return None
 
 

@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import timedelta
 
 from gitopsd.cluster_ports import LOCKED_OUT, ApiRefusal, Cluster
-from gitopsd.domain.manifests import InventoryEntry, JsonObject, ObjectKey
+from gitopsd.domain.manifests import InventoryEntry, JsonObject, ObjectKey, RenderedSet
 from gitopsd.domain.work import LiveState
 from gitopsd.engine.fan_out import run_all
 from gitopsd.engine.inventories import read_inventory
@@ -24,7 +24,7 @@ PATIENCE = timedelta(seconds=10)
 """For so long a restore is held up to read what it replaces."""
 
 
-async def read_live_state(context: StepContext) -> Along:
+async def read_live_state(context: StepContext, rendered: RenderedSet | None) -> Along:
     """Read every object of the inventory; what is returned keeps them, redacted, with the run.
 
     What cannot be read is named instead: a restore is never held up for long by its own records.
@@ -32,6 +32,10 @@ async def read_live_state(context: StepContext) -> Along:
     read, so that it need not look once more.
 
     Safe to repeat: what was kept first stays, which is from before anything was written.
+
+    Args:
+        context: The step.
+        rendered: The set to restore, handed on as well; None when it cannot be read.
 
     Raises:
         TemporaryError: The cluster refuses our credential, or we its certificate.
@@ -48,7 +52,7 @@ async def read_live_state(context: StepContext) -> Along:
         if error.reason in LOCKED_OUT:
             raise
         seen.unread["inventory"] = f"the inventory: {error.message}"
-    context.services.handed[run.stage] = Handed(run.id, seen.objects)
+    context.services.handed[run.stage] = Handed(run.id, seen.objects, rendered)
     said = tuple(seen.unread[name] for name in sorted(seen.unread))
     found = tuple(redact_object(seen.objects[key]) for key in sorted(seen.objects, key=str))
 
@@ -89,10 +93,11 @@ class _Found:
                 self.unread[name] = f"{name}: there was no time to read it"
 
 
-def take_handed(context: StepContext) -> Mapping[ObjectKey, JsonObject]:
-    """Take what the run's Prepare has just read; empty when it was not this process, or long ago.
+def take_handed(context: StepContext) -> Handed:
+    """Take what the run's Prepare has just read; nothing when that was not in this process.
 
-    It is only ever believed where the server is asked to make sure: see `applying`.
+    Live objects are only ever believed where the server is asked to make sure: see `applying`.
     """
     handed = context.services.handed.pop(context.run.stage, None)
-    return handed.objects if handed is not None and handed.run == context.run.id else {}
+    run = context.run.id
+    return handed if handed is not None and handed.run == run else Handed(run)

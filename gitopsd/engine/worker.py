@@ -28,6 +28,7 @@ from gitopsd.engine.sending import send_queued
 from gitopsd.engine.services import Services
 from gitopsd.engine.slots import parse_stage_key
 from gitopsd.engine.soaking import soak_look
+from gitopsd.engine.step_context import StepContext
 from gitopsd.engine.transactions import retry_conflicts
 from gitopsd.errors import GitopsdError, TemporaryError
 from gitopsd.store_ports import Transaction
@@ -53,6 +54,9 @@ class Worker:
         # An item that became due anew can be claimed before the task that did it has ended.
         self._next: dict[str, WorkItem] = {}
         self._runs: dict[str, str] = {}
+        # What a restore goes on with is known already, and nothing is looked for before it.
+        self._contexts: dict[str, StepContext] = {}
+        self._quiet: set[str] = set()
         self._woken = asyncio.Event()
         # A delivery that was tried before is tried as the only one.
         self._alone = asyncio.Lock()
@@ -136,7 +140,9 @@ class Worker:
                 following = self._next.pop(item.key, None)
                 if following is not None:
                     self._start([following])
-            self._woken.set()
+            if not self._quiet.intersection(item.key for item in items):
+                self._woken.set()
+            self._quiet.difference_update(item.key for item in items)
 
         task.add_done_callback(ended)
 
@@ -189,11 +195,16 @@ class Worker:
         }[kind]
 
     async def _execute_step(self, item: WorkItem) -> None:
-        following = await execute_step(self._services, item)
+        known = self._contexts.pop(item.key, None)
+        following = await execute_step(self._services, item, known)
         if following is not None and self._stopping:
-            await self._give_back([following], timedelta(0))
+            await self._give_back([following.item], timedelta(0))
         elif following is not None:
-            self._start([following])
+            if following.context is not None:
+                self._contexts[following.item.key] = following.context
+            if following.restores:
+                self._quiet.add(item.key)
+            self._start([following.item])
 
     async def _process_delivery(self, item: WorkItem) -> None:
         if item.attempts == 1:

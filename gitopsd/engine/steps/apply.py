@@ -59,7 +59,8 @@ async def run_apply(context: StepContext) -> Outcome:
         PermanentError: ``HookOutcomeUnknown``, when a hook is gone without a result.
         LeaseLostError: The right to write ended; nothing more was sent.
     """
-    rendered = await context.load_rendered()
+    handed = take_handed(context)
+    rendered = handed.rendered or await context.load_rendered()
     cluster = context.cluster()
     placed = await place_objects(cluster, rendered.objects, context.spec.namespace)
     waves = _waves(placed, select_hooks(context, rendered, HookPhase.SYNC))
@@ -71,7 +72,7 @@ async def run_apply(context: StepContext) -> Outcome:
         return not_yet
     async with write_permit(context, ours) as permit:
         scaled = find_scaled(item.obj for item in placed)
-        writer = Writer(context, cluster, permit, past.seen, scaled, take_handed(context))
+        writer = Writer(context, cluster, permit, past.seen, scaled, handed.objects)
         work = _Work(writer, permit, past.sent, trials)
         try:
             outcome = await work.run(placed, waves)

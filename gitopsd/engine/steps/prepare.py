@@ -53,7 +53,7 @@ async def run_prepare(context: StepContext) -> Outcome:
 async def _prepare_restore(context: StepContext) -> Outcome:
     """Keep what is there, then run the hooks there are; without any, nothing is waited for."""
     kept, failed, rendered = await context.services.store.read(lambda tx: _load(tx, context))
-    keep = await read_live_state(context) if kept is None else None
+    keep = await read_live_state(context, rendered) if kept is None else None
     fails = find_hooks(failed.objects, HookPhase.SYNC_FAIL) if failed is not None else ()
     own = rendered is None or select_hooks(context, rendered, HookPhase.PRE_SYNC)
     if not fails and not own:
