@@ -6,14 +6,18 @@ import re
 from dataclasses import replace
 from datetime import timedelta
 from pathlib import Path
+from typing import get_args
 
 import pytest
 
+from gitopsd.domain.gate_specs import GateSpec
 from gitopsd.domain.sources import RefState
+from gitopsd.domain.verifications import StallReason
 from gitopsd.pipeline.commit_status import CommitState
 from gitopsd.pipeline.explained_application import ApplicationFacts, list_troubles
 from gitopsd.pipeline.explanation import State
 from gitopsd.pipeline.explanation_text import say_moment, say_span, write_explanation
+from gitopsd.pipeline.implicit_gates import IMPLICIT_GATES
 from tests.support.explained import MAIN, REPO, TEXTS
 from tests.support.gate_facts import KEY, NOON
 
@@ -31,6 +35,15 @@ def test_it_is_said_as_the_fixture_says(name: str) -> None:
 def test_every_fixture_is_of_something() -> None:
     """No text stays behind when nothing says it any more."""
     assert {path.stem for path in FOLDER.iterdir()} == set(TEXTS)
+
+
+def test_every_gate_and_every_call_of_a_person_has_its_text() -> None:
+    """Configured or implicit: what is added without one is noticed here."""
+    configured = {kind.__name__.removesuffix("Gate").lower() for kind in get_args(GateSpec)}
+    implicit = {name for name, _ in IMPLICIT_GATES}
+    gates = {f"held-{name}" for name in configured | implicit}
+    stalls = {f"stalled-{reason.value}" for reason in StallReason}
+    assert (gates | stalls) - set(TEXTS) == set()
 
 
 @pytest.mark.parametrize("name", TEXTS)
