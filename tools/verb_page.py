@@ -35,7 +35,7 @@ _WORDS: Mapping[str, str] = {
     "release": "RELEASE",
     "application": "APPLICATION",
     "name": "STAGE",
-    "stage": "the stage",
+    "stage": "APPLICATION/STAGE",
     "stages": "...",
     "front": "RUN",
     "stall": "...",
@@ -45,6 +45,7 @@ _WORDS: Mapping[str, str] = {
     "failed": "...",
     "target": "ID",
 }
+_FEW = 2
 _COMMAND = re.compile(r"gitopsd [^;,|]*[^;,| ]")
 
 
@@ -81,8 +82,9 @@ def _draw(verb: Verb) -> Iterable[str]:
 
 def _name(where: list[Situation]) -> str:
     """Name situations: those of one kind of run together, all that are left by their titles."""
-    if len(where) == len(Situation):
-        return "everywhere"
+    missing = [at for at in Situation if at not in where]
+    if len(missing) <= _FEW:
+        return f"everywhere but {'; '.join(_title(at) for at in missing)}"
     parts = []
     for kind in RunKind:
         positions = positions_of_kind(kind)
