@@ -136,7 +136,7 @@ class Shop:
             for item in client.get(path.format(self.name))["items"]:
                 if "gitopsd.io/stage" in item["metadata"].get("labels", {}):
                     found[f"{path} {item['metadata']['name']}"] = canonical(item)
-        definition = f"/apis/apiextensions.k8s.io/v1/customresourcedefinitions/{self._definition}"
+        definition = definition_of(self.name)
         if client.answers(definition):
             found[definition] = {"versions": client.get(definition)["spec"]["versions"]}
         return found
@@ -145,10 +145,6 @@ class Shop:
         """Read which ConfigMap of a name is there."""
         path = f"/api/v1/namespaces/{self.name}/configmaps/{name}"
         return str(self.site.cluster.client.get(path)["metadata"]["uid"])
-
-    @property
-    def _definition(self) -> str:
-        return f"widgets.{self.name}.example"
 
     def widgets(self, version: str) -> str:
         """Write a definition whose versions differ in a field."""
@@ -162,7 +158,7 @@ class Shop:
             {
                 "apiVersion": "apiextensions.k8s.io/v1",
                 "kind": "CustomResourceDefinition",
-                "metadata": {"name": self._definition},
+                "metadata": {"name": f"widgets.{group}"},
                 "spec": spec,
             }
         )
@@ -324,6 +320,11 @@ def name_of(scenario: str, suffix: str) -> str:
     return "-".join([*words, suffix])
 
 
+def definition_of(name: str) -> str:
+    """Tell where an application's definition is."""
+    return f"/apis/apiextensions.k8s.io/v1/customresourcedefinitions/widgets.{name}.example"
+
+
 @asynccontextmanager
 async def run_rollback_site(
     cluster: ClusterAccess,
@@ -360,6 +361,9 @@ async def run_rollback_site(
             site.stop()
             await store.close()
             for name in names:
+                definition = definition_of(name)
+                if cluster.client.answers(definition):
+                    cluster.client.delete(definition)
                 cluster.client.delete(f"/api/v1/namespaces/{name}")
 
 
