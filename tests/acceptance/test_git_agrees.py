@@ -16,7 +16,7 @@ from gitopsd.domain.agreements import Agreement, AgreementState
 from gitopsd.domain.config import ApplicationSpec, RollbackGit
 from gitopsd.domain.manifests import JsonObject
 from gitopsd.domain.releases import StageKey
-from gitopsd.domain.runs import Phase, Run, RunKind, Step
+from gitopsd.domain.runs import Phase, Run, RunKind
 from gitopsd.domain.sources import CommitSha
 from gitopsd.engine.actions import ActionDone
 from gitopsd.errors import TemporaryError
@@ -219,10 +219,11 @@ async def test_a_refused_push_is_tried_anew_and_then_left_to_a_person() -> None:
 async def test_git_that_is_down_is_waited_for() -> None:
     """A rollback needs no Git; the commit is made when it answers again."""
     async with running_world(agreeing()) as world:
-        await good_then_bad(world)
-        await world.until_run(STAGING, RunKind.ROLLOUT, Phase.RUNNING, step=Step.WAIT_HEALTHY)
         down = TemporaryError("git.example does not answer", reason="Unavailable")
-        world.repositories.refuse(REPO, MAIN, down)
+        fail = world.repositories.refuse
+        world.repositories.before_next_push(REPO, lambda: fail(REPO, MAIN, down))
+        world.repositories.refuse_pushes(REPO, down)
+        await good_then_bad(world)
         run = await world.until_run(STAGING, RunKind.ROLLBACK, Phase.SUCCEEDED)
         await world.clock.sleep(timedelta(hours=2))
         waiting = await agreement_of(world, run)

@@ -40,7 +40,7 @@ def read_files(path: Path, sha: CommitSha, files: Collection[str]) -> dict[str, 
 def find_marked(path: Path, head: CommitSha, line: str, limit: int) -> CommitSha | None:
     """Find the newest commit in a history whose message has a line of exactly this text."""
     repository = open_mirror(path)
-    walker = repository.walk(_commit(repository, head).id, SortMode.TIME)
+    walker = repository.walk(_commit(repository, head).id, SortMode.NONE)
     for commit in islice(walker, limit):
         if line in decode_text(commit.raw_message).splitlines():
             return CommitSha(str(commit.id))
