@@ -36,7 +36,6 @@ class RollbackGit(Enum):
     """What is committed to Git after a Rollback, so that it says what runs."""
 
     NONE = "none"
-    PIN = "pin"
     REVERT_COMMIT = "revert-commit"
 
 

@@ -70,6 +70,7 @@ def load_run_facts(
         successor=_successor_of(tx, run),
         rollback=rollback,
         undone=undone,
+        agreement=tx.agreements.get(run.id),
         quarantine=quarantine if quarantine and quarantine.lifted_at is None else None,
         stall=stage.stall if stage is not None else None,
         ignored=load_ignored_of_run(tx, run.id),

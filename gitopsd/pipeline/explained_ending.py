@@ -2,11 +2,15 @@
 
 from __future__ import annotations
 
+from gitopsd.domain.agreements import Agreement, AgreementState
 from gitopsd.domain.runs import Phase, Run, RunKind
+from gitopsd.pipeline.agreeing import branch_of
 from gitopsd.pipeline.explanation import NOTHING_MORE, Wait
 from gitopsd.pipeline.explanation_text import say_moment
 from gitopsd.pipeline.run_phrases import RunFacts, Said, say_cause, say_what
 from gitopsd.pipeline.steps import retry_delay
+
+_AGREED = (AgreementState.COMMITTED, AgreementState.UNNEEDED)
 
 
 def say_succeeded(facts: RunFacts) -> Said:
@@ -18,7 +22,31 @@ def say_succeeded(facts: RunFacts) -> Said:
     }[facts.run.kind]
     if facts.rollback is not None:
         return Said((f"{sentence}; later it failed there", *_aftermath(facts)), _fix(facts))
-    return Said((sentence, *say_cause(facts)), NOTHING_MORE)
+    because = (sentence, *say_cause(facts), *_say_agreement(facts.agreement))
+    return Said(because, _after_agreement(facts.agreement))
+
+
+def _say_agreement(agreement: Agreement | None) -> tuple[str, ...]:
+    """Say whether Git says what was restored, where that was asked for."""
+    if agreement is None:
+        return ()
+    said = {
+        AgreementState.COMMITTED: "Git agrees: ",
+        AgreementState.UNNEEDED: "nothing was committed: ",
+        AgreementState.LEFT_TO_PERSON: "Git does not agree: ",
+        AgreementState.WAITING: "Git does not agree yet",
+    }[agreement.state]
+    if agreement.settled:
+        return (f"{said}{agreement.message}",)
+    return (f"{said}: {agreement.message}" if agreement.message else said,)
+
+
+def _after_agreement(agreement: Agreement | None) -> str:
+    if agreement is None or agreement.state in _AGREED:
+        return NOTHING_MORE
+    if agreement.settled:
+        return f"somebody makes {branch_of(agreement.ref)} say what should run"
+    return "the commit is tried again by itself"
 
 
 def say_unchanged(facts: RunFacts) -> Said:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from datetime import datetime
 
+from gitopsd.domain.agreements import Agreement
 from gitopsd.domain.gates import GateState
 from gitopsd.domain.runs import Run, RunKind
 from gitopsd.domain.stages import Stall
@@ -31,6 +32,7 @@ class RunFacts:
         successor: The run that took over, or the next attempt; None when there is none.
         rollback: The Rollback that followed it; None when none did.
         undone: Rollback: the run whose work it undoes; None for every other kind.
+        agreement: How far Git agrees with a Rollback that succeeded; None where none is asked for.
         quarantine: Quarantine in force of what it brought, or of what it undoes; None when there is
             none.
         stall: Why a person is called for the stage; None when nobody is.
@@ -49,6 +51,7 @@ class RunFacts:
     successor: Run | None = None
     rollback: Run | None = None
     undone: Run | None = None
+    agreement: Agreement | None = None
     quarantine: Quarantine | None = None
     stall: Stall | None = None
     ignored: tuple[Ignored, ...] = ()

@@ -6,6 +6,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import replace
 from datetime import datetime, timedelta
 
+from gitopsd.domain.agreements import Agreement, AgreementState
 from gitopsd.domain.asked_gates import (
     AskedGate,
     ChecksGate,
@@ -14,7 +15,7 @@ from gitopsd.domain.asked_gates import (
     GateObservation,
     PrometheusGate,
 )
-from gitopsd.domain.config import PruneLimits, StageMode
+from gitopsd.domain.config import PruneLimits, RollbackGit, StageMode
 from gitopsd.domain.dependencies import DependencyGate
 from gitopsd.domain.gate_specs import ApprovalGate, GateSpec, ManualGate, SoakGate
 from gitopsd.domain.manifests import Digest, Health
@@ -162,6 +163,14 @@ ROLLBACK = replace(
 )
 NEWEST = Offer(7, Line(KEY.application, MAIN), RUN.release, NOON - 30 * MINUTE)
 NAMES = {RUN.release: NAME, TARGET.release: BEFORE}
+
+
+def agreed(state: AgreementState, message: str = "") -> RunFacts:
+    """A Rollback, and how far Git agrees with it."""
+    agreement = Agreement(
+        ROLLBACK.id, KEY, RollbackGit.REVERT_COMMIT, REPO, MAIN, NOON, state, message=message
+    )
+    return RunFacts(NOON, ROLLBACK, BEFORE, agreement=agreement)
 
 
 def stage(**changes: object) -> StageFacts:
@@ -482,6 +491,15 @@ def _rarer_runs() -> dict[str, Callable[[], Explanation]]:
             BEFORE,
             undone=run_at(RunKind.ROLLOUT, Phase.SUCCEEDED),
         ),
+        "rollback-and-git-agrees": agreed(
+            AgreementState.COMMITTED, "commit 555555555555 on main says so"
+        ),
+        "rollback-and-git-agreed-before": agreed(AgreementState.UNNEEDED, "main says so already"),
+        "rollback-and-git-disagrees": agreed(
+            AgreementState.LEFT_TO_PERSON, "the push to main is refused: declined"
+        ),
+        "rollback-and-git-is-tried": agreed(AgreementState.WAITING, "git.example is away"),
+        "rollback-and-git-is-next": agreed(AgreementState.WAITING),
         "rollback-failed": RunFacts(
             NOON,
             replace(ROLLBACK, phase=Phase.FAILED, failure=FAILED),
