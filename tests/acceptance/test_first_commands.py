@@ -23,7 +23,6 @@ def open_one(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Terminal]:
     clone = folder / "home" / "gitopsd"
     terminal = open_terminal(folder / "home", {HOME: str(origin)}, **ready_made)
     terminal.environment["PYTHONPATH"] = str(clone)
-    terminal.environment["PYTHONDONTWRITEBYTECODE"] = "1"
     yield terminal
     assert _left_by_it(terminal) == []
 
