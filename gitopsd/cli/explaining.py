@@ -75,13 +75,13 @@ def _ask(client: Client, subject: Sequence[str], at: Mapping[str, str]) -> Docum
         raise PermanentError("name one run, or an application and a stage")
     if len(parts) > 1:
         path = path_of("applications", parts[0], "stages", parts[1], "explain")
-        return client.get(path, **at)
+        return _get(client, path, at)
     [name] = parts
     if _COMMIT.fullmatch(name):
-        return client.get(path_of("commits", name, "explain"), **at)
+        return _get(client, path_of("commits", name, "explain"), at)
     for kind in ("applications", "runs"):
         try:
-            return client.get(path_of(kind, name, "explain"), **at)
+            return _get(client, path_of(kind, name, "explain"), at)
         except ApiError as error:
             if error.status != _MISSING:
                 raise
@@ -90,6 +90,10 @@ def _ask(client: Client, subject: Sequence[str], at: Mapping[str, str]) -> Docum
         "gitopsd get runs APPLICATION; a commit is named in full"
     )
     raise PermanentError(message)
+
+
+def _get(client: Client, path: str, at: Mapping[str, str]) -> Document:
+    return client.get(path, at=at.get("at"), inSeconds=at.get("inSeconds"))
 
 
 def _parts(told: Document) -> list[Document]:

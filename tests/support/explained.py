@@ -5,6 +5,8 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from dataclasses import replace
 from datetime import datetime, timedelta
+from functools import partial
+from typing import Any, TypeAlias
 
 from gitopsd.domain.agreements import Agreement, AgreementState
 from gitopsd.domain.asked_gates import (
@@ -66,6 +68,9 @@ from tests.support.gate_facts import FACTS, KEY, NOON, RUN
 from tests.support.people_facts import HEAD, PEOPLE, commit, made, vote
 from tests.support.runs import TARGET, run_at
 
+Changed: TypeAlias = Any
+"""Another value of a field; each caller knows its type."""
+
 SECOND, MINUTE, HOUR, DAY = (
     timedelta(**{unit: 1}) for unit in ("seconds", "minutes", "hours", "days")
 )
@@ -113,7 +118,7 @@ def asked(
     return replace(OPEN, observations={found.question: found})
 
 
-def of_stage(**changes: object) -> GateFacts:
+def of_stage(**changes: Changed) -> GateFacts:
     """The stage is in this state."""
     return replace(OPEN, stage=replace(Stage(KEY), **changes))
 
@@ -125,7 +130,7 @@ HOLD = StageCondition("maria", "asked for an older release", NOON - 3 * HOUR)
 OBSERVED = Observation(Health.HEALTHY, True, "", NOON - 40 * SECOND)
 
 
-def under_way(step: Step, kind: RunKind = RunKind.ROLLOUT, **changes: object) -> RunFacts:
+def under_way(step: Step, kind: RunKind = RunKind.ROLLOUT, **changes: Changed) -> RunFacts:
     """A run in a step."""
     run = replace(run_at(kind, step), step_deadline=NOON + 4 * MINUTE, **changes)
     name = BEFORE if kind is RunKind.ROLLBACK else NAME
@@ -136,7 +141,7 @@ def under_way(step: Step, kind: RunKind = RunKind.ROLLOUT, **changes: object) ->
 
 
 def ended(
-    phase: Phase, failure: Failure | None = None, ago: timedelta = 5 * MINUTE, **changes: object
+    phase: Phase, failure: Failure | None = None, ago: timedelta = 5 * MINUTE, **changes: Changed
 ) -> RunFacts:
     """A run that ended, five minutes ago unless told otherwise."""
     run = run_at(RunKind.ROLLOUT, phase)
@@ -173,7 +178,7 @@ def agreed(state: AgreementState, message: str = "") -> RunFacts:
     return RunFacts(NOON, ROLLBACK, BEFORE, agreement=agreement)
 
 
-def stage(**changes: object) -> StageFacts:
+def stage(**changes: Changed) -> StageFacts:
     """A stage that runs the release before, verified, while a newer one was offered."""
     applied = AppliedSet(TARGET.release, TARGET.rendered, RunId("run-3"), NOON - DAY)
     stored = Stage(KEY, applied=applied, verified=VerificationId("v-3"), observation=OBSERVED)
@@ -191,7 +196,7 @@ def stage(**changes: object) -> StageFacts:
     return replace(facts, **changes)
 
 
-def set_up(facts: StageFacts, **changes: object) -> StageFacts:
+def set_up(facts: StageFacts, **changes: Changed) -> StageFacts:
     """The same stage in another stored state."""
     return replace(facts, stage=replace(facts.stage, **changes))
 
@@ -201,7 +206,7 @@ def stalled(reason: StallReason, message: str) -> StageFacts:
     return set_up(stage(), stall=Stall(reason, message, NOON - 7 * MINUTE, RunId("run-7")))
 
 
-def skipped(reason: str, **changes: object) -> StageFacts:
+def skipped(reason: str, **changes: Changed) -> StageFacts:
     """The newest release may not come."""
     passed = Selection(
         reason="nothing is offered that may go here", skipped=((RUN.release, reason),)
@@ -227,6 +232,10 @@ _STALLS: Mapping[StallReason, str] = {
     StallReason.RESTORED_DATABASE: "shop/production: the cluster has fence 12 and the database 9",
     StallReason.INVENTORY: "shop/production: the inventory belongs to installation 5f1c",
 }
+
+
+def _held_at(facts: GateFacts, *gates: GateSpec) -> Explanation:
+    return explain_run(at_gate(facts, *gates))
 
 
 def _held() -> dict[str, Callable[[], Explanation]]:
@@ -278,9 +287,9 @@ def _held() -> dict[str, Callable[[], Explanation]]:
     }
     held: dict[str, Callable[[], Explanation]] = {}
     for name, (facts, gate) in kinds.items():
-        held[f"held-{name}"] = lambda facts=facts, gate=gate: explain_run(at_gate(facts, gate))
+        held[f"held-{name}"] = partial(_held_at, facts, gate)
     for name, facts in implicit.items():
-        held[f"held-{name}"] = lambda facts=facts: explain_run(at_gate(facts))
+        held[f"held-{name}"] = partial(_held_at, facts)
     return held
 
 
@@ -314,9 +323,9 @@ def _idle_at(
 
 def _of_runs() -> dict[str, Callable[[], Explanation]]:
     """Runs that stand elsewhere, or have ended."""
-    looked = {"last_look": LastLook.NOT_HEALTHY, "looked_at": NOON - 9 * SECOND}
-    blind = {"last_look": LastLook.UNKNOWN, "waiting_for": AWAY, "attempt": 6}
-    locked = {
+    looked: dict[str, Changed] = {"last_look": LastLook.NOT_HEALTHY, "looked_at": NOON - 9 * SECOND}
+    blind: dict[str, Changed] = {"last_look": LastLook.UNKNOWN, "waiting_for": AWAY, "attempt": 6}
+    locked: dict[str, Changed] = {
         "waiting_for": REFUSED,
         "lockouts": 4,
         "locked_out_until": NOON + 16 * SECOND,
@@ -383,9 +392,7 @@ def _of_stages() -> dict[str, Callable[[], Explanation]]:
         ),
     }  # fmt: skip
     for reason, message in _STALLS.items():
-        texts[f"stalled-{reason.value}"] = lambda reason=reason, message=message: explain_stage(
-            stalled(reason, message)
-        )
+        texts[f"stalled-{reason.value}"] = partial(explain_stage, stalled(reason, message))
     return texts
 
 
@@ -426,7 +433,7 @@ def _of_applications() -> dict[str, Callable[[], Explanation]]:
 
 def _rarer_runs() -> dict[str, Callable[[], Explanation]]:
     """Runs in states that are seen more rarely."""
-    looked = {"last_look": LastLook.NOT_HEALTHY, "looked_at": NOON - 9 * SECOND}
+    looked: dict[str, Changed] = {"last_look": LastLook.NOT_HEALTHY, "looked_at": NOON - 9 * SECOND}
     pending = RunFacts(NOON, run_at(RunKind.ROLLBACK, Phase.PENDING), BEFORE, since=NOON)
     aborted = Failure(AbortReason.REQUESTED.value, "aborted by ben: wrong day", Step.APPLY)
     rejected = Failure(AbortReason.REJECTED.value, "maria rejected it: not today", Step.GATE)
@@ -540,7 +547,7 @@ def _rarer_runs() -> dict[str, Callable[[], Explanation]]:
         ),
         "expires-before-its-window": replace(late, run=short),
     }
-    return {name: lambda facts=facts: explain_run(facts) for name, facts in ends.items()}
+    return {name: partial(explain_run, facts) for name, facts in ends.items()}
 
 
 def _rarer_stages() -> dict[str, Callable[[], Explanation]]:
@@ -592,7 +599,7 @@ def _rarer_stages() -> dict[str, Callable[[], Explanation]]:
         "front-and-next": both,
         "held-by-hand-and-idle": set_up(live, hold=HOLD),
     }
-    return {name: lambda facts=facts: explain_stage(facts) for name, facts in stages.items()}
+    return {name: partial(explain_stage, facts) for name, facts in stages.items()}
 
 
 def _rarer_applications() -> dict[str, Callable[[], Explanation]]:
@@ -632,9 +639,9 @@ def _rarer_applications() -> dict[str, Callable[[], Explanation]]:
     failed = explain_run(ended(Phase.FAILED, FAILED))
     told = {"commit-live": failed, "commit-quarantined": failed}
     return {
-        **{name: lambda one=one: explain_application(one) for name, one in applications.items()},
+        **{name: partial(explain_application, one) for name, one in applications.items()},
         **{
-            name: lambda name=name, one=one: explain_commit(one, told.get(name), "0f" * 20, NOON)
+            name: partial(explain_commit, one, told.get(name), "0f" * 20, NOON)
             for name, one in statuses.items()
         },
     }
