@@ -139,7 +139,10 @@ class BareRepository:
     def read(self, sha: str, path: str) -> str | None:
         """Read a file of a commit; None when it has none of that name."""
         tree = self._open()[sha].peel(pygit2.Tree)
-        return tree[path].data.decode() if path in tree else None
+        if path not in tree:
+            return None
+        found = tree[path]
+        return found.data.decode() if isinstance(found, pygit2.Blob) else None
 
     def history(self, ref: str = MAIN) -> tuple[CommitSha, ...]:
         """List what a ref points to and what came before it, newest first."""

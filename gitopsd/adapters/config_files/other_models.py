@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Collection
 from typing import Annotated, ClassVar, Literal, Self, TypeAlias
 
-from pydantic import BeforeValidator, Field, model_validator
+from pydantic import AfterValidator, BeforeValidator, Field, model_validator
 
 from gitopsd.adapters.config_files.application_model import MetadataSection
 from gitopsd.adapters.config_files.fields import (
@@ -51,10 +51,18 @@ _LATER_RECEIVERS = (
     "quay",
 )
 
-AuthorText: TypeAlias = Annotated[
-    str, Field(min_length=1, max_length=200, pattern=r"^[^<>\n\x00]*[^<>\s\x00][^<>\n\x00]*$")
-]
-"""What Git takes as a name or an e-mail: something, and no angle brackets or line breaks."""
+
+def _check_author(value: str) -> str:
+    if not value.strip() or set(value) & set("<>\n\r\x00"):
+        raise refuse(
+            f"Git takes {value[:60]!r} for no name or e-mail",
+            "Write it without angle brackets and line breaks",
+        )
+    return value
+
+
+AuthorText: TypeAlias = Annotated[str, Field(max_length=200), AfterValidator(_check_author)]
+"""What a commit says of who made it."""
 
 ReceiverKind: TypeAlias = Annotated[
     Literal["github", "generic", "distribution"],

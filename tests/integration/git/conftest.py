@@ -41,7 +41,7 @@ class Bench:
         """Address of a repository on the host."""
         return RepoURL(self.host.address(name))
 
-    def configure(self, prefix: str, password: str = LOGIN[1], **more: str) -> RepositorySpec:
+    def configure(self, prefix: str, password: str = LOGIN[1], **more: Any) -> RepositorySpec:  # noqa: ANN401 - the class's own
         """Configure user name and password for addresses under a prefix."""
         user_file = self._write("user", f"{LOGIN[0]}\n")
         password_file = self._write(f"password-{len(self.specs)}", f"{password}\n")

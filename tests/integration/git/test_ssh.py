@@ -7,6 +7,7 @@ from collections.abc import AsyncIterator
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -42,7 +43,7 @@ class SshBench:
 
     def configure(self, **more: str) -> None:
         """Configure the host."""
-        fields = {
+        fields: dict[str, Any] = {
             "ssh_key_file": str(self.host.key_file),
             "known_hosts_file": str(self.known_hosts),
             **more,
