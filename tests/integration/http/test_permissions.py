@@ -179,7 +179,6 @@ async def test_a_token_of_another_application_sees_and_does_nothing_here() -> No
             for path in ("/applications", "/approvals", "/quarantines")
         ]
         commits = (await http.ask("GET", paths["GET /commits/{sha}"], token=token)).document
-        thawed = await http.ask("POST", "/freezes/f-1/thaw", token=token)
 
     listed = {"GET /applications", "GET /approvals", "GET /quarantines", "GET /freezes"}
     open_to_it = listed | {"GET /commits/{sha}", "GET /events", "GET /openapi.json"}
@@ -192,7 +191,7 @@ async def test_a_token_of_another_application_sees_and_does_nothing_here() -> No
         "POST /tokens",
         "POST /tokens/{token}/revoke",
     }
-    mine = {"POST /freezes/{freeze}/thaw"}
+    mine = {"POST /freezes/{freeze}/thaw"}  # the freeze of its own application is its own to end
     for name, status in statuses.items():
         expected = 404
         if name in open_to_it | mine:
@@ -203,7 +202,6 @@ async def test_a_token_of_another_application_sees_and_does_nothing_here() -> No
     assert all(one["items"] == [] for one in lists)
     assert lists[1]["waiting"] == []
     assert commits["stages"] == []
-    assert thawed.status == 200, "the freeze of its own application is its own to end"
 
 
 async def test_a_role_for_one_application_changes_nothing_in_another() -> None:
