@@ -24,6 +24,7 @@ class Login:
         known_hosts_file: Accepted SSH host keys; empty when there are none.
         ca_file: CA certificates for HTTPS; empty for the system's.
         configured: Name of the configuration it comes from; empty when there is none.
+        writes: Whether it is for pushes.
     """
 
     user: str = ""
@@ -32,6 +33,7 @@ class Login:
     known_hosts_file: str = ""
     ca_file: str = ""
     configured: str = ""
+    writes: bool = False
 
 
 def load_login(address: Address, spec: RepositorySpec | None) -> Login:
@@ -65,14 +67,14 @@ def load_push_login(address: Address, spec: RepositorySpec | None) -> Login:
     """
     push = push_spec_of(address, spec)
     if spec is None:
-        return Login(user=address.user)
+        return Login(user=address.user, writes=True)
     writing = replace(
         spec,
         username_file=push.username_file,
         password_file=push.password_file,
         ssh_key_file=push.ssh_key_file,
     )
-    return load_login(address, writing)
+    return replace(load_login(address, writing), writes=True)
 
 
 def push_spec_of(address: Address, spec: RepositorySpec | None) -> PushSpec:

@@ -29,6 +29,9 @@ def transfer_error(
         reason: ``Credential``, ``HostKey``, ``Redirected``, ``NotFound`` or something else.
         detail: What the remote or libgit2 said.
     """
+    failed = _push_error(address, ref, login, reason, detail) if login.writes else None
+    if failed is not None:
+        return failed
     place = without_password(address.url)
     name = f"repository {login.configured!r}" if login.configured else "no entry"
     if reason == "Credential":
@@ -62,10 +65,10 @@ def transfer_error(
     return TemporaryError(f"fetching {ref} from {place}: {detail}", reason="Unavailable")
 
 
-def push_error(
+def _push_error(
     address: Address, ref: RefName, login: Login, reason: str, detail: str
-) -> GitopsdError:
-    """Say what to do about a failed push; its arguments are those of `transfer_error`."""
+) -> GitopsdError | None:
+    """Say what to do about a failed push; None where it is the same as for a fetch."""
     place = without_password(address.url)
     if reason in ("Credential", "NotFound"):
         name = f"repository {login.configured!r}" if login.configured else "no entry"
@@ -76,7 +79,7 @@ def push_error(
             reason="Credential",
         )
     if reason in ("HostKey", "Redirected"):
-        return transfer_error(address, ref, login, reason, detail)
+        return None
     return TemporaryError(f"pushing to {ref} of {place}: {detail}", reason="Unavailable")
 
 

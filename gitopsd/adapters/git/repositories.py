@@ -16,7 +16,6 @@ from gitopsd.adapters.git.credentials import Login, load_login, load_push_login
 from gitopsd.adapters.git.failures import (
     DAMAGED,
     deadline_error,
-    push_error,
     storage_error,
     transfer_error,
 )
@@ -355,7 +354,7 @@ class GitRepositories(MirrorAccess):
         except OSError as error:
             raise storage_error(address, error) from error
         if "error" in answer:
-            raise push_error(address, ref, login, str(answer["error"]), str(answer["message"]))
+            raise transfer_error(address, ref, login, str(answer["error"]), str(answer["message"]))
         return str(answer["refused"]) or None
 
     async def close(self) -> None:
