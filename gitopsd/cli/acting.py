@@ -9,6 +9,7 @@ import typer
 
 from gitopsd.cli.client import make_client, path_of
 from gitopsd.cli.columns import QUARANTINES
+from gitopsd.cli.groups import read_plans
 from gitopsd.cli.printing import (
     Column,
     Form,
@@ -162,30 +163,52 @@ def resume(
 Plan = Annotated[str, typer.Option("--plan", help="The plan you saw; the present one if empty.")]
 
 
+Group = Annotated[
+    str,
+    typer.Option("--group", help="All plans that this group of the APPLICATION waits with."),
+]
+
+
 def approve(
     run: RunOrStage,
     plan: Plan = "",
+    group: Group = "",
     reason: Reason = "",
     output: Output = Form.TABLE,
     server: Server = "",
     token_file: TokenFile = "",
 ) -> None:
-    """Approve the plan of a run that stands at its gate."""
-    body = {"plan": plan, "reason": reason}
-    _post_to_run(run, "approve", body, output, server, token_file)
+    """Approve the plan of a run that stands at its gate, or those of a group, which are shown."""
+    _vote("approve", run, group, plan, reason, (output, server, token_file))
 
 
 def reject(
     run: RunOrStage,
     plan: Plan = "",
+    group: Group = "",
     reason: Reason = "",
     output: Output = Form.TABLE,
     server: Server = "",
     token_file: TokenFile = "",
 ) -> None:
-    """Reject the plan of a run; the run ends."""
-    body = {"plan": plan, "reason": reason}
-    _post_to_run(run, "reject", body, output, server, token_file)
+    """Reject the plan of a run, or those of a group, which are shown; the runs end."""
+    _vote("reject", run, group, plan, reason, (output, server, token_file))
+
+
+def _vote(
+    verb: str, named: list[str], group: str, plan: str, reason: str, how: tuple[Form, str, str]
+) -> None:
+    """Vote for one plan, or for all those of a group that are shown just before."""
+    output, server, token_file = how
+    if not group:
+        body = {"plan": plan, "reason": reason}
+        _post_to_run(named, verb, body, output, server, token_file)
+        return
+    if len(named) != 1 or plan:
+        raise typer.BadParameter(f"name the application alone: gitopsd {verb} APP --group GROUP")
+    plans = read_plans(make_client(server, token_file), named[0], group, output)
+    path = path_of("applications", named[0], "groups", group, verb)
+    _post(path, {"plans": plans, "reason": reason}, output, server, token_file)
 
 
 def skip(

@@ -52,6 +52,13 @@ STAGES = (
     Column("observed", lambda row: show_time(row["observedAt"]), wide=True),
     Column("message", lambda row: row["message"], wide=True),
 )
+QUEUE = (
+    Column("position", lambda row: row["position"] or "-"),
+    Column("release", lambda row: row["alias"] or row["release"]),
+    Column("place", lambda row: row["place"]),
+    Column("run", lambda row: row["run"], wide=True),
+    Column("why", lambda row: row["reason"]),
+)
 RUNS = (
     Column("run", lambda row: row["id"]),
     Column("stage", lambda row: row["stage"]),

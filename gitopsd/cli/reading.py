@@ -19,6 +19,7 @@ from gitopsd.cli.columns import (
     FREEZES,
     IMAGES,
     QUARANTINES,
+    QUEUE,
     RELEASES,
     RUNS,
     STAGES,
@@ -26,6 +27,7 @@ from gitopsd.cli.columns import (
     list_notes,
     say_offers,
 )
+from gitopsd.cli.groups import GROUPS, list_groups
 from gitopsd.cli.printing import (
     Column,
     Form,
@@ -54,6 +56,7 @@ class Kind(StrEnum):
     RUNS = "runs"
     IMAGES = "images"
     CHANNELS = "channels"
+    GROUPS = "groups"
     APPROVALS = "approvals"
     QUARANTINES = "quarantines"
     FREEZES = "freezes"
@@ -111,6 +114,8 @@ def get(
         show_rows(client.list_all(listing.path, limit), listing.columns, output)
     elif kind in (Kind.APPLICATIONS, Kind.STAGES):
         _get_stages(client, kind, name, limit, output)
+    elif kind is Kind.GROUPS:
+        show_rows(list_groups(_find_applications(client, name, limit)), GROUPS, output)
     elif kind is Kind.IMAGES:
         _get_images(client, name, limit, output)
     else:
@@ -124,12 +129,17 @@ def _get_stages(client: Client, kind: Kind, name: str, limit: int, output: Form)
         show_document(found[0] if application else {"items": found}, output)
         return
     stages = [row for one in found for row in one["stages"] if stage in ("", row["name"])]
+    if stage and stages:
+        stages = [client.get(path_of("applications", application, "stages", stage))]
     if stage and not stages:
         raise PermanentError(f"{application} has no stage {stage}")
     if stage and output in (Form.JSON, Form.YAML):
         show_document(stages[0], output)
     else:
         show_rows(stages, STAGES, output)
+        if stage and stages[0]["queue"]:
+            say("")
+            show_rows(stages[0]["queue"], QUEUE, output)
         _show_notes(found, output)
 
 

@@ -10,6 +10,7 @@ from enum import Enum
 from gitopsd.domain.channels import ChannelSpec
 from gitopsd.domain.checks import Check
 from gitopsd.domain.gate_specs import GateSpec
+from gitopsd.domain.groups import GroupSpec
 from gitopsd.domain.images import ImageSource, PinImages, RegistrySpec
 from gitopsd.domain.metrics import MetricsServer
 from gitopsd.domain.people import People
@@ -44,6 +45,17 @@ class StageMode(Enum):
 
     APPLY = "apply"
     OBSERVE = "observe"
+
+
+class Promotion(Enum):
+    """Which release a stage takes by itself."""
+
+    NEWEST = "newest"
+    """The newest that is verified in the stages before."""
+    UPSTREAM = "upstream"
+    """What the stages before run, verified, now."""
+    MANUAL = "manual"
+    """None: a person names each."""
 
 
 class UpstreamMatch(Enum):
@@ -132,6 +144,9 @@ class StageSpec:
         upstream: What another stage must have verified before this one takes it; None for nothing.
         image_grace: How long an image may be missing: a build often pushes its commit a moment
             before its image.
+        after_any: Whether the verification of one of ``after`` is enough.
+        promotion: Which release it takes by itself.
+        group: Name of the group it belongs to; empty for none.
     """
 
     name: StageName
@@ -158,6 +173,9 @@ class StageSpec:
     upstream: UpstreamSpec | None = None
     image_grace: timedelta = timedelta(seconds=30)
     rollback_git: RollbackGit = RollbackGit.NONE
+    after_any: bool = False
+    promotion: Promotion = Promotion.NEWEST
+    group: str = ""
 
     def certify_of(self, *, rollback: bool) -> timedelta:
         """Tell how long health and checks must hold at the end of a run."""
@@ -179,6 +197,7 @@ class ApplicationSpec:
         digest: sha256 of the canonical content.
         images: Images that releases are made from, beside the commits.
         pin_images: Which other image references are pinned by digest.
+        groups: Groups of stages, in file order.
     """
 
     name: ApplicationName
@@ -190,10 +209,25 @@ class ApplicationSpec:
     digest: str = ""
     images: tuple[ImageSource, ...] = ()
     pin_images: PinImages = PinImages.NONE
+    groups: tuple[GroupSpec, ...] = ()
 
     def stage(self, name: StageName) -> StageSpec | None:
         """Find a stage by name; None when the file has none of that name."""
         return next((stage for stage in self.stages if stage.name == name), None)
+
+    def group_named(self, name: str) -> GroupSpec | None:
+        """Find a group by name; None when the file has none of that name."""
+        return next((group for group in self.groups if group.name == name), None)
+
+    def group_of(self, stage: StageSpec) -> GroupSpec | None:
+        """Find the group that a stage belongs to; None when it belongs to none."""
+        return self.group_named(stage.group) if stage.group else None
+
+    def waves_of(self, group: GroupSpec) -> tuple[tuple[StageName, ...], ...]:
+        """List a group's stages by wave; without an order all are in one, in file order."""
+        if group.order:
+            return group.order
+        return (tuple(stage.name for stage in self.stages if stage.group == group.name),)
 
     def ref_of(self, stage: StageSpec) -> RefName:
         """Find the ref whose line feeds the stage."""

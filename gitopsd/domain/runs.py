@@ -76,7 +76,8 @@ class AbortReason(Enum):
     """Why a run ended Aborted.
 
     Expired: the people who were asked did not agree in time. Overdue: they had, or nobody was
-    asked, and another gate stayed closed for too long.
+    asked, and another gate stayed closed for too long. GroupStopped: its release failed in other
+    stages of its group, which takes it back.
     """
 
     SUPERSEDED = "Superseded"
@@ -87,6 +88,7 @@ class AbortReason(Enum):
     REDIRECTED = "Redirected"
     QUARANTINED = "Quarantined"
     STAGE_REMOVED = "StageRemoved"
+    GROUP_STOPPED = "GroupStopped"
 
 
 @dataclass(frozen=True, slots=True)

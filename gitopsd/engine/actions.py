@@ -20,6 +20,7 @@ from gitopsd.engine.admission import apply_event, settle
 from gitopsd.engine.adopting import ask_to_adopt
 from gitopsd.engine.bringing import promote_release, retry_run
 from gitopsd.engine.going_back import roll_back
+from gitopsd.engine.group_facts import list_grouped
 from gitopsd.engine.image_hints import want_images_of
 from gitopsd.engine.resuming import resume_stage
 from gitopsd.engine.reverifying import ask_to_reverify
@@ -220,7 +221,8 @@ class Actions:
             tx.quarantines.lift(quarantine, actor.subject, tx.now)
             if found.images:
                 want_images_of(tx, tx.specs.current(found.stage.application))
-            settle(tx, (found.stage, *_waiting_for(tx, found.stage)), self._config)
+            beside = (*_waiting_for(tx, found.stage), *list_grouped(tx, found.stage))
+            settle(tx, (found.stage, *beside), self._config)
             return ActionDone(f"quarantine {quarantine} of {found.stage} is lifted")
 
         def about(tx: Transaction) -> str:

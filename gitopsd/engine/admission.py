@@ -27,6 +27,7 @@ from gitopsd.engine.facts import (
     load_selection_facts,
 )
 from gitopsd.engine.gate_evidence import put_gates
+from gitopsd.engine.group_restores import take_back
 from gitopsd.engine.holding import find_hold
 from gitopsd.engine.notifications import ask_for_approval
 from gitopsd.engine.showing import refresh_reports
@@ -137,6 +138,10 @@ def _reconsider(tx: Transaction, key: StageKey, config: Configuration) -> tuple[
     spec = application.stage(key.stage) if application is not None else None
     if application is None or spec is None or stage.retired_at is not None:
         return _drop_next(tx, stage, config)
+    back = take_back(tx, stage, application, spec, config)
+    if back:
+        return back
+    stage = tx.stages.get(key) or stage
     follow = _select(tx, stage, application, spec, config)
     stage = tx.stages.get(key) or stage
     waiting = tx.runs.get(stage.next) if stage.next is not None else None

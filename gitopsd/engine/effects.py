@@ -20,6 +20,7 @@ from gitopsd.domain.verifications import (
 from gitopsd.domain.work import WorkItem, WorkKind
 from gitopsd.engine.agreements import want_agreement
 from gitopsd.engine.dependency_facts import find_dependents
+from gitopsd.engine.group_facts import list_grouped
 from gitopsd.engine.image_hints import want_images_of
 from gitopsd.engine.notifications import notify
 from gitopsd.engine.slots import schedule_reconsider
@@ -278,10 +279,11 @@ def watch_for_loop(tx: Transaction, run: Run, config: Configuration) -> None:
 def _reconsider(
     tx: Transaction, run: Run, command: Reconsider, done: Effects, config: Configuration
 ) -> None:
+    done.reconsider += _waiting_for_room(tx, run, config)
     if command.delay > timedelta(0):
         schedule_reconsider(tx, run.stage, command.delay)
         return
-    done.reconsider.append(run.stage)
+    done.reconsider += (run.stage, *list_grouped(tx, run.stage))
     if command.scope is Scope.STAGE_AND_DOWNSTREAM:
         spec = tx.specs.current(run.stage.application)
         if spec is not None:
@@ -289,6 +291,21 @@ def _reconsider(
                 StageKey(run.stage.application, name) for name in waiting_for(spec, run.stage.stage)
             )
         done.reconsider.extend(key for key, _ in find_dependents(config, run.stage))
+
+
+def _waiting_for_room(tx: Transaction, run: Run, config: Configuration) -> tuple[StageKey, ...]:
+    """List stages that wait on a cluster where an ended Rollout made room, the oldest run first."""
+    spec = stage_spec_of(tx, run)
+    cluster = config.clusters.get(spec.cluster) if spec is not None else None
+    if cluster is None or run.live or run.kind is not RunKind.ROLLOUT or not run.mutated:
+        return ()
+    waiting = [other for other in tx.runs.live() if other.step is Step.GATE]
+    if not waiting or fronts_on_cluster(tx, cluster.name) + 1 < cluster.rollout_budget:
+        return ()
+    places = ((other.stage, stage_spec_of(tx, other)) for other in waiting)
+    return tuple(
+        key for key, place in places if place is not None and place.cluster == cluster.name
+    )
 
 
 def stage_spec_of(tx: Transaction, run: Run) -> StageSpec | None:

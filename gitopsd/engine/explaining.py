@@ -37,7 +37,8 @@ from gitopsd.pipeline.promotion import missing_upstream
 from gitopsd.pipeline.quarantine import is_quarantined
 from gitopsd.pipeline.run_phrases import RunFacts
 from gitopsd.pipeline.run_story import compute_steps
-from gitopsd.pipeline.selection import select
+from gitopsd.pipeline.selection import find_unwanted, select
+from gitopsd.pipeline.stage_queue import compute_queue
 from gitopsd.store_ports import Transaction
 
 _HISTORY = Page(limit=50)
@@ -254,6 +255,8 @@ def _with_offers(
     current = newest_verification(tx, key, destination_of(spec))
     running = current if current is not None and current.id == stage.verified else None
     named = [one for one, _ in selection.skipped]
+    queue = compute_queue(chosen)
+    named += [entry.release for entry in queue]
     named += [one.release for one in (newest, stage.applied, running) if one is not None]
     last = chosen.last_runs.get(newest.release) if newest is not None else None
     freezes = freezes_of(tx, application, spec, config)
@@ -266,7 +269,9 @@ def _with_offers(
         newest=newest,
         newest_run=load_run_facts(tx, last, config) if last is not None else None,
         quarantine=_quarantine_of(tx, chosen, newest),
-        missing=missing_upstream(spec.after, newest.release, chosen.upstream) if newest else (),
+        missing=missing_upstream(spec, newest.release, chosen.upstream) if newest else (),
+        unwanted=find_unwanted(chosen, newest.release) if newest else "",
+        queue=queue,
         selection=selection,
         freezes=freezes,
         foresight=_foresee_idle(tx, facts, spec, newest, config, at),

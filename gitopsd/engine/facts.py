@@ -17,6 +17,7 @@ from gitopsd.domain.work import Evidence, EvidenceKind, Page
 from gitopsd.engine.asking import load_observations
 from gitopsd.engine.dependency_facts import load_dependencies
 from gitopsd.engine.effects import destination_of, fronts_on_cluster, readable_set
+from gitopsd.engine.group_facts import load_group, load_stopped, running_upstream
 from gitopsd.engine.people_facts import load_people_facts
 from gitopsd.engine.soak_facts import load_soaks
 from gitopsd.kube.images import find_digests
@@ -70,6 +71,7 @@ def load_selection_facts(
     running = newest_verification(tx, stage.key, destination_of(spec))
     waiting = tx.runs.get(stage.next) if stage.next is not None else None
     quarantines = tuple(tx.quarantines.in_force(stage.key))
+    last_runs = tx.runs.last_rollouts(stage.key)
     return SelectionFacts(
         now=tx.now,
         stage=stage,
@@ -84,10 +86,14 @@ def load_selection_facts(
         quarantines=quarantines,
         running=running.release if running is not None else None,
         running_rendered=running.rendered if running is not None else None,
-        last_runs=tx.runs.last_rollouts(stage.key),
+        last_runs=last_runs,
         next_run=waiting,
         next_votes=standing_votes(tx, waiting.id, waiting.plan) if waiting is not None else (),
         front_run=tx.runs.get(stage.front) if stage.front is not None else None,
+        upstream_running=running_upstream(tx, application, spec),
+        stopped=load_stopped(
+            tx, application, spec, offers, last_runs, running.release if running else None
+        ),
     )
 
 
@@ -159,6 +165,8 @@ def load_gate_facts(
         facts,
         soaks=load_soaks(tx, facts),
         dependencies=load_dependencies(tx, facts),
+        upstream_running=running_upstream(tx, application, spec),
+        group=load_group(tx, application, spec, run.release),
         people=load_people_facts(tx, facts, application, config.people, verified, evidence),
     )
 

@@ -104,13 +104,23 @@ def ask_for_approval(
                 application=run.stage.application,
                 stage=run.stage.stage,
                 message=f"{run.stage}: {run.release} waits: {state.answer.reason}. "
-                f"To approve: {state.answer.opener}",
+                f"To approve: {state.answer.opener}{_say_group(tx, run)}",
                 at=tx.now,
                 details=_details(tx, run),
             ),
             config,
             run=run,
         )
+
+
+def _say_group(tx: Transaction, run: Run) -> str:
+    """Say how a vote is given for all stages of a run's group; empty for a stage without one."""
+    application = tx.specs.current(run.stage.application)
+    spec = application.stage(run.stage.stage) if application is not None else None
+    if spec is None or not spec.group:
+        return ""
+    name = run.stage.application
+    return f"; for its whole group: gitopsd approve {name} --group {spec.group}"
 
 
 def concerns(

@@ -26,6 +26,7 @@ from gitopsd.engine.effects import (
     watch_for_loop,
 )
 from gitopsd.engine.facts import restore_facts
+from gitopsd.engine.group_facts import list_grouped
 from gitopsd.engine.looking import Sight, look_at
 from gitopsd.engine.notifications import notify
 from gitopsd.engine.services import Services
@@ -229,7 +230,7 @@ def fail_verified(tx: Transaction, run: Run, why: str, config: Configuration) ->
     notify(tx, run, Trigger.HEALTH_DEGRADED, why, config, anew=True)
     if decision.rollback is not None:
         _roll_back(tx, run, decision.rollback, config)
-    settle(tx, (run.stage,), config)
+    settle(tx, (run.stage, *list_grouped(tx, run.stage)), config)
 
 
 def _watch_facts(tx: Transaction, run: Run) -> WatchFacts | None:

@@ -16,6 +16,7 @@ from gitopsd.domain.verifications import Verification
 from gitopsd.domain.work import EvidenceKind, Page
 from gitopsd.engine.effects import destination_of
 from gitopsd.engine.facts import newest_verification
+from gitopsd.engine.group_facts import say_why_taken_back
 from gitopsd.engine.observation import is_fresh, observe
 from gitopsd.engine.services import Services
 from gitopsd.errors import GitopsdError
@@ -151,7 +152,7 @@ class _Asked:
             upstream = [
                 await self._status(spec) for spec in self._spec.stages if spec.name in stage.after
             ]
-            status = compute_after_upstream(status, tuple(upstream))
+            status = compute_after_upstream(status, tuple(upstream), any_of=stage.after_any)
         self._found[stage.name] = status
         return status
 
@@ -229,6 +230,7 @@ class _Asked:
             gates=load_gates(tx, run) if run is not None else (),
             observation=observation,
             fresh=is_fresh(observation, tx.now, FRESH),
+            stopped=say_why_taken_back(tx, run) if run is not None else "",
             live_since=running.recorded_at if running is not None else None,
             reads_nothing=not concerned and through is None,
         )

@@ -47,12 +47,16 @@ def compose_release(
         return None
     runs = _runs_of(tx, release_id)
     stages = _stages_of(tx, release, runs)
+    any_of = _fed_by_any(tx, release)
     lines: dict[StageName, StageLine] = {}
     told: list[Run] = []
     for name, after in stages.items():
         mine = [run for run in runs if run.stage.stage == name]
         rollback = rollback_after(tx, mine[-1]) if mine else None
-        lines[name] = _line(tx, name, mine, rollback, [lines[one] for one in after if one in lines])
+        before = [lines[one] for one in after if one in lines]
+        lines[name] = _line(
+            tx, name, mine, rollback, _hopeful(before) if name in any_of else before
+        )
         told += mine if rollback is None else [*mine, rollback]
     told.sort(key=_began_when)
     return ReleaseReport(
@@ -140,6 +144,18 @@ def _stages_of(
     for run in runs:
         found.setdefault(run.stage.stage, ())
     return found
+
+
+def _fed_by_any(tx: Transaction, release: Release) -> frozenset[StageName]:
+    """List the stages for which a verification in one of those before them is enough."""
+    spec = tx.specs.current(release.application)
+    stages = spec.stages if spec is not None else ()
+    return frozenset(stage.name for stage in stages if stage.after_any)
+
+
+def _hopeful(before: Sequence[StageLine]) -> Sequence[StageLine]:
+    """Leave out where a release is lost, when it may still get through somewhere else."""
+    return [line for line in before if line.standing not in _LOST] or before
 
 
 def _line(

@@ -19,7 +19,7 @@ from gitopsd.pipeline.verbs import Verb
 from gitopsd.store_ports import Transaction
 
 _VERBS = {Decision.APPROVE: Verb.APPROVE, Decision.REJECT: Verb.REJECT}
-_WORDS = {Decision.APPROVE: "approved", Decision.REJECT: "rejected"}
+WORDS = {Decision.APPROVE: "approved", Decision.REJECT: "rejected"}
 
 
 @dataclass(frozen=True, slots=True)
@@ -41,13 +41,25 @@ def cast_vote(
     tx: Transaction, actor: Actor, run_id: RunId, ballot: Ballot, config: Configuration
 ) -> ActionResult:
     """Store a person's vote for a run's present plan."""
+    judged = judge_ballot(tx, actor, run_id, ballot, config)
+    if isinstance(judged, ActionRefused):
+        return judged
+    put_vote(tx, judged)
+    said = f"{actor.subject} {WORDS[ballot.decision]} {run_id} (plan {judged.plan})"
+    return ActionDone(said, run_id, details={"plan": judged.plan, "reason": ballot.reason})
+
+
+def judge_ballot(
+    tx: Transaction, actor: Actor, run_id: RunId, ballot: Ballot, config: Configuration
+) -> Vote | ActionRefused:
+    """Make the vote that a person gives, or say why it is not taken; nothing is stored."""
     refused = refuse_for_run(tx, _VERBS[ballot.decision], run_id, config)
     run = tx.runs.get(run_id)
     if refused is not None or run is None:
         return refused or ActionRefused(404, f"there is no run {run_id}")
     obstacle = find_time_obstacle(tx, run) or find_plan_obstacle(run, ballot.plan)
     if obstacle or run.plan is None:
-        return ActionRefused(409, obstacle or f"{run_id} has no plan yet")
+        return ActionRefused(409, obstacle or f"{run.id} has no plan yet")
     application = tx.specs.current(run.stage.application)
     spec = application.stage(run.stage.stage) if application is not None else None
     facts = None
@@ -59,24 +71,26 @@ def cast_vote(
     if refusal is not None:
         return refusal
     people = config.people
-    tx.votes.add(
-        Vote(
-            id=f"vote-{secrets.token_hex(6)}",
-            run=run_id,
-            plan=run.plan,
-            subject=actor.subject,
-            groups=people.groups_of(actor.subject, actor.groups),
-            decision=ballot.decision,
-            reason=ballot.reason,
-            at=tx.now,
-            known=people.knows(actor.subject),
-            token=actor.token,
-        )
+    return Vote(
+        id=f"vote-{secrets.token_hex(6)}",
+        run=run.id,
+        plan=run.plan,
+        subject=actor.subject,
+        groups=people.groups_of(actor.subject, actor.groups),
+        decision=ballot.decision,
+        reason=ballot.reason,
+        at=tx.now,
+        known=people.knows(actor.subject),
+        token=actor.token,
     )
-    if run.command is not None:
+
+
+def put_vote(tx: Transaction, vote: Vote) -> None:
+    """Store a vote, and have the run's gates read again."""
+    tx.votes.add(vote)
+    run = tx.runs.get(vote.run)
+    if run is not None and run.command is not None:
         tx.work.hasten(run.command, tx.now)
-    said = f"{actor.subject} {_WORDS[ballot.decision]} {run_id} (plan {run.plan})"
-    return ActionDone(said, run_id, details={"plan": run.plan, "reason": ballot.reason})
 
 
 def find_time_obstacle(tx: Transaction, run: Run) -> str:
@@ -118,6 +132,6 @@ def _may_vote(actor: Actor, facts: GateFacts, ballot: Ballot) -> ActionRefused |
             return ActionRefused(403, message)
     for vote in standing_votes(facts):
         if (vote.subject, vote.decision) == (subject, ballot.decision):
-            said = f"{subject} has {_WORDS[vote.decision]} this plan already"
+            said = f"{subject} has {WORDS[vote.decision]} this plan already"
             return ActionRefused(409, f"{said}, at {vote.at:%Y-%m-%d %H:%M} UTC; it counts once")
     return None

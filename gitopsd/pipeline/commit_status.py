@@ -68,6 +68,7 @@ class CommitFacts:
         fresh: Whether that look is recent enough to be quoted.
         live_since: Since when the running release is verified; None when nothing is.
         reads_nothing: Whether no stage reads anything that the commit changed.
+        stopped: Why the stage's group took the release back; empty when it did not.
     """
 
     key: StageKey
@@ -88,6 +89,7 @@ class CommitFacts:
     fresh: bool = False
     live_since: datetime | None = None
     reads_nothing: bool = False
+    stopped: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -154,15 +156,18 @@ def _compute(facts: CommitFacts) -> CommitStatus:
 
 
 def compute_after_upstream(
-    status: CommitStatus, upstream: tuple[CommitStatus, ...]
+    status: CommitStatus, upstream: tuple[CommitStatus, ...], *, any_of: bool = False
 ) -> CommitStatus:
     """Say what became of a commit that waits for stages before this one, when it ended there.
 
     Args:
         status: Where it stands in the stage: it waits.
         upstream: Where it stands in the stages before.
+        any_of: Whether one of them is enough: then it has ended when it has in all of them.
     """
     lost = (CommitState.FAILED, CommitState.ROLLED_BACK, CommitState.QUARANTINED)
+    if any_of and any(one.state not in (*lost, CommitState.SUPERSEDED) for one in upstream):
+        return status
     for before in upstream:
         if before.state in lost:
             reason = f"it did not pass {before.key.stage}: {before.reason}"
@@ -203,7 +208,7 @@ def _live(facts: CommitFacts) -> CommitStatus:
 
 def _being_rolled_back(facts: CommitFacts, rollback: Run) -> CommitStatus:
     """Say RolledBack once what was verified before is back, healthy and checked."""
-    why = "it was live here and was rolled back"
+    why = facts.stopped or "it was live here and was rolled back"
     if facts.quarantine is not None:
         why = facts.quarantine.reason
     if facts.run is not None and facts.run.failure is not None:

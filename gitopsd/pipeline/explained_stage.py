@@ -18,6 +18,7 @@ from gitopsd.pipeline.explanation_text import say_moment
 from gitopsd.pipeline.implicit_gates import RESTORED_CHOICES
 from gitopsd.pipeline.run_phrases import RunFacts
 from gitopsd.pipeline.selection import Selection
+from gitopsd.pipeline.stage_queue import Place, QueueEntry
 
 FRESH_LOOK = timedelta(seconds=60)
 """``Live`` is said from a look at most this old."""
@@ -44,6 +45,8 @@ class StageFacts:
         newest_run: Last Rollout of that release here; None when there was none.
         quarantine: Quarantine in force that the newest release falls under.
         missing: Stages before this one in which the newest release is not verified.
+        unwanted: Why the newest release does not come by itself; empty when it does.
+        queue: What stands in line for it.
         selection: What the stage would take next, and what it may not take.
         freezes: Freezes in force whose scope covers it.
         besides: What keeps news of its application from coming: Git, registries, its file.
@@ -65,6 +68,8 @@ class StageFacts:
     newest_run: RunFacts | None = None
     quarantine: Quarantine | None = None
     missing: tuple[str, ...] = ()
+    unwanted: str = ""
+    queue: tuple[QueueEntry, ...] = ()
     selection: Selection | None = None
     freezes: tuple[Freeze, ...] = ()
     besides: tuple[str, ...] = ()
@@ -135,7 +140,7 @@ def _judge_idle(facts: StageFacts) -> State:
         if facts.quarantine is not None:
             return State.QUARANTINED
         begins = facts.selection is not None and facts.selection.release is not None
-        if facts.missing or begins or facts.newest_run is None:
+        if facts.missing or facts.unwanted or begins or facts.newest_run is None:
             return State.WAITING
         return judge_run(facts.newest_run)
     seen = facts.stage.observation
@@ -245,6 +250,8 @@ class _Own:
             return (f"{offered}; it is quarantined here: {facts.quarantine.reason}",)
         if facts.missing:
             return (f"{offered}; it is not verified in {', '.join(facts.missing)}",)
+        if state is State.WAITING and facts.unwanted:
+            return (f"{offered}; {facts.unwanted}",)
         if state in _AS_ITS_RUN and facts.newest_run is not None:
             return (offered, *explain_run(facts.newest_run).because)
         return (offered,) if state is State.WAITING else ()
@@ -282,10 +289,17 @@ class _Own:
             found.append(Wait(f"hold: by {stage.hold.by}", resume))
         if facts.spec is not None and facts.spec.mode is StageMode.OBSERVE:
             found.append(Wait("observe", "set mode: apply in the application file"))
-        if idle:
-            found += self._idle_waits()
+        found += self._idle_waits() if idle else self._queued()
         said = {wait.what.split(":")[0] for wait in told}
         return tuple(wait for wait in found if wait.what.split(":")[0] not in said)
+
+    def _queued(self) -> list[Wait]:
+        """Say what follows what is under way, each with its position."""
+        waiting = [entry for entry in self.facts.queue if entry.place is Place.WAITING]
+        return [
+            Wait(f"position {entry.position}: {_name(self.facts, entry.release)}", entry.reason)
+            for entry in waiting
+        ]
 
     def _idle_waits(self) -> list[Wait]:
         facts, key = self.facts, self.facts.stage.key
@@ -299,6 +313,8 @@ class _Own:
                 Wait(f"verification in {name}", f"gitopsd explain {key.application} {name}")
                 for name in facts.missing
             ]
+        if facts.unwanted:
+            return [Wait(_name(facts, facts.newest.release), facts.unwanted)]
         return list(explain_run(facts.newest_run).waiting_for) if facts.newest_run else []
 
     def following(self, state: State) -> str:
@@ -316,6 +332,8 @@ class _Own:
         if state is State.OUT_OF_SYNC:
             return f"to apply it again: gitopsd sync {key.application} {key.stage}"
         if state is State.WAITING:
+            if facts.unwanted and not facts.missing:
+                return "nothing, until somebody does that or something newer is offered"
             return "it begins by itself then" if facts.missing else "it begins by itself, at once"
         if state in (State.LIVE, State.VERIFIED, State.UNKNOWN, State.EMPTY, State.QUARANTINED):
             return _next_offer(facts)

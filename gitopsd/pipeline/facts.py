@@ -14,6 +14,7 @@ from gitopsd.domain.releases import Offer, Release, ReleaseId, StageKey, StageNa
 from gitopsd.domain.runs import Run, RunId
 from gitopsd.domain.stages import Freeze, Observation, Soak, Stage, StageRendering
 from gitopsd.domain.verifications import Destination, Quarantine, RestoreTarget, Verification
+from gitopsd.pipeline.groups import GroupFacts
 from gitopsd.pipeline.people_facts import PeopleFacts
 
 
@@ -36,6 +37,9 @@ class SelectionFacts:
         next_run: The run in *next*.
         next_votes: Votes that stand for it.
         front_run: The run in *front*.
+        upstream_running: Per upstream stage what it runs verified now; loaded only for a stage
+            that follows it.
+        stopped: Releases that the stage's group took back from it, and why.
     """
 
     now: datetime
@@ -52,6 +56,8 @@ class SelectionFacts:
     next_run: Run | None = None
     next_votes: tuple[Vote, ...] = ()
     front_run: Run | None = None
+    upstream_running: Mapping[str, ReleaseId | None] = field(default_factory=dict)
+    stopped: Mapping[ReleaseId, str] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, slots=True)
@@ -128,6 +134,9 @@ class GateFacts:
         soaks: Stage that a soak gate names -> how long it was seen healthy with the release.
         dependencies: Stage of another application that a gate asks -> how it stands.
         observations: Question of a gate that asks outside -> the newest answer for the run.
+        upstream_running: Per upstream stage what it runs verified now; loaded only for a stage
+            that follows it.
+        group: How the stage's group stands with the release; None for a stage without a group.
     """
 
     now: datetime
@@ -157,6 +166,8 @@ class GateFacts:
     soaks: Mapping[StageName, SoakFacts] = field(default_factory=dict)
     dependencies: Mapping[StageKey, DependencyFacts] = field(default_factory=dict)
     observations: Mapping[str, GateObservation] = field(default_factory=dict)
+    upstream_running: Mapping[str, ReleaseId | None] = field(default_factory=dict)
+    group: GroupFacts | None = None
 
 
 @dataclass(frozen=True, slots=True)

@@ -7,11 +7,14 @@ from typing import TypeAlias
 
 from gitopsd.domain.config import RewindPolicy, StageMode
 from gitopsd.domain.gates import Closed, Decision, GateAnswer, Open, Refused
-from gitopsd.domain.releases import Offer, OfferKind
+from gitopsd.domain.releases import Offer, OfferKind, StageName
 from gitopsd.domain.runs import RunKind
 from gitopsd.domain.verifications import StallReason
 from gitopsd.pipeline.facts import GateFacts
 from gitopsd.pipeline.gate_kinds.votes import counted_votes
+from gitopsd.pipeline.groups import GATE as GROUP
+from gitopsd.pipeline.groups import evaluate_group
+from gitopsd.pipeline.promotion import find_missing, name_missing, not_running
 from gitopsd.pipeline.quarantine import is_quarantined
 from gitopsd.pipeline.upstream_images import judge_images
 
@@ -84,11 +87,14 @@ def _stall(facts: GateFacts) -> GateAnswer:
 def _upstream(facts: GateFacts) -> GateAnswer:
     if facts.spec.upstream is not None:
         return judge_images(facts, facts.spec.upstream.stage)
-    missing = [name for name in facts.spec.after if name not in facts.verified_upstream_at]
-    if not missing:
-        return Open()
-    names = ", ".join(missing)
-    return Closed(f"not verified in {names}", f"wait until it is verified in {names}")
+    verified = {StageName(name) for name in facts.verified_upstream_at}
+    names = name_missing(facts.spec, find_missing(facts.spec, verified))
+    if names:
+        return Closed(f"not verified in {names}", f"wait until it is verified in {names}")
+    elsewhere = not_running(facts.spec, facts.run.release, facts.upstream_running)
+    if elsewhere and not _is_requested(facts):
+        return Closed(elsewhere, f"wait until it runs there, or: {_promote(facts)}")
+    return Open()
 
 
 def _quarantine(facts: GateFacts) -> GateAnswer:
@@ -152,6 +158,16 @@ def _brake(facts: GateFacts) -> GateAnswer:
     return Closed(reason + facts.spec.name, f"push a fix, or: {_promote(facts)}")
 
 
+def _group(facts: GateFacts) -> GateAnswer:
+    if not facts.spec.group:
+        return Open()
+    if facts.group is None:
+        return Closed(
+            f"group {facts.spec.group} is not configured", "write it under groups, or remove group"
+        )
+    return evaluate_group(facts.group, facts.stage.key, facts.run.id)
+
+
 def _observe(facts: GateFacts) -> GateAnswer:
     if facts.spec.mode is StageMode.APPLY:
         return Open()
@@ -170,6 +186,7 @@ IMPLICIT_GATES: tuple[tuple[str, ImplicitGate], ...] = (
     ("prune", _prune),
     ("budget", _budget),
     ("brake", _brake),
+    (GROUP, _group),
     ("observe", _observe),
 )
 """Every implicit gate, in the order in which people see them."""

@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Container, Iterable, Mapping
 from collections.abc import Set as AbstractSet
 from dataclasses import dataclass
 
-from gitopsd.domain.config import ApplicationSpec, StageSpec
+from gitopsd.domain.config import ApplicationSpec, Promotion, StageSpec
 from gitopsd.domain.gate_specs import SoakGate
 from gitopsd.domain.releases import ReleaseId, StageName
 
@@ -66,11 +66,42 @@ def judging(spec: ApplicationSpec, stages: Iterable[StageName]) -> tuple[StageNa
     return tuple(found)
 
 
+def find_missing(spec: StageSpec, found: Container[StageName]) -> tuple[StageName, ...]:
+    """List the stages before a stage where something is missing; none when enough have it.
+
+    Args:
+        spec: The stage: it comes after all of them, or after any of them.
+        found: Those that have it; a missing fact counts as not.
+    """
+    missing = tuple(name for name in spec.after if name not in found)
+    return () if spec.after_any and len(missing) < len(spec.after) else missing
+
+
+def name_missing(spec: StageSpec, missing: Iterable[StageName]) -> str:
+    """Name stages before a stage in a sentence; empty for none."""
+    return (" or " if spec.after_any else ", ").join(missing)
+
+
 def missing_upstream(
-    after: Iterable[StageName], release: ReleaseId, upstream: Mapping[str, AbstractSet[ReleaseId]]
+    spec: StageSpec, release: ReleaseId, upstream: Mapping[str, AbstractSet[ReleaseId]]
 ) -> tuple[StageName, ...]:
-    """List the upstream stages where a release is not verified; a missing fact counts as not."""
-    return tuple(name for name in after if release not in upstream.get(name, frozenset()))
+    """List the stages before where a release is not verified; none when it is in enough."""
+    return find_missing(
+        spec, {name for name in spec.after if release in upstream.get(name, frozenset())}
+    )
+
+
+def not_running(
+    spec: StageSpec, release: ReleaseId, running: Mapping[str, ReleaseId | None]
+) -> str:
+    """Say why a stage that follows those before it does not take a release; empty when it does."""
+    if spec.promotion is not Promotion.UPSTREAM:
+        return ""
+    missing = find_missing(spec, {name for name in spec.after if running.get(name) == release})
+    if not missing:
+        return ""
+    now = ", ".join(f"{name} runs {running.get(name) or 'nothing verified'}" for name in spec.after)
+    return f"it follows what {name_missing(spec, missing)} runs now: {now}"
 
 
 def check_order(spec: ApplicationSpec) -> tuple[OrderProblem, ...]:

@@ -9,6 +9,7 @@ from __future__ import annotations
 from dataclasses import KW_ONLY, dataclass
 from datetime import datetime
 
+from gitopsd.domain.config import Promotion
 from gitopsd.domain.gates import GateState, Open
 from gitopsd.domain.manifests import Digest
 from gitopsd.domain.releases import ReleaseId
@@ -17,7 +18,7 @@ from gitopsd.domain.stages import Stage
 from gitopsd.domain.verifications import Quarantine
 from gitopsd.pipeline.facts import SelectionFacts
 from gitopsd.pipeline.lockouts import is_locked_out
-from gitopsd.pipeline.promotion import missing_upstream
+from gitopsd.pipeline.promotion import missing_upstream, name_missing, not_running
 from gitopsd.pipeline.quarantine import is_quarantined
 from gitopsd.pipeline.steps import retry_delay
 
@@ -103,15 +104,45 @@ def may_admit(facts: SelectionFacts, release: ReleaseId) -> bool:
 def find_obstacle(facts: SelectionFacts, release: ReleaseId) -> str:
     """Say why a release may not be taken here, whatever else is offered; empty when it may."""
     spec = facts.spec
-    missing = missing_upstream(spec.after, release, facts.upstream) if spec is not None else ()
-    if missing:
-        return f"not verified in {', '.join(missing)}"
+    missing = missing_upstream(spec, release, facts.upstream) if spec is not None else ()
+    if spec is not None and missing:
+        return f"not verified in {name_missing(spec, missing)}"
     quarantine = _quarantine_of(facts, release)
     if quarantine is not None:
         return _say_held(quarantine)
-    last = facts.last_runs.get(release)
-    if last is None or facts.stage.requested == release:
+    if facts.stage.requested == release:
         return ""
+    last = facts.last_runs.get(release)
+    return find_unwanted(facts, release) or (_find_ended(last) if last is not None else "")
+
+
+def list_candidates(facts: SelectionFacts) -> tuple[tuple[ReleaseId, str], ...]:
+    """List what could be brought, in the order in which it would be, each with its obstacle.
+
+    Without what is being brought already, and without anything older than what the stage runs.
+    """
+    closed, found = _closed(facts), []
+    for release in _candidates(facts):
+        if _brings(facts.front_run, release) or _brings(facts.next_run, release):
+            continue
+        if _settled(facts, release):
+            break
+        found.append((release, closed or find_obstacle(facts, release)))
+    return tuple(found)
+
+
+def find_unwanted(facts: SelectionFacts, release: ReleaseId) -> str:
+    """Say why a release does not come by itself; empty when it may."""
+    spec = facts.spec
+    if spec is not None and spec.promotion is Promotion.MANUAL:
+        key = facts.stage.key
+        return f"a person names each: gitopsd promote {key.application} {key.stage} {release}"
+    elsewhere = not_running(spec, release, facts.upstream_running) if spec is not None else ""
+    return elsewhere or facts.stopped.get(release, "")
+
+
+def _find_ended(last: Run) -> str:
+    """Say why a release is not tried again after its last run here; empty when it is."""
     why = last.failure.reason if last.failure is not None else ""
     if last.phase is Phase.ABORTED and why in _ENDED_BY_PEOPLE:
         return f"its last run {last.id} ended Aborted ({why})"

@@ -24,8 +24,8 @@ NEVER_SKIPPED: Mapping[str, str] = {
     "prune": "deletions are agreed to, by a vote for the plan",
     "observe": "a stage that only observes is never written to",
 }
-"""Implicit gates that have a verb of their own, or none at all, and why. The others (budget and
-brake) and everything that is configured may be skipped."""
+"""Implicit gates that have a verb of their own, or none at all, and why. The others (budget,
+brake and group) and everything that is configured may be skipped."""
 
 
 def pass_skipped(state: GateState, spec: GateSpec | None, facts: GateFacts) -> GateState:

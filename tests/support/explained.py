@@ -20,6 +20,7 @@ from gitopsd.domain.asked_gates import (
 from gitopsd.domain.config import PruneLimits, RollbackGit, StageMode
 from gitopsd.domain.dependencies import DependencyGate
 from gitopsd.domain.gate_specs import ApprovalGate, GateSpec, ManualGate, SoakGate
+from gitopsd.domain.groups import GroupSpec
 from gitopsd.domain.manifests import Digest, Health
 from gitopsd.domain.metrics import Comparison, Condition
 from gitopsd.domain.releases import (
@@ -61,9 +62,11 @@ from gitopsd.pipeline.explanation import Explanation, Ignored
 from gitopsd.pipeline.facts import DependencyFacts, GateFacts, SoakFacts
 from gitopsd.pipeline.foresight import find_opening, foresee, foresee_idle
 from gitopsd.pipeline.gates import evaluate_gates, lacks_approval
+from gitopsd.pipeline.groups import GroupFacts, MemberFacts
 from gitopsd.pipeline.people_facts import PeopleFacts
 from gitopsd.pipeline.run_phrases import RunFacts
 from gitopsd.pipeline.selection import Selection
+from gitopsd.pipeline.stage_queue import Place, QueueEntry
 from tests.support.gate_facts import FACTS, KEY, NOON, RUN
 from tests.support.people_facts import HEAD, PEOPLE, commit, made, vote
 from tests.support.runs import TARGET, run_at
@@ -84,6 +87,7 @@ WORKING_HOURS = WindowGate(
     timezone="Europe/Madrid",
 )
 CHECKS = ChecksGate(("ci/test", "lint"))
+NAMED = "a person names each: gitopsd promote shop production r-7"
 EXTERNAL = ExternalGate("https://decide.example/gitopsd", "secret")
 PROMETHEUS = PrometheusGate("sum(rate(errors_total[5m]))", Condition(Comparison.LESS, 0.05))
 SPEC = replace(FACTS.spec, after=(STAGING,))
@@ -284,6 +288,8 @@ def _held() -> dict[str, Callable[[], Explanation]]:
         "budget": replace(OPEN, fronts_on_cluster=10, cluster_budget=10),
         "brake": replace(OPEN, failed_with_commit=3),
         "observe": replace(OPEN, spec=replace(FACTS.spec, mode=StageMode.OBSERVE)),
+        "group": _in_group(_failed("eu", "CrashLoopBackOff"), _failed("us", "DeadlineExceeded")),
+        "group-wave": _in_group(_failed("eu", "CrashLoopBackOff"), MemberFacts(_key("us"))),
     }
     held: dict[str, Callable[[], Explanation]] = {}
     for name, (facts, gate) in kinds.items():
@@ -291,6 +297,22 @@ def _held() -> dict[str, Callable[[], Explanation]]:
     for name, facts in implicit.items():
         held[f"held-{name}"] = partial(_held_at, facts)
     return held
+
+
+def _key(name: str) -> StageKey:
+    return StageKey(KEY.application, StageName(name))
+
+
+def _failed(name: str, reason: str) -> MemberFacts:
+    run = replace(run_at(RunKind.ROLLOUT, Phase.FAILED), failure=Failure(reason, "it fails"))
+    return MemberFacts(_key(name), run=run)
+
+
+def _in_group(*before: MemberFacts) -> GateFacts:
+    """A run in the second wave of a group that allows one failure."""
+    members = (*before, MemberFacts(KEY, 1))
+    group = GroupFacts(GroupSpec("world", max_failures=1), RUN.release, members)
+    return replace(OPEN, spec=replace(FACTS.spec, group="world"), group=group)
 
 
 def _frozen_before_apply() -> Explanation:
@@ -597,6 +619,12 @@ def _rarer_stages() -> dict[str, Callable[[], Explanation]]:
             ),
         ),
         "front-and-next": both,
+        "queued": replace(
+            both, queue=(QueueEntry(3, Place.WAITING, RUN.release, "a vote has been given"),)
+        ),
+        "a-person-names-each": stage(
+            selection=Selection(reason="nothing", skipped=((RUN.release, NAMED),)), unwanted=NAMED
+        ),
         "held-by-hand-and-idle": set_up(live, hold=HOLD),
     }
     return {name: partial(explain_stage, facts) for name, facts in stages.items()}

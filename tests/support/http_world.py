@@ -13,6 +13,7 @@ from typing import Any, TypeAlias, TypeVar
 import aiohttp
 
 from gitopsd.domain.config import ApplicationSpec, HeldRemoval
+from gitopsd.domain.groups import GroupSpec
 from gitopsd.domain.manifests import Digest, Json
 from gitopsd.domain.runs import Phase, RunId, RunKind, Step
 from gitopsd.domain.stages import Freeze
@@ -231,6 +232,12 @@ class Busy:
     waiting: str
     quarantine: str
     freeze: str
+
+
+def grouped() -> ApplicationSpec:
+    """The usual shop, its production in a group."""
+    spec = shop_spec(lambda stage: replace(stage, group="world"))
+    return replace(spec, groups=(GroupSpec("world"),))
 
 
 async def make_busy(http: HttpWorld) -> Busy:

@@ -20,12 +20,14 @@ from gitopsd.adapters.config_files.fields import (
     refuse,
 )
 from gitopsd.adapters.config_files.gates_model import GateSection
+from gitopsd.adapters.config_files.groups_model import After, GroupSection, ask_group, read_after
 from gitopsd.adapters.config_files.images_model import ImageSection
 from gitopsd.adapters.config_files.tags_model import TagsSection, followed_ref
 from gitopsd.domain.config import (
     ApplicationSpec,
     GitSource,
     MonitorSpec,
+    Promotion,
     PruneLimits,
     RewindPolicy,
     RollbackGit,
@@ -188,7 +190,17 @@ class StageSection(Section):
         description="Cluster-scoped kinds it may write, or single objects as Kind/name",
         examples=[["Namespace", "ClusterRole/reader"]],
     )
-    after: list[Name] = Field(default=[], description="Stages whose verification a release needs")
+    after: After = Field(
+        default=[],
+        description="Stages whose verification a release needs: all of a list, or any of them",
+        examples=[["staging"], {"any": ["eu", "us"]}],
+    )
+    promotion: Literal["newest", "upstream", "manual"] = Field(
+        default="newest",
+        description="What it takes by itself: the newest release verified in the stages before, "
+        "what they run now, or nothing",
+    )
+    group: Name | None = Field(default=None, description="Group of stages that it belongs to")
     branch: Branch | None = Field(
         default=None, description="Own branch; makes the stage its own entry"
     )
@@ -232,6 +244,7 @@ class StageSection(Section):
 
     def to_domain(self) -> StageSpec:
         """Make the frozen value."""
+        after, after_any = read_after(self.after)
         return StageSpec(
             name=StageName(self.name),
             cluster=self.cluster,
@@ -239,7 +252,10 @@ class StageSection(Section):
             namespace=self.namespace,
             namespaces=tuple(self.namespaces),
             cluster_scoped=tuple(self.cluster_scoped),
-            after=tuple(StageName(stage) for stage in self.after),
+            after=after,
+            after_any=after_any,
+            promotion=Promotion(self.promotion),
+            group=self.group or "",
             ref=followed_ref(self.branch, self.tags),
             upstream=self.upstream.to_domain() if self.upstream is not None else None,
             service_account=self.service_account or "",
@@ -273,6 +289,9 @@ class ApplicationSection(Section):
     stages: Annotated[list[StageSection], Field(min_length=1)] = Field(
         description="Stages in order"
     )
+    groups: list[GroupSection] = Field(
+        default=[], description="Groups of stages: their order, and when a release goes no further"
+    )
 
 
 class Application(Section):
@@ -290,11 +309,13 @@ class Application(Section):
             file: File it was read from.
             digest: Digest of its canonical content.
         """
+        groups = tuple(group.to_domain() for group in self.spec.groups)
         return ApplicationSpec(
             name=ApplicationName(self.metadata.name),
             labels=self.metadata.labels,
             source=self.spec.source.to_domain(),
-            stages=tuple(stage.to_domain() for stage in self.spec.stages),
+            stages=tuple(ask_group(stage.to_domain(), groups) for stage in self.spec.stages),
+            groups=groups,
             file=file,
             digest=digest,
             images=tuple(image.to_domain() for image in self.spec.images),

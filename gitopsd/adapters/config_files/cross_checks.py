@@ -12,6 +12,11 @@ from gitopsd.adapters.config_files.gate_files import (
     find_metric_problems,
     name_gate_files,
 )
+from gitopsd.adapters.config_files.group_checks import (
+    find_group_problems,
+    find_promotion_problems,
+    find_waves_before,
+)
 from gitopsd.adapters.config_files.problems import suggest
 from gitopsd.adapters.config_files.push_checks import find_push_problems, name_push_files
 from gitopsd.domain.channels import ChannelSpec
@@ -64,6 +69,7 @@ def find_problems(parsed: Iterable[Parsed], broken: Iterable[str] = ()) -> list[
         if isinstance(one.value, ApplicationSpec):
             findings += _find_unknown_clusters(one.file, one.value, set(clusters), mend)
             findings += map(Finding, _find_stage_problems(one.file, one.value))
+            findings += map(Finding, find_group_problems(one.file, one.value))
             findings += map(
                 Finding,
                 find_dependency_problems(one.file, one.value, applications, complete=complete),
@@ -220,22 +226,32 @@ def _find_stage_problems(file: str, application: ApplicationSpec) -> Iterator[Co
                 remedy=f"Remove either `{what}` or `after`",
             )
         yield from _find_unknown_stages(file, place, stage, set(names))
+        yield from find_promotion_problems(file, place, stage)
         if stage.name in before[stage.name]:
-            yield ConfigError(
-                file=file,
-                path=f"{place}.after" if stage.after else f"{place}.upstream.stage",
-                problem=f"stage {stage.name} waits for itself",
-                remedy="Let the first stage have no `after`, and each other name an earlier one"
-                if stage.after
-                else "Name a stage that does not wait for this one",
-            )
+            yield _refuse_circle(file, place, stage)
         yield from _find_soak_problems(file, place, stage, before[stage.name])
+
+
+def _refuse_circle(file: str, place: str, stage: StageSpec) -> ConfigError:
+    """Make the error of a stage that waits for itself, by whichever way."""
+    path, remedy = f"{place}.group", "Put it behind those in the group's order that it waits for"
+    if stage.after:
+        path = f"{place}.after"
+        remedy = "Let the first stage have no `after`, and each other name an earlier one"
+        if stage.group:
+            remedy += "; the order of its group counts, too"
+    elif stage.upstream is not None:
+        path, remedy = f"{place}.upstream.stage", "Name a stage that does not wait for this one"
+    return ConfigError(
+        file=file, path=path, problem=f"stage {stage.name} waits for itself", remedy=remedy
+    )
 
 
 def _find_unknown_stages(
     file: str, place: str, stage: StageSpec, names: set[StageName]
 ) -> Iterator[ConfigError]:
-    named = [(f"{place}.after[{index}]", before) for index, before in enumerate(stage.after)]
+    after = f"{place}.after.any" if stage.after_any else f"{place}.after"
+    named = [(f"{after}[{index}]", before) for index, before in enumerate(stage.after)]
     if stage.upstream is not None:
         named.append((f"{place}.upstream.stage", stage.upstream.stage))
         if stage.after:
@@ -272,8 +288,13 @@ def _find_soak_problems(
 
 def _find_before(application: ApplicationSpec) -> Mapping[StageName, frozenset[StageName]]:
     """Find all stages that each stage waits for; in a cycle, the stage itself too."""
+    waves = find_waves_before(application)
     direct = {
-        stage.name: {*stage.after, *((stage.upstream.stage,) if stage.upstream else ())}
+        stage.name: {
+            *stage.after,
+            *((stage.upstream.stage,) if stage.upstream else ()),
+            *waves.get(stage.name, ()),
+        }
         for stage in application.stages
     }
     reached: dict[StageName, frozenset[StageName]] = {}

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from itertools import pairwise
 
+from gitopsd.adapters.config_files.group_checks import find_waves_before
 from gitopsd.adapters.config_files.problems import suggest
 from gitopsd.domain.config import ApplicationSpec
 from gitopsd.domain.dependencies import DependencyGate
@@ -77,8 +78,14 @@ def _find_edges(applications: Iterable[ApplicationSpec]) -> Mapping[StageKey, Se
     """Find what each stage waits for directly: stages before it, and those its gates ask."""
     edges: dict[StageKey, list[StageKey]] = {}
     for application in applications:
+        waves = find_waves_before(application)
         for stage in application.stages:
-            own = [*stage.after, *((stage.upstream.stage,) if stage.upstream is not None else ())]
+            earlier = sorted(waves.get(stage.name, ()))
+            own = [
+                *stage.after,
+                *earlier,
+                *((stage.upstream.stage,) if stage.upstream is not None else ()),
+            ]
             asked = [gate.on for gate in stage.gates if isinstance(gate, DependencyGate)]
             edges[StageKey(application.name, stage.name)] = [
                 *(StageKey(application.name, name) for name in own),

@@ -16,6 +16,9 @@ if TYPE_CHECKING:
     from pydantic_core import ErrorDetails
 
 _MAX_SHOWN = 60
+_NO_PLACES = ("[key]", "[list]", "[text]", "[mapping]")
+"""Parts of pydantic's places that stand in no document: what is written in one of several ways."""
+
 _TYPES = {
     "string_type": ("text", 'Write it as text, in quotes if it looks like a number: "1.10"'),
     "int_type": ("a whole number", "Write a whole number without quotes"),
@@ -63,7 +66,7 @@ def list_problems(error: ValidationError, model: type[Section], file: str) -> li
     """
     problems: dict[str, ConfigError] = {}
     for detail in error.errors(include_url=False):
-        location = [part for part in detail["loc"] if part != "[key]"]
+        location = [part for part in detail["loc"] if part not in _NO_PLACES]
         path = format_path(location)
         problem, remedy = _explain(detail, location, model)
         problems.setdefault(path, ConfigError(file=file, path=path, problem=problem, remedy=remedy))

@@ -22,7 +22,15 @@ from gitopsd.domain.work import Evidence, EvidenceKind
 from gitopsd.store_ports import Transaction
 from tests.support.command_line import CommandLine, Ran
 from tests.support.engine_world import PRODUCTION, STAGING, config_map, deployment
-from tests.support.http_world import IMAGE, ROLES, Busy, HttpWorld, make_busy, serving_world
+from tests.support.http_world import (
+    IMAGE,
+    ROLES,
+    Busy,
+    HttpWorld,
+    grouped,
+    make_busy,
+    serving_world,
+)
 
 ASK_AN_ADMIN = (
     "Ask an admin for a role or group that allows it, in people.yaml or with another token."
@@ -343,3 +351,39 @@ async def test_what_people_wrote_cannot_move_the_cursor(tmp_path: Path) -> None:
     assert "evil [bold]title" in ran.out
     assert "\x1b" not in ran.out
     assert "\x07" not in ran.out
+
+
+async def test_a_group_is_approved_as_it_is_shown(tmp_path: Path) -> None:
+    """Its plans are listed, each with what it changes, and one vote is given for exactly these."""
+    async with serving_world(grouped()) as http:
+        busy = await make_busy(http)
+        person = CommandLine(http.url, http.tokens["admin"], tmp_path)
+        before = lines(await person.run("get", "groups", "shop"))
+        listed = await person.run("get", "groups", "-o", "json")
+        queue = await person.run("get", "stages", "shop/production")
+        shown = (await http.get("/applications/shop"))["groups"][0]
+        unknown = await person.run("approve", "shop", "--group", "moon")
+        twofold = await person.run("approve", "shop", "production", "--group", "world")
+        approved = await person.run("approve", "shop", "--group", "world", "--reason", "fine")
+        await http.world.until_run(PRODUCTION, RunKind.ROLLOUT, Phase.SUCCEEDED)
+        nothing = await person.run("reject", "shop", "--group", "world")
+        votes = (await http.get("/approvals"))["items"]
+
+    assert before[1][:3] == ["shop", "world", busy.release]
+    assert before[1][3:] == ["0", "of", "1", "verified", "production"]
+    assert [row["name"] for row in listed.document["items"]] == ["world"]
+    assert "approval: 0 of 1 approvals" in queue.out
+    assert shown["order"] == [["production"]]
+    assert shown["stages"][0]["state"] == "Waiting"
+    assert shown["stages"][0]["reason"] == "at its Gate"
+    assert shown["waiting"][0]["run"] == busy.waiting
+    assert shown["waiting"][0]["changes"] == {"created": 1}
+    assert unknown.code == 2
+    assert "shop has no group moon" in unknown.err
+    assert twofold.code == 2
+    assert "name the application alone" in twofold.err
+    assert shown["waiting"][0]["plan"] in approved.out
+    assert "admin-person approved 1 plans of group world of shop: production" in approved.out
+    assert nothing.code == 2
+    assert "nothing of group world of shop waits for a vote" in nothing.err
+    assert [(vote["run"], vote["reason"]) for vote in votes] == [(busy.waiting, "fine")]

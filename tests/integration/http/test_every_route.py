@@ -26,7 +26,15 @@ from tests.support.engine_world import (
     deployment,
     shop_spec,
 )
-from tests.support.http_world import IMAGE, Document, HttpWorld, Reply, make_busy, serving_world
+from tests.support.http_world import (
+    IMAGE,
+    Document,
+    HttpWorld,
+    Reply,
+    grouped,
+    make_busy,
+    serving_world,
+)
 
 if TYPE_CHECKING:
     from gitopsd.domain.config import ApplicationSpec
@@ -127,6 +135,7 @@ def body_of(route: Route) -> dict[str, Json]:
         "gate": "approval",
         "reason": "none",
         "files": ["applications/shop.yaml"],
+        "plans": {"run-1": "sha256:seen"},
     }
     needed = {
         field.alias or name
@@ -143,6 +152,7 @@ async def test_no_write_lets_its_body_say_who_acts() -> None:
         values = {
             "app": "shop",
             "stage": "production",
+            "group": "world",
             "run": busy.waiting,
             "quarantine": busy.quarantine,
             "freeze": busy.freeze,
@@ -158,7 +168,7 @@ async def test_no_write_lets_its_body_say_who_acts() -> None:
                 assert reply.document["problems"][0]["field"] == field
         after = (await http.get("/audit"))["items"]
 
-    assert len(WRITES) == 18
+    assert len(WRITES) == 20
     assert after == before
 
 
@@ -204,11 +214,12 @@ def _count_asked(log: Document) -> int:
 
 async def test_every_write_sent_twice_under_one_key_is_done_once() -> None:
     """The same answer, one entry in the audit log; the key is good for nothing else."""
-    async with serving_world() as http:
+    async with serving_world(grouped()) as http:
         world = http.world
         busy = await make_busy(http)
         sender = Sender(http)
         stage, run = "/applications/{app}/stages/{stage}", "/runs/{run}"
+        group = "/applications/{app}/groups/{group}"
         await sender.send(f"{run}/approve", run=busy.waiting)
         await world.until_run(PRODUCTION, RunKind.ROLLOUT, Phase.SUCCEEDED)
         await sender.send(f"{stage}/sync", stage="production")
@@ -218,10 +229,16 @@ async def test_every_write_sent_twice_under_one_key_is_done_once() -> None:
         held = await world.until_run(PRODUCTION, RunKind.ROLLOUT, Phase.RUNNING, step=Step.GATE)
         await world.actions.suspend(APPROVER, PRODUCTION, "so that it stays at its Gate")
         await sender.send(f"{run}/skip", {"gate": "approval", "reason": "down"}, run=held.id)
+        seen: Json = {"plans": {held.id: held.plan}}
+        await sender.send(f"{group}/approve", seen, group="world")
         await sender.send(f"{run}/reject", {"reason": "no"}, run=held.id)
         await world.actions.resume(APPROVER, PRODUCTION)
-        again = await sender.send(f"{run}/retry", run=held.id)
-        await sender.send(f"{run}/abort", run=again.document["run"])
+        await sender.send(f"{run}/retry", run=held.id)
+        held = await world.until_run(PRODUCTION, RunKind.ROLLOUT, Phase.RUNNING, step=Step.GATE)
+        seen = {"plans": {held.id: held.plan}}
+        await sender.send(f"{group}/reject", seen, group="world")
+        again = await http.post(f"/runs/{held.id}/retry")
+        await sender.send(f"{run}/abort", run=again["run"])
         await sender.send(f"{stage}/rollback", stage="staging")
         await world.until_run(STAGING, RunKind.ROLLBACK, Phase.SUCCEEDED)
         config, reason = world.configuration[0], StallReason.INVENTORY

@@ -35,6 +35,8 @@ WHO_MAY = {
     "POST /applications/{app}/stages/{stage}/adopt": DEPLOY,
     "POST /applications/{app}/stages/{stage}/suspend": DEPLOY,
     "POST /applications/{app}/stages/{stage}/resume": DEPLOY,
+    "POST /applications/{app}/groups/{group}/approve": APPROVE,
+    "POST /applications/{app}/groups/{group}/reject": APPROVE,
     "GET /runs/{run}": ALL,
     "GET /runs/{run}/live-state": ALL,
     "POST /runs/{run}/approve": APPROVE,
@@ -69,6 +71,8 @@ WHO_MAY = {
 
 BODIES = {
     "POST /applications/{app}/stages/{stage}/promote": {"release": "r-none"},
+    "POST /applications/{app}/groups/{group}/approve": {"plans": {"none": "none"}},
+    "POST /applications/{app}/groups/{group}/reject": {"plans": {"none": "none"}},
     "POST /freezes": {"scope": "application:shop"},
     "POST /runs/{run}/skip": {"gate": "none", "reason": "none"},
     "POST /configuration/confirm-removals": {"files": ["applications/none.yaml"]},
@@ -76,7 +80,7 @@ BODIES = {
 }
 EVERYWHERE = ("GET /deliveries", "GET /audit", "GET /channels")
 UNKNOWN = dict.fromkeys(
-    ("app", "stage", "run", "release", "sha", "quarantine", "freeze", "token"), "none"
+    ("app", "stage", "group", "run", "release", "sha", "quarantine", "freeze", "token"), "none"
 )
 REACHING = [(name, role) for name in WHO_MAY for role in sorted(ALL)]
 
@@ -155,6 +159,7 @@ def paths_of(busy: Busy) -> dict[str, str]:
     values = {
         "app": "shop",
         "stage": "production",
+        "group": "none",
         "run": busy.waiting,
         "release": busy.release,
         "sha": busy.commit,

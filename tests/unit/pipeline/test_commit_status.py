@@ -475,6 +475,27 @@ def test_what_ended_upstream_does_not_come_here(
     assert short(status) == (state, reason, waiting_for)
 
 
+def test_one_stage_before_is_enough_where_the_file_says_so() -> None:
+    """The commit has ended only when it has in all of them."""
+    waits = CommitStatus(KEY, CommitState.WAITING, MINE, reason="it waits", waiting_for="staging")
+    lost, open_ = _upstream(CommitState.FAILED), _upstream(CommitState.RUNNING)
+    gone = _upstream(CommitState.SUPERSEDED)
+
+    assert compute_after_upstream(waits, (lost, open_), any_of=True) == waits
+    assert compute_after_upstream(waits, (lost, gone), any_of=True).state is CommitState.FAILED
+    assert compute_after_upstream(waits, (lost, open_)).state is CommitState.FAILED
+
+
+def test_what_a_group_took_back_says_why() -> None:
+    """Nothing failed in this stage itself."""
+    run = replace(_wrote("run-7", RunKind.ROLLOUT, 1), phase=Phase.SUCCEEDED)
+    back = replace(_wrote("rb", RunKind.ROLLBACK, 2), phase=Phase.SUCCEEDED)
+    given = replace(facts_of(run=run), rollback=back, stopped="r-7 failed in eu")
+    status = compute_commit_status(given)
+
+    assert (status.state, status.reason) == (CommitState.ROLLED_BACK, "r-7 failed in eu")
+
+
 def _wrote(name: str, kind: RunKind, minute: int | None, *, mutated: bool = True) -> Run:
     at = NOON + timedelta(minutes=minute) if minute is not None else None
     return Run(RunId(name), KEY, MINE, kind, mutated=mutated, ended_at=at)

@@ -51,6 +51,7 @@ IMPLICIT = [
     "prune",
     "budget",
     "brake",
+    "group",
     "observe",
 ]
 
@@ -68,7 +69,7 @@ def test_all_gates_answer_each_time_in_a_fixed_order() -> None:
     states = evaluate_gates(replace(FACTS, spec=spec))
     configured = ["soak", "approval", "soak-2", "approval-2", "soak-3"]
     assert [state.name for state in states] == [*configured, *IMPLICIT]
-    assert [state.implicit for state in states] == [False] * 5 + [True] * 12
+    assert [state.implicit for state in states] == [False] * 5 + [True] * 13
 
 
 def test_a_stage_without_gates_is_automatic() -> None:

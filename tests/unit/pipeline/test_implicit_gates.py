@@ -7,8 +7,9 @@ from datetime import datetime, timedelta
 
 import pytest
 
-from gitopsd.domain.config import PruneLimits, RewindPolicy, StageMode
+from gitopsd.domain.config import Promotion, PruneLimits, RewindPolicy, StageMode
 from gitopsd.domain.gates import Closed, Decision, GateAnswer, Open, Refused
+from gitopsd.domain.groups import GroupSpec
 from gitopsd.domain.manifests import Digest
 from gitopsd.domain.releases import Line, OfferKind, ReleaseId, StageName
 from gitopsd.domain.runs import Phase, Run, RunId, RunKind, Step
@@ -16,6 +17,7 @@ from gitopsd.domain.sources import RefName
 from gitopsd.domain.stages import Condition, Freeze, Stage, Stall
 from gitopsd.domain.verifications import Quarantine, StallReason
 from gitopsd.pipeline.facts import GateFacts
+from gitopsd.pipeline.groups import GroupFacts, MemberFacts
 from tests.support.people_facts import vote
 from tests.support.runs import BYTES, KEY, NOON, run_at
 from tests.unit.pipeline.test_gates import FACTS, RUN, answer
@@ -159,6 +161,45 @@ def test_upstream_stays_closed_until_all_before_have_verified() -> None:
     )
     both = replace(given, verified_upstream_at={"eu": NOON, "us": NOON})
     assert answer(both, "upstream") == Open()
+
+
+def test_upstream_opens_with_one_verification_where_any_will_do() -> None:
+    """Until then it names all that could open it."""
+    spec = replace(FACTS.spec, after=(StageName("eu"), StageName("us")), after_any=True)
+    given = replace(FACTS, spec=spec)
+    assert answer(given, "upstream") == Closed(
+        "not verified in eu or us", "wait until it is verified in eu or us"
+    )
+    assert answer(replace(given, verified_upstream_at={"us": NOON}), "upstream") == Open()
+
+
+def test_upstream_stays_closed_while_a_stage_that_is_followed_runs_something_else() -> None:
+    """Unless a person asked for this very release."""
+    spec = replace(FACTS.spec, after=(StageName("staging"),), promotion=Promotion.UPSTREAM)
+    given = replace(FACTS, spec=spec, verified_upstream_at={"staging": NOON})
+    assert answer(given, "upstream") == Closed(
+        "it follows what staging runs now: staging runs nothing verified",
+        f"wait until it runs there, or: {PROMOTE}",
+    )
+    assert answer(requested(given), "upstream") == Open()
+    runs = replace(given, upstream_running={"staging": RUN.release})
+    assert answer(runs, "upstream") == Open()
+
+
+def test_group_closes_for_what_failed_too_often() -> None:
+    """A stage without a group has none; one whose group is gone waits for its file."""
+    assert answer(FACTS, "group") == Open()
+    spec = replace(FACTS.spec, group="world")
+    given = replace(FACTS, spec=spec)
+    assert answer(given, "group") == Closed(
+        "group world is not configured", "write it under groups, or remove group"
+    )
+    own = MemberFacts(KEY)
+    group = GroupFacts(GroupSpec("world"), RUN.release, (own,))
+    assert answer(replace(given, group=group), "group") == Open()
+    failed = replace(own, run=run_at(RunKind.ROLLOUT, Phase.FAILED))
+    stopped = answer(replace(given, group=replace(group, members=(failed,))), "group")
+    assert isinstance(stopped, Closed)
 
 
 def test_quarantine_closes_for_bytes_and_images() -> None:

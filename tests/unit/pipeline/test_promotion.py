@@ -7,7 +7,7 @@ from datetime import timedelta
 
 import pytest
 
-from gitopsd.domain.config import ApplicationSpec, GitSource, StageSpec, UpstreamSpec
+from gitopsd.domain.config import ApplicationSpec, GitSource, Promotion, StageSpec, UpstreamSpec
 from gitopsd.domain.gate_specs import ApprovalGate, SoakGate
 from gitopsd.domain.releases import ApplicationName, ReleaseId, StageName
 from gitopsd.domain.sources import RefName, RepoURL
@@ -18,6 +18,8 @@ from gitopsd.pipeline.promotion import (
     is_entry,
     judging,
     missing_upstream,
+    name_missing,
+    not_running,
     waiting_for,
 )
 
@@ -90,12 +92,40 @@ def test_images_stay_off_a_line_that_failed_in_a_stage_it_is_asked_for() -> None
 def test_a_release_has_to_be_verified_in_every_stage_before() -> None:
     """A stage of which nothing is known counts as not verified."""
     release = ReleaseId("r-1")
-    after = (StageName("eu"), StageName("us"))
-    assert missing_upstream(after, release, {}) == after
+    world = stage("world", "eu", "us")
+    assert missing_upstream(world, release, {}) == ("eu", "us")
     verified = {"eu": frozenset({release}), "us": frozenset({ReleaseId("r-2")})}
-    assert missing_upstream(after, release, verified) == ("us",)
-    assert missing_upstream(after, release, {**verified, "us": frozenset({release})}) == ()
-    assert missing_upstream((), release, {}) == ()
+    assert missing_upstream(world, release, verified) == ("us",)
+    assert missing_upstream(world, release, {**verified, "us": frozenset({release})}) == ()
+    assert missing_upstream(stage("alone"), release, {}) == ()
+    assert name_missing(world, world.after) == "eu, us"
+
+
+def test_one_stage_before_is_enough_where_the_file_says_any() -> None:
+    """It is missing only where it is verified in none of them."""
+    release = ReleaseId("r-1")
+    world = replace(stage("world", "eu", "us"), after_any=True)
+    assert missing_upstream(world, release, {}) == ("eu", "us")
+    assert name_missing(world, world.after) == "eu or us"
+    assert missing_upstream(world, release, {"us": frozenset({release})}) == ()
+    assert missing_upstream(replace(stage("alone"), after_any=True), release, {}) == ()
+
+
+def test_a_stage_may_follow_what_the_stages_before_it_run_now() -> None:
+    """All of them, or one where one is enough; it says what each runs."""
+    release, other = ReleaseId("r-2"), ReleaseId("r-3")
+    newest = stage("world", "eu", "us")
+    assert not_running(newest, release, {}) == ""
+    world = replace(newest, promotion=Promotion.UPSTREAM)
+    assert not_running(world, release, {"eu": release, "us": release}) == ""
+    assert not_running(world, release, {"eu": release, "us": other}) == (
+        "it follows what us runs now: eu runs r-2, us runs r-3"
+    )
+    either = replace(world, after_any=True)
+    assert not_running(either, release, {"eu": release, "us": None}) == ""
+    assert not_running(either, release, {"eu": other}) == (
+        "it follows what eu or us runs now: eu runs r-3, us runs nothing verified"
+    )
 
 
 def test_a_sensible_order_has_no_problems() -> None:

@@ -7,7 +7,7 @@ from datetime import datetime, timedelta
 
 import pytest
 
-from gitopsd.domain.config import StageSpec
+from gitopsd.domain.config import Promotion, StageSpec
 from gitopsd.domain.gates import Decision, Vote
 from gitopsd.domain.manifests import Digest
 from gitopsd.domain.releases import Line, Offer, OfferKind, ReleaseId, StageName
@@ -35,6 +35,7 @@ from tests.support.runs import KEY, NOON, run_at
 
 A, B, C, D = (ReleaseId(f"r-{letter}") for letter in "abcd")
 LINE = Line(KEY.application, RefName("refs/heads/main"))
+STAGING = StageName("staging")
 SPEC = StageSpec(StageName("production"), "one", "overlays/production", "shop")
 STAGE = Stage(KEY)
 MINUTE = timedelta(minutes=1)
@@ -393,3 +394,26 @@ def test_a_suspended_stage_keeps_what_is_next() -> None:
     given = facts(A, stage=replace(STAGE, suspended=condition("inventory")))
     choice = select(replace(given, next_run=rollout(A)))
     assert choice == Selection(reason="suspended by maria: inventory")
+
+
+def test_a_stage_that_follows_another_takes_what_that_runs() -> None:
+    """Not the newest that was verified there, unless a person asks for it."""
+    spec = replace(SPEC, after=(STAGING,), promotion=Promotion.UPSTREAM)
+    verified = {"staging": frozenset({A, B})}
+    given = replace(facts(A, B), spec=spec, upstream=verified, upstream_running={"staging": A})
+    choice = select(given)
+    assert choice.release == A
+    assert choice.skipped == ((B, "it follows what staging runs now: staging runs r-a"),)
+    asked = replace(given, stage=replace(STAGE, requested=B))
+    assert select(asked).release == B
+    between = replace(given, upstream_running={"staging": None})
+    assert select(between).release is None
+
+
+def test_what_a_group_took_back_does_not_come_again() -> None:
+    """Until the group lets it go on, or a person asks for it."""
+    given = replace(facts(A, B), stopped={B: "r-b failed in eu"})
+    choice = select(given)
+    assert (choice.release, choice.skipped) == (A, ((B, "r-b failed in eu"),))
+    assert select(replace(given, stage=replace(STAGE, requested=B))).release == B
+    assert select(replace(given, stopped={})).release == B

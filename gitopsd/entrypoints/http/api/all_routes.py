@@ -13,6 +13,7 @@ from gitopsd.entrypoints.http.api import (
     events,
     explaining,
     freezes,
+    groups,
     quarantines,
     releases,
     run_verbs,
@@ -26,6 +27,7 @@ from gitopsd.entrypoints.http.routes import Route
 _RESOURCES: tuple[Route, ...] = (
     *applications.ROUTES,
     *stages.ROUTES,
+    *groups.ROUTES,
     *runs.ROUTES,
     *run_verbs.ROUTES,
     *explaining.ROUTES,

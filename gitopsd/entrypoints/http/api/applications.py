@@ -7,10 +7,17 @@ from pydantic import Field
 from gitopsd.domain.config import ApplicationSpec
 from gitopsd.domain.releases import ApplicationName, Line
 from gitopsd.engine.offering import find_current, load_image_choice
+from gitopsd.entrypoints.http.api.group_views import GroupView, view_group
 from gitopsd.entrypoints.http.api.release_views import OfferedReleaseView, ReleaseList, view_offered
 from gitopsd.entrypoints.http.api.results import cut_page, expect, not_found, visible_application
 from gitopsd.entrypoints.http.api.run_views import RunList, view_run
-from gitopsd.entrypoints.http.api.stage_views import StageView, order_stages, view_stage
+from gitopsd.entrypoints.http.api.stage_views import (
+    QueuedStageView,
+    StageView,
+    order_stages,
+    view_queued,
+    view_stage,
+)
 from gitopsd.entrypoints.http.models import Model, PageQuery
 from gitopsd.entrypoints.http.permissions import Access
 from gitopsd.entrypoints.http.routes import Answer, Call, Route
@@ -50,6 +57,7 @@ class ApplicationView(Model):
     revision: int = Field(description="Number of the file's content among its revisions.")
     problems: list[str] = Field(description="Why the file as it is now is not used.")
     stages: list[StageView]
+    groups: list[GroupView] = Field(description="Groups of stages, in file order.")
     images: list[ImageView] = Field(description="Images that make releases, in file order.")
     waiting: list[str] = Field(
         description="Images that are not released yet, and what they wait for; images that are "
@@ -99,10 +107,10 @@ async def get_stage(call: Call) -> Answer:
     name = visible_application(call)
     configuration = call.service.services.configuration()
 
-    def work(tx: Transaction) -> StageView | None:
+    def work(tx: Transaction) -> QueuedStageView | None:
         for stage in tx.stages.page(name):
             if stage.key.stage == call.path["stage"]:
-                return view_stage(tx, stage, tx.specs.current(name), configuration)
+                return view_queued(tx, stage, tx.specs.current(name), configuration)
         return None
 
     found = await call.service.services.store.read(work)
@@ -172,6 +180,7 @@ def _view(tx: Transaction, call: Call, name: ApplicationName) -> ApplicationView
             if file and error.file == file
         ],
         stages=order_stages(stages, spec),
+        groups=[view_group(tx, spec, group) for group in spec.groups] if spec is not None else [],
         images=images,
         waiting=waiting,
     )
@@ -236,8 +245,8 @@ ROUTES = (
         "/applications/{app}/stages/{stage}",
         get_stage,
         Access.READ,
-        "Show one stage.",
-        answer=StageView,
+        "Show one stage, and what stands in line for it.",
+        answer=QueuedStageView,
     ),
     Route(
         "GET",

@@ -6,12 +6,13 @@ from datetime import datetime
 
 from pydantic import Field
 
-from gitopsd.domain.config import ApplicationSpec, Configuration, StageSpec
+from gitopsd.domain.config import ApplicationSpec, Configuration, Promotion, StageSpec
 from gitopsd.domain.manifests import Health
 from gitopsd.domain.releases import ReleaseId, StageName
 from gitopsd.domain.runs import RunId
 from gitopsd.domain.stages import Condition, Stage
 from gitopsd.engine.facts import freezes_of
+from gitopsd.engine.queueing import load_queue
 from gitopsd.engine.standing import SYNC
 from gitopsd.entrypoints.http.api.release_views import ReleaseView, view_release
 from gitopsd.entrypoints.http.api.run_views import RunView, view_run
@@ -74,6 +75,9 @@ class StageView(Model):
     namespace: str
     path: str
     after: list[str]
+    after_any: bool = Field(description="Whether the verification of one of them is enough.")
+    promotion: str = Field(description="What it takes by itself: newest, upstream or manual.")
+    group: str = Field(description="Group of stages that it belongs to; empty for none.")
     mode: str = Field(description="apply or observe.")
     gates: list[str] = Field(description="Configured gates, in file order.")
     health: str = Field(description="Worst health at the last look.")
@@ -92,6 +96,44 @@ class StageView(Model):
     retired_at: datetime | None = Field(description="When it left the configuration.")
 
 
+class QueueView(Model):
+    """One entry of a stage's queue."""
+
+    position: int | None = Field(description="From 1; null for what is not taken as things are.")
+    place: str = Field(description="Front, Next, Waiting or KeptOut.")
+    release: str
+    alias: str
+    run: str | None = Field(description="Its run; null while it has none.")
+    reason: str = Field(description="What it does, or what it waits for.")
+
+
+class QueuedStageView(StageView):
+    """One stage of one application, and what stands in line for it."""
+
+    queue: list[QueueView] = Field(description="In the order in which releases would be taken.")
+
+
+def view_queued(
+    tx: Transaction, stage: Stage, application: ApplicationSpec | None, config: Configuration
+) -> QueuedStageView:
+    """Describe a stage, and what stands in line for it."""
+    view = view_stage(tx, stage, application, config)
+    entries = load_queue(tx, stage, application) if application is not None else ()
+    found = tx.releases.get_many(entry.release for entry in entries)
+    queue = [
+        QueueView(
+            position=entry.position,
+            place=entry.place.value,
+            release=entry.release,
+            alias=found[entry.release].alias if entry.release in found else "",
+            run=entry.run,
+            reason=redact_text(entry.reason),
+        )
+        for entry in entries
+    ]
+    return QueuedStageView(**dict(view), queue=queue)
+
+
 def view_stage(
     tx: Transaction, stage: Stage, application: ApplicationSpec | None, config: Configuration
 ) -> StageView:
@@ -106,6 +148,9 @@ def view_stage(
         namespace=target.namespace if target is not None else "",
         path=spec.path if spec is not None else "",
         after=[str(name) for name in spec.after] if spec is not None else [],
+        after_any=spec is not None and spec.after_any,
+        promotion=(spec.promotion if spec is not None else Promotion.NEWEST).value,
+        group=spec.group if spec is not None else "",
         mode=spec.mode.value if spec is not None else "apply",
         gates=_gate_names(spec),
         health=(seen.health if seen is not None else Health.UNKNOWN).value,
