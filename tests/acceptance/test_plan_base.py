@@ -93,6 +93,15 @@ async def names_of(world: World, run: RunId) -> list[tuple[str, str]]:
     return [(event.step.value if event.step else "", event.name) for event in events]
 
 
+async def bring_a_and_offer_b(world: World) -> None:
+    """Release one mode to production, and let another one wait for its approval there."""
+    await world.push("a", config_map("settings", mode="a"))
+    await world.approve()
+    await world.until_run(PRODUCTION, RunKind.ROLLOUT, Phase.SUCCEEDED)
+    await world.push("b", config_map("settings", mode="b"))
+    await world.until_run(PRODUCTION, RunKind.ROLLOUT, Phase.RUNNING, step=Step.GATE)
+
+
 async def test_a_restore_sends_the_run_in_validate_back() -> None:
     """A fix whose dry-run is under way when a Rollback is commanded is validated anew."""
     async with running_world() as world:
@@ -121,11 +130,7 @@ async def test_what_goes_back_while_an_apply_is_under_way_needs_its_approval() -
     """A dry-run that saw the objects before they were written makes no empty plan."""
     async with running_world() as world:
         wrong = watch_gates(world)
-        await world.push("a", config_map("settings", mode="a"))
-        await world.approve()
-        await world.until_run(PRODUCTION, RunKind.ROLLOUT, Phase.SUCCEEDED)
-        await world.push("b", config_map("settings", mode="b"))
-        await world.until_run(PRODUCTION, RunKind.ROLLOUT, Phase.RUNNING, step=Step.GATE)
+        await bring_a_and_offer_b(world)
         writes = is_applying(world, PRODUCTION)
         held = world.cluster.before = Holding("apply", "ConfigMap shop/settings", writes)
         await world.approve()
@@ -150,11 +155,7 @@ async def test_what_goes_back_before_anything_is_applied_takes_over() -> None:
     """A release like what runs ends one that prepares to change it, and asks nobody for that."""
     async with running_world() as world:
         wrong = watch_gates(world)
-        await world.push("a", config_map("settings", mode="a"))
-        await world.approve()
-        await world.until_run(PRODUCTION, RunKind.ROLLOUT, Phase.SUCCEEDED)
-        await world.push("b", config_map("settings", mode="b"))
-        await world.until_run(PRODUCTION, RunKind.ROLLOUT, Phase.RUNNING, step=Step.GATE)
+        await bring_a_and_offer_b(world)
         held = world.cluster.before = Holding("apply", "ConfigMap shop/settings")
         await world.approve()
         await held.came.wait()

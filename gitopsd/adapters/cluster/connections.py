@@ -61,7 +61,7 @@ class Connection:
             return {"Authorization": self.credential} if self.credential else {}
         token = read_text(self.token_file).strip()
         if not token:
-            message = f"token file {self.token_file} is empty"
+            message = f"token file {self.token_file} is empty; write the cluster's token into it"
             raise TemporaryError(message, retry_after=CREDENTIAL_RETRY, reason=_CREDENTIAL)
         return {"Authorization": f"Bearer {token}"}
 
