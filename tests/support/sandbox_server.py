@@ -30,13 +30,14 @@ from tests.support.cluster_client import ClusterClient
 from tests.support.processes import ServerProcess, wait_until
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Iterator, Sequence
     from types import TracebackType
 
     from tests.support.registry import RegistryServer
 
 READY_WITHIN = timedelta(seconds=30)
 _ROOT = Path(__file__).resolve().parents[2]
+_INFO = "info.json"
 _QUICK = ("--probe-scale", "0.2", "--back-off-base", "0.5", "--back-off-cap", "4")
 
 
@@ -67,23 +68,29 @@ class SandboxServer(ClusterAccess):
             registry_url: Where every image is pulled from.
             arguments: More options of ``gitopsd sandbox``.
         """
-        info = folder / "info.json"
+        return cls.start_all([folder], registry_url, *arguments)[0]
+
+    @classmethod
+    def start_all(
+        cls, folders: Sequence[Path], registry_url: str = "", *arguments: str
+    ) -> list[Self]:
+        """Start one for each private folder, together, and return them once all answer."""
         registry = ("--registry", registry_url) if registry_url else ()
-        process = ServerProcess.start(
-            "gitopsd sandbox",
-            [
-                str(Path(sys.prefix) / "bin" / "gitopsd"),
-                *("sandbox", "--info", str(info), *_QUICK, *registry, *arguments),
-            ],
-            folder / "sandbox.log",
-            environment={"PATH": "/usr/bin:/bin", "HOME": str(folder), "PYTHONPATH": str(_ROOT)},
-        )
+        processes: list[ServerProcess] = []
         try:
-            wait_until(info.exists, what="the sandbox", within=READY_WITHIN, servers=(process,))
+            processes.extend(_begin(folder, *registry, *arguments) for folder in folders)
+            for folder, process in zip(folders, processes, strict=True):
+                info = folder / _INFO
+                wait_until(info.exists, what="the sandbox", within=READY_WITHIN, servers=(process,))
         except BaseException:
-            process.stop()
+            for process in processes:
+                process.stop()
             raise
-        facts = json.loads(info.read_text())
+        return [cls._read(folder, own) for folder, own in zip(folders, processes, strict=True)]
+
+    @classmethod
+    def _read(cls, folder: Path, process: ServerProcess) -> Self:
+        facts = json.loads((folder / _INFO).read_text())
         kubeconfig = Path(facts["kubeconfig"])
         return cls(process, folder, _client(kubeconfig), kubeconfig, facts["control"])
 
@@ -172,6 +179,18 @@ class SandboxServer(ClusterAccess):
             return json.loads(connection.getresponse().read())
         finally:
             connection.close()
+
+
+def _begin(folder: Path, *arguments: str) -> ServerProcess:
+    return ServerProcess.start(
+        "gitopsd sandbox",
+        [
+            str(Path(sys.prefix) / "bin" / "gitopsd"),
+            *("sandbox", "--info", str(folder / _INFO), *_QUICK, *arguments),
+        ],
+        folder / "sandbox.log",
+        environment={"PATH": "/usr/bin:/bin", "HOME": str(folder), "PYTHONPATH": str(_ROOT)},
+    )
 
 
 def _client(kubeconfig: Path) -> ClusterClient:
