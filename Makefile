@@ -9,7 +9,7 @@ CORE := domain kube pipeline webhooks
 PYTEST := $(BIN)/pytest
 ARGS ?=
 # Processes that share the tests of one run: they wait for servers more than they compute.
-WORKERS ?= 2
+WORKERS ?= 3
 INFO ?= build/cluster.json
 
 .DEFAULT_GOAL := help
