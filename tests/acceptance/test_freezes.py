@@ -13,6 +13,7 @@ from datetime import timedelta
 
 import pytest
 
+from gitopsd.domain.config import ProjectSpec
 from gitopsd.domain.gates import Closed, Open
 from gitopsd.domain.manifests import ObjectRef
 from gitopsd.domain.runs import AbortReason, Phase, Run, RunKind, Step
@@ -92,10 +93,20 @@ async def held(world: World, run: Run) -> Run:
     return await world.run(run.id)
 
 
-@pytest.mark.parametrize("scope", ["*", "application:shop", "stage:shop/staging", "cluster:one"])
+def projected() -> World:
+    """A world with two projects, one of which is the shop's."""
+    world = make_world(shop_spec())
+    projects = (ProjectSpec("web", {"team": "shop"}), ProjectSpec("ovens", {"team": "bakery"}))
+    world.configuration[0] = replace(world.configuration[0], projects=projects)
+    return world
+
+
+@pytest.mark.parametrize(
+    "scope", ["*", "project:web", "application:shop", "stage:shop/staging", "cluster:one"]
+)
 async def test_a_run_at_its_gate_waits_for_the_thaw(scope: str) -> None:
     """Whatever the scope; it goes on within seconds after it."""
-    world = make_world(shop_spec())
+    world = projected()
     frozen = await press(world, scope)
     async with started(world):
         await world.push("one", deployment(ONE))
@@ -112,13 +123,21 @@ async def test_a_run_at_its_gate_waits_for_the_thaw(scope: str) -> None:
         assert world.clock.now() - thawed <= 30 * SECOND
 
 
-@pytest.mark.parametrize("scope", ["application:bakery", "stage:shop/production", "cluster:two"])
-async def test_what_is_out_of_scope_goes_on(scope: str) -> None:
-    """A frozen production lets staging through, and waits itself."""
-    world = make_world(shop_spec())
-    refused = scope != "stage:shop/production"
+@pytest.mark.parametrize(
+    "scope,pressed,holds",
+    [
+        ("application:bakery", False, False),
+        ("project:bakery", False, False),
+        ("project:ovens", True, False),
+        ("stage:shop/production", True, True),
+        ("cluster:two", False, False),
+    ],
+)
+async def test_what_is_out_of_scope_goes_on(scope: str, pressed: bool, holds: bool) -> None:
+    """A frozen production lets staging through, and waits itself; others' freezes stop nothing."""
+    world = projected()
     result = await freeze(world.services, APPROVER, scope, "", None)
-    assert isinstance(result, ActionRefused if refused else ActionDone)
+    assert isinstance(result, ActionDone if pressed else ActionRefused)
     async with started(world):
         await world.push("one", deployment(ONE))
         await world.until_run(STAGING, RunKind.ROLLOUT, Phase.SUCCEEDED)
@@ -126,7 +145,7 @@ async def test_what_is_out_of_scope_goes_on(scope: str) -> None:
         await world.clock.sleep(5 * SECOND)
         gates = await world.store.read(lambda tx: load_gates(tx, run))
         answers = {state.name: state.answer for state in gates}
-        assert isinstance(answers["freeze"], Open) is refused
+        assert isinstance(answers["freeze"], Open) is not holds
 
 
 async def test_a_scope_that_is_nothing_is_refused() -> None:

@@ -133,6 +133,10 @@ def _spoil_page(servers: Servers) -> None:
     servers.pages.elsewhere["/ready"] = reply(503)
 
 
+def _send_on(servers: Servers) -> None:
+    servers.pages.elsewhere["/ready"] = reply(302, Location="http://169.254.169.254/latest/")
+
+
 def _spoil_banner(servers: Servers) -> None:
     servers.banner[0] = b"554 no service\r\n"
 
@@ -151,6 +155,10 @@ def _point_away(servers: Servers) -> None:
 
 LIES: dict[str, tuple[Callable[[Servers], None], str]] = {
     "one page of two": (_spoil_page, "check pages failed after"),
+    "a page that sends on to the metadata address": (
+        _send_on,
+        "/ready: answered 302, which sends on to ",
+    ),
     "another banner": (_spoil_banner, "check port failed after"),
     "NOT_SERVING": (_spoil_health, "check cart failed after"),
     "another address": (_spoil_name, f"{NAME} is 192.0.2.9; expected 192.0.2.1"),

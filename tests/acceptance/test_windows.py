@@ -15,8 +15,11 @@ from gitopsd.domain.gate_specs import ApprovalGate
 from gitopsd.domain.gates import Closed, GateAnswer
 from gitopsd.domain.runs import Phase, Run, RunKind, Step
 from gitopsd.domain.windows import CronWindow, Overrun, WeeklyWindow, WindowGate
+from gitopsd.domain.work import Page
+from gitopsd.engine.actions import ActionDone, ActionRefused, Actor
 from gitopsd.engine.queries import load_gates
 from tests.support.engine_world import (
+    APPROVER,
     PRODUCTION,
     World,
     deployment,
@@ -103,3 +106,26 @@ async def test_a_window_that_is_far_away_costs_no_approval() -> None:
         done = await world.until_run(PRODUCTION, RunKind.ROLLOUT, Phase.SUCCEEDED)
         assert [run.id for run in await world.runs(PRODUCTION)] == [done.id]
         assert await left_gate(world, done) >= datetime(2026, 1, 16, 9, tzinfo=UTC)
+
+
+async def test_whom_the_window_names_may_pass_it_and_nobody_else() -> None:
+    """In an emergency, with a reason; the refusal is audited as the skip is."""
+    leads = replace(GATE, override=("group:leads",))
+    async with running_world(windowed(leads)) as world:
+        run, said = await at_gate(world)
+        assert isinstance(said, Closed)
+        assert "(by group:leads)" in said.opener
+        why, lead = "the shop is down", Actor("lee", ("leads",))
+        told = await world.actions.skip(APPROVER, run.id, "window", plan="", reason=why)
+        assert isinstance(told, ActionRefused)
+        assert told.status == 403
+        assert told.message.startswith("only group:leads may skip window, not user:alex")
+        skipped = await world.actions.skip(lead, run.id, "window", plan="", reason=why)
+        assert isinstance(skipped, ActionDone), skipped
+        done = await world.until_run(PRODUCTION, RunKind.ROLLOUT, Phase.SUCCEEDED)
+        assert (done.id, await left_gate(world, done) < OPENS) == (run.id, True)
+        log = await world.store.read(lambda tx: tx.records.audit(Page(2)))
+        assert [(one.subject, one.action, one.outcome, one.details["reason"]) for one in log] == [
+            ("lee", "skip", "done", why),
+            ("alex", "skip", f"refused: {told.message}", why),
+        ]

@@ -285,6 +285,8 @@ async def test_redirects_to_another_host_are_never_followed(
             f"http://localhost:{server.port}/",
             "http://[::1/",
             "file:///etc/passwd",
+            "http://169.254.169.254/latest/meta-data/",
+            "//[fe80::1]/",
         ):
             check = replace(_check(server), follow_redirects=True)
             attempt = await _run(verifier, server, reply(302, Location=location), check)
