@@ -272,7 +272,10 @@ async def test_missing_rights_and_outages_are_no_verdict() -> None:
 @pytest.mark.parametrize(
     "output, said",
     [
-        (CommandOutput(1, b"all is well\n", b"migration 7 is missing\n"), "exited with 1"),
+        (
+            CommandOutput(1, b"all is well\n", b"migration 7 is missing, password=s3cr3tvalue\n"),
+            "exited with 1",
+        ),
         (CommandOutput(0, b"2 migrations to go\n"), "does not hold 'all is well'"),
         (CommandOutput(None, message='exec: "./manage": executable file not found'), "not found"),
         (CommandOutput(None, timed_out=True), "it did not end within 10 s"),
@@ -295,7 +298,10 @@ async def test_a_command_that_only_looks_right_takes_the_release_back(
         world.cluster.commands[words] = CommandOutput(0, b"all is well\n")
         await world.until_run(STAGING, RunKind.ROLLBACK, Phase.SUCCEEDED)
         executed = [what for method, what, _ in world.cluster.requests if method == "exec"]
+        kept = await checks_of(world, run)
 
+    assert kept
+    assert "s3cr3tvalue" not in str([kept, run.failure])
     assert run.failure is not None
     assert run.failure.message.startswith("Deployment shop-staging/api: check migrated failed ")
     assert said in run.failure.message
