@@ -160,7 +160,12 @@ def resume(
     _post(path, body, output, server, token_file)
 
 
-Plan = Annotated[str, typer.Option("--plan", help="The plan you saw; the present one if empty.")]
+Plan = Annotated[
+    str,
+    typer.Option(
+        "--plan", help="The plan you saw, or the name of a group's plans; the present if empty."
+    ),
+]
 
 
 Group = Annotated[
@@ -204,9 +209,10 @@ def _vote(
         body = {"plan": plan, "reason": reason}
         _post_to_run(named, verb, body, output, server, token_file)
         return
-    if len(named) != 1 or plan:
+    if len(named) != 1:
         raise typer.BadParameter(f"name the application alone: gitopsd {verb} APP --group GROUP")
-    plans = read_plans(make_client(server, token_file), named[0], group, output)
+    client = make_client(server, token_file)
+    plans = read_plans(client, (named[0], group), verb, plan, output)
     path = path_of("applications", named[0], "groups", group, verb)
     _post(path, {"plans": plans, "reason": reason}, output, server, token_file)
 

@@ -27,7 +27,7 @@ from gitopsd.cli.columns import (
     list_notes,
     say_offers,
 )
-from gitopsd.cli.groups import GROUPS, list_groups
+from gitopsd.cli.groups import list_groups, show_groups
 from gitopsd.cli.printing import (
     Column,
     Form,
@@ -115,7 +115,8 @@ def get(
     elif kind in (Kind.APPLICATIONS, Kind.STAGES):
         _get_stages(client, kind, name, limit, output)
     elif kind is Kind.GROUPS:
-        show_rows(list_groups(_find_applications(client, name, limit)), GROUPS, output)
+        found = _find_applications(client, name, limit)
+        show_groups(list_groups(found), output, stages=bool(name))
     elif kind is Kind.IMAGES:
         _get_images(client, name, limit, output)
     else:

@@ -204,6 +204,27 @@ class ApprovalReport:
 
 
 @dataclass(frozen=True, slots=True)
+class GroupApprovalReport:
+    """A request to approve the plans of a group's stages at once, and what became of it.
+
+    Attributes:
+        id: Names the report among all of this installation and channel; never changes.
+        application: Which application.
+        group: Which group of its stages.
+        plans: What is asked for in each stage, in the group's order; one at least.
+        missing: Stages without a plan: (stage, why).
+        name: Names the plans that are asked for together; empty when none is any more.
+    """
+
+    id: str
+    application: ApplicationName
+    group: str
+    plans: tuple[ApprovalReport, ...]
+    missing: tuple[tuple[StageName, str], ...] = ()
+    name: str = ""
+
+
+@dataclass(frozen=True, slots=True)
 class CallReport:
     """Something that a person should look at; it never changes.
 
@@ -287,7 +308,7 @@ class StageReport:
     link: str = ""
 
 
-Report: TypeAlias = ReleaseReport | ApprovalReport | CallReport | StageReport
+Report: TypeAlias = ReleaseReport | ApprovalReport | GroupApprovalReport | CallReport | StageReport
 
 
 @dataclass(frozen=True, slots=True)
@@ -296,7 +317,8 @@ class MessageHandle:
 
     Attributes:
         channel: Name of the channel.
-        subject: What is shown: ``release:ID``, ``approval:RUN:PLAN``, ``call:NOTIFICATION`` or
+        subject: What is shown: ``release:ID``, ``approval:RUN:PLAN``, ``approvals:RUN`` (those of a
+            group, named by the run that came first), ``call:NOTIFICATION`` or
             ``stage:APPLICATION/STAGE/SHA``.
         topic: Release, run or commit whose changes concern it; empty for nothing.
         begun_at: When somebody first wanted it shown.

@@ -10,13 +10,16 @@ from datetime import datetime
 from gitopsd.domain.gate_specs import ApprovalGate
 from gitopsd.domain.gates import Closed, Decision, GateSkip, Open, Vote
 from gitopsd.domain.manifests import ChangeAction, Json
-from gitopsd.domain.reports import ApprovalReport, Outcome
+from gitopsd.domain.releases import StageName
+from gitopsd.domain.reports import ApprovalReport, GroupApprovalReport, Outcome
 from gitopsd.domain.runs import AbortReason, Phase, Run, RunId, Step
 from gitopsd.domain.work import EvidenceKind
 from gitopsd.engine.effects import stage_spec_of
+from gitopsd.engine.group_facts import load_group
 from gitopsd.engine.queries import load_gates
 from gitopsd.engine.report_links import Links
 from gitopsd.kube.redaction import redact_clause
+from gitopsd.pipeline.groups import describe_member, name_plans
 from gitopsd.store_ports import Transaction
 
 _QUIET = (ChangeAction.UNCHANGED.value, ChangeAction.SKIPPED.value)
@@ -56,6 +59,51 @@ def compose_approval(
     votes = [vote for vote in tx.votes.of_run(run.id) if vote.plan == plan and not vote.void_at]
     report = replace(report, votes=tuple((vote.subject, _say(vote)) for vote in votes))
     return _with_outcome(tx, run, votes, _with_changes(tx, run, report))
+
+
+def compose_approvals(
+    tx: Transaction, run_id: RunId, identity: str, links: Links
+) -> GroupApprovalReport | None:
+    """Compose the request to approve the plans of a group that a release waits with.
+
+    Args:
+        tx: A reading transaction.
+        run_id: The run that was asked for first.
+        identity: Name of the report.
+        links: Addresses of the API.
+
+    Returns:
+        None when nothing is known of the run, of its group, or of any plan.
+    """
+    run = tx.runs.get(run_id)
+    application = tx.specs.current(run.stage.application) if run is not None else None
+    spec = application.stage(run.stage.stage) if run is not None and application else None
+    if run is None or application is None or spec is None:
+        return None
+    facts = load_group(tx, application, spec, run.release)
+    if facts is None:
+        return None
+    plans: list[ApprovalReport] = []
+    missing: list[tuple[StageName, str]] = []
+    for member in facts.members:
+        own = member.run
+        plan = own.plan if own is not None else None
+        asked = compose_approval(tx, own.id, plan, identity, links) if own and plan else None
+        if asked is None:
+            missing.append((member.stage.stage, describe_member(member)))
+        else:
+            plans.append(asked)
+    if not plans:
+        return None
+    open_ones = {str(one.run): one.plan for one in plans if one.outcome is Outcome.WAITING}
+    return GroupApprovalReport(
+        id=identity,
+        application=application.name,
+        group=facts.spec.name,
+        plans=tuple(plans),
+        missing=tuple(missing),
+        name=name_plans(open_ones) if open_ones else "",
+    )
 
 
 def _with_gate(tx: Transaction, run: Run, report: ApprovalReport) -> ApprovalReport:

@@ -11,9 +11,11 @@ from gitopsd.domain.releases import ApplicationName, StageKey
 from gitopsd.domain.runs import Phase, Run, RunId, Step
 from gitopsd.engine.actors import ActionDone, ActionRefused, ActionResult, Actor, do_audited
 from gitopsd.engine.admission import apply_event, settle
+from gitopsd.engine.queries import load_gates
 from gitopsd.engine.services import Services
 from gitopsd.engine.voting import WORDS, Ballot, judge_ballot, put_vote
 from gitopsd.pipeline.events import GateRefused
+from gitopsd.pipeline.gates import lacks_approval
 from gitopsd.store_ports import Transaction
 
 
@@ -68,6 +70,11 @@ def find_waiting(tx: Transaction, application: ApplicationName, group: str) -> t
     return tuple(runs)
 
 
+def is_asked(tx: Transaction, run: Run) -> bool:
+    """Tell whether a run that stands at its Gate still lacks an approval."""
+    return lacks_approval(load_gates(tx, run))
+
+
 def is_waiting(run: Run) -> bool:
     """Tell whether a run stands at its Gate with a plan that somebody may have to agree to."""
     at_gate = run.phase is Phase.RUNNING and run.step is Step.GATE
@@ -103,7 +110,7 @@ def _vote(
         votes.append((run, judged))
     if not votes:
         verb = WORDS[ballot.decision]
-        return ActionRefused(409, f"{actor.subject} has {verb} these plans already")
+        return ActionRefused(409, f"these plans were {verb} by {actor.subject} already")
     for _, vote in votes:
         put_vote(tx, vote)
     if ballot.decision is Decision.REJECT:
@@ -114,7 +121,8 @@ def _vote(
     else:
         settle(tx, [run.stage for run, _ in votes], config)
     told = ", ".join(str(run.stage.stage) for run, _ in votes)
-    said = f"{actor.subject} {WORDS[ballot.decision]} {len(votes)} plans of group {group}"
+    count = f"{len(votes)} plan{'' if len(votes) == 1 else 's'}"
+    said = f"{actor.subject} {WORDS[ballot.decision]} {count} of group {group}"
     return ActionDone(f"{said} of {application}: {told}")
 
 

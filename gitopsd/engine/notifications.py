@@ -10,6 +10,7 @@ from gitopsd.domain.gates import Closed, GateState
 from gitopsd.domain.releases import ApplicationName, StageKey
 from gitopsd.domain.runs import Run
 from gitopsd.domain.work import Notification, WorkItem, WorkKind
+from gitopsd.engine.group_asking import find_request
 from gitopsd.engine.showing import begin_reports
 from gitopsd.kube.redaction import redact_text
 from gitopsd.pipeline.commands import Trigger
@@ -91,36 +92,30 @@ def ask_for_approval(
 ) -> None:
     """Tell the channels that a run waits for approvals, once for each plan.
 
-    Safe to repeat: the id is made of the run and its plan.
+    Where one approval is for all stages of a group, they are told once for the group; a plan that
+    comes, or changes, when somebody has voted already is asked for by itself.
+
+    Safe to repeat: the id is made of the run and its plan, or of the run that came first.
     """
     for state in states:
-        if state.name != "approval" or not isinstance(state.answer, Closed):
-            continue
-        publish(
-            tx,
-            Notification(
-                id=f"{run.id}.{run.plan}.{Trigger.APPROVAL_REQUESTED.value}",
-                trigger=Trigger.APPROVAL_REQUESTED.value,
-                application=run.stage.application,
-                stage=run.stage.stage,
-                message=f"{run.stage}: {run.release} waits: {state.answer.reason}. "
-                f"To approve: {state.answer.opener}{_say_group(tx, run)}",
-                at=tx.now,
-                details=_details(tx, run),
-            ),
-            config,
-            run=run,
-        )
+        if state.name == "approval" and isinstance(state.answer, Closed):
+            publish(tx, _request(tx, run, state.answer), config, run=run)
 
 
-def _say_group(tx: Transaction, run: Run) -> str:
-    """Say how a vote is given for all stages of a run's group; empty for a stage without one."""
-    application = tx.specs.current(run.stage.application)
-    spec = application.stage(run.stage.stage) if application is not None else None
-    if spec is None or not spec.group:
-        return ""
-    name = run.stage.application
-    return f"; for its whole group: gitopsd approve {name} --group {spec.group}"
+def _request(tx: Transaction, run: Run, answer: Closed) -> Notification:
+    """Write the request to approve a run's plan, or the plans of its whole group."""
+    details, waits = _details(tx, run), f"{run.release} waits: {answer.reason}"
+    key, trigger = run.stage, Trigger.APPROVAL_REQUESTED.value
+    together = find_request(tx, run)
+    if together is None:
+        message = f"{key}: {waits}. To approve: {answer.opener}"
+        name = f"{run.id}.{run.plan}.{trigger}"
+        return Notification(name, trigger, key.application, key.stage, message, tx.now, details)
+    group, stages = together.group.spec.name, together.stages
+    where = f"{key.application}, group {group} ({', '.join(stages)})"
+    message = f"{where}: {waits}. To approve: gitopsd approve {key.application} --group {group}"
+    named = {**details, "group": group, "stages": list(stages)}
+    return Notification(together.id, trigger, key.application, "", message, tx.now, named)
 
 
 def concerns(

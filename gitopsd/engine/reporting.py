@@ -7,7 +7,7 @@ from gitopsd.domain.releases import ApplicationName, ReleaseId, StageKey, StageN
 from gitopsd.domain.reports import CallReport, Report
 from gitopsd.domain.runs import Run, RunId
 from gitopsd.domain.sources import CommitSha
-from gitopsd.engine.approval_reports import compose_approval
+from gitopsd.engine.approval_reports import compose_approval, compose_approvals
 from gitopsd.engine.release_reports import compose_release
 from gitopsd.engine.report_links import Links
 from gitopsd.engine.showing import Subject, find_story
@@ -28,6 +28,8 @@ def compose_report(
         case "approval":
             run, _, plan = subject.name.partition(":")
             return compose_approval(tx, RunId(run), plan, identity, links)
+        case "approvals":
+            return compose_approvals(tx, RunId(subject.name), identity, links)
         case "call":
             return _compose_call(tx, subject.name, identity, links)
         case "stage":

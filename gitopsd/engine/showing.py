@@ -48,7 +48,7 @@ class Subject:
     """What a handle is about, as its name says.
 
     Attributes:
-        kind: ``release``, ``approval``, ``call`` or ``stage``.
+        kind: ``release``, ``approval``, ``approvals``, ``call`` or ``stage``.
         name: The rest.
         topic: What concerns it.
     """
@@ -73,7 +73,8 @@ def begin_reports(
 ) -> None:
     """Show what a notification is about in a channel from now on.
 
-    Safe to repeat: a subject that is shown already is shown again, in the same place.
+    Safe to repeat: a subject that is shown already is shown again, in the same place. The request
+    for a group waits a moment, since its stages' plans come one right after the other.
 
     Args:
         tx: The transaction.
@@ -84,7 +85,7 @@ def begin_reports(
     for subject in _subjects(tx, channel, notification, run):
         handle = MessageHandle(channel.name, str(subject), subject.topic, tx.now)
         tx.handles.begin(handle)
-        _schedule(tx, handle, timedelta(0))
+        _schedule(tx, handle, COALESCE if subject.kind == "approvals" else timedelta(0))
 
 
 def refresh_reports(tx: Transaction, run: Run, config: Configuration) -> None:
@@ -122,9 +123,13 @@ def _subjects(
     if channel.type is ChannelType.GITHUB:
         if story is None or run is None:
             return ()
-        sha = story.commit.sha
-        return (Subject("stage", f"{run.stage}/{sha}", sha),)
+        sha, told = story.commit.sha, notification.details.get("stages")
+        stages = told if isinstance(told, list | tuple) else [run.stage.stage]
+        application = run.stage.application
+        return tuple(Subject("stage", f"{application}/{name}/{sha}", sha) for name in stages)
     if run is not None and notification.trigger == Trigger.APPROVAL_REQUESTED.value:
+        if notification.details.get("group"):
+            return (Subject("approvals", run.id, run.release),)
         return (Subject("approval", f"{run.id}:{run.plan}", run.id),)
     call = Subject("call", notification.id)
     if story is None:

@@ -7,7 +7,8 @@ failure that was mended, by another attempt that succeeded, counts no more.
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+import hashlib
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 
 from gitopsd.domain.gates import Closed, GateAnswer, Open
@@ -89,6 +90,16 @@ def say_stopped(group: GroupFacts) -> str:
         f"{group.release} failed in {where}: {share} of group {group.spec.name}, "
         f"which allows {allowed}"
     )
+
+
+def name_plans(plans: Mapping[str, str]) -> str:
+    """Name several plans that are agreed to together: other runs, or other plans, another name.
+
+    Args:
+        plans: Run -> its plan.
+    """
+    told = "\n".join(f"{run} {plan}" for run, plan in sorted(plans.items()))
+    return f"plans-{hashlib.sha256(told.encode()).hexdigest()[:16]}"
 
 
 def evaluate_group(group: GroupFacts, stage: StageKey, run: RunId) -> GateAnswer:

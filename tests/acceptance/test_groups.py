@@ -237,7 +237,7 @@ async def test_one_vote_is_for_every_plan_that_was_shown() -> None:
         done = await vote(APPROVER, named)
         assert done == ActionDone("alex approved 4 plans of group production of shop: a, b, c, d")
         again = await vote(APPROVER, named)
-        assert again == ActionRefused(409, "alex has approved these plans already")
+        assert again == ActionRefused(409, "these plans were approved by alex already")
         await world.until_live(one, *FLEET)
 
 

@@ -14,6 +14,7 @@ from gitopsd.domain.reports import (
     CallReport,
     Check,
     DeploymentReport,
+    GroupApprovalReport,
     ReleaseReport,
     Report,
     RunReport,
@@ -86,6 +87,27 @@ APPROVAL = ApprovalReport(
         ("created", "ConfigMap shop/tea"),
     ),
     link="https://gitopsd.example/api/v1/runs/shop-production-cd34",
+)
+
+_MEMBERS = tuple(
+    replace(
+        APPROVAL,
+        stage=StageName(name),
+        cluster=name,
+        run=RunId(f"shop-{name}-1"),
+        plan=f"sha256:{number}",
+        counts=(("configured", 1),),
+        changes=(("configured", "Deployment shop/api"),),
+    )
+    for number, name in enumerate(("canary", "eu", "us"))
+)
+GROUP = GroupApprovalReport(
+    id="inst/deploys/approvals:shop-canary-1",
+    application=SHOP,
+    group="world",
+    plans=_MEMBERS,
+    missing=((StageName("asia"), "in Diff"),),
+    name="plans-0123456789abcdef",
 )
 
 CALL = CallReport(

@@ -18,7 +18,7 @@ from gitopsd.adapters.notify.slack_messages import MAIN, Piece, write_pieces
 from gitopsd.adapters.notify.slack_text import Message
 from gitopsd.domain.channels import ChannelSpec
 from gitopsd.domain.manifests import JsonObject
-from gitopsd.domain.reports import ApprovalReport, CallReport, ReleaseReport, Report
+from gitopsd.domain.reports import Report, StageReport
 from gitopsd.errors import PermanentError
 from gitopsd.ports import Clock, Remember
 
@@ -67,7 +67,7 @@ class SlackReports:
         Safe to repeat: a message that is there with the same content is left alone, and one whose
         posting was not seen to end is looked for by its metadata before it is posted again.
         """
-        if not isinstance(report, ReleaseReport | ApprovalReport | CallReport):
+        if isinstance(report, StageReport):
             return
         place = _Place(channel, self._client, self._clock, report.id, known, remember)
         above = _read_pieces(under).get(MAIN) if under is not None else None

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from gitopsd.adapters.notify.slack_text import (
     Message,
@@ -21,6 +21,7 @@ from gitopsd.domain.manifests import JsonObject
 from gitopsd.domain.reports import (
     ApprovalReport,
     CallReport,
+    GroupApprovalReport,
     Outcome,
     ReleaseReport,
     RunReport,
@@ -32,6 +33,9 @@ from gitopsd.domain.runs import Phase
 
 MOST_STAGES = 25
 MOST_CHANGES = 15
+MOST_OF_GROUP = 5
+"""Changes that are shown of each plan of a group."""
+
 MAIN = "main"
 """Key of the piece that a report's other pieces are below."""
 
@@ -86,7 +90,7 @@ class Piece:
 
 
 def write_pieces(
-    report: ReleaseReport | ApprovalReport | CallReport, *, threaded: bool
+    report: ReleaseReport | ApprovalReport | GroupApprovalReport | CallReport, *, threaded: bool
 ) -> tuple[Piece, ...]:
     """Write a report's messages, the main one first.
 
@@ -100,6 +104,8 @@ def write_pieces(
             return (Piece(MAIN, write_release(report)), *runs)
         case ApprovalReport():
             return (Piece(MAIN, write_approval(report)),)
+        case GroupApprovalReport():
+            return (Piece(MAIN, write_approvals(report)),)
         case CallReport():
             return (Piece(MAIN, write_call(report), below=threaded, loud=threaded),)
 
@@ -167,6 +173,75 @@ def write_approval(report: ApprovalReport) -> Message:
     text = f"{verb} {where}: {who} by {escape(report.author)}. {_count(report)}."
     text += f" {escape(command)}" if waits else f" {escape(report.sentence)}"
     return make_message(text, blocks)
+
+
+def write_approvals(report: GroupApprovalReport) -> Message:
+    """Write what somebody must know to approve for a group, or what became of it in each stage."""
+    first = next((one for one in report.plans if _waits(one)), report.plans[0])
+    asked = [one for one in report.plans if _waits(one)]
+    place = f"group {escape(report.group)} of {escape(report.application)}"
+    who = f"{escape(first.alias)}: {escape(first.subject)}".rstrip(": ")
+    if asked:
+        title = f":raised_hand:  *Approve? {place}: {_plans(len(asked))}*"
+    else:
+        outcomes = {one.outcome for one in report.plans}
+        mark, verb = _OUTCOMES[outcomes.pop() if len(outcomes) == 1 else Outcome.ENDED]
+        title = f"{mark}  *{verb} {place}*"
+    blocks: list[JsonObject] = [
+        section(title),
+        section(
+            f"*{who}*\nby {escape(first.author) or 'an unknown author'}, "
+            f"commit {code(first.sha[:_SHA])}"
+        ),
+    ]
+    if asked:
+        blocks.append(section("\n".join(_asked_of(asked))))
+    blocks += sections([line for one in report.plans for line in _plan_lines(one)])
+    blocks += sections(
+        [f":white_circle:  *{escape(stage)}*: {escape(why)}" for stage, why in report.missing]
+    )
+    which = f"{report.application} --group {report.group} --plan {report.name}"
+    command = f"gitopsd approve {which}"
+    if asked:
+        blocks.append(section(f"To approve:\n```{escape(command)}```"))
+        blocks.append(section(f"To refuse:\n```{escape(f'gitopsd reject {which}')}```"))
+    blocks.append(context(link(first.link, "details")))
+    told = f"{_plans(len(asked))}. {escape(command)}" if asked else "nothing is asked any more"
+    text = f"Approve? {place}: {who} by {escape(first.author)}. {told}"
+    return make_message(text if asked else f"{place}: {who}: {told}", blocks)
+
+
+def _waits(report: ApprovalReport) -> bool:
+    return report.outcome is Outcome.WAITING
+
+
+def _plans(count: int) -> str:
+    return "1 plan" if count == 1 else f"{count} plans"
+
+
+def _asked_of(asked: Sequence[ApprovalReport]) -> Sequence[str]:
+    """Say who may, until when, and who did; the plan that lacks most counts."""
+    least = min(asked, key=lambda one: sum(said.startswith("approved") for _, said in one.votes))
+    until = min((one.until for one in asked if one.until is not None), default=None)
+    return _facts(replace(least, until=until), waits=True)[1:]
+
+
+def _plan_lines(report: ApprovalReport) -> Sequence[str]:
+    """Say what one stage's plan changes and where, or what became of it."""
+    where = f"cluster {code(report.cluster)}, namespace {code(report.namespace)}"
+    name = f"*{escape(report.stage)}* ({where})"
+    mark, verb = _OUTCOMES[report.outcome]
+    if not _waits(report):
+        said = escape(report.sentence) or verb.rstrip(":").lower()
+        return [f"{mark}  {name}: {said}"]
+    shown = [f"{escape(action, 20)} {code(one, 200)}" for action, one in report.changes]
+    more = len(shown) - MOST_OF_GROUP
+    lines = [f"\u2022 {one}" for one in shown[:MOST_OF_GROUP]]
+    return [
+        f"{mark}  {name}: {_count(report)}",
+        *lines,
+        *([f"and {more} more"] if more > 0 else []),
+    ]
 
 
 def write_call(report: CallReport) -> Message:

@@ -36,7 +36,16 @@ def evaluate_approval(spec: ApprovalGate, facts: GateFacts) -> GateAnswer:
         reason = f"{reason}, expires {run.step_deadline:%Y-%m-%d %H:%M} UTC"
     alike = [f"{' and '.join(names)} are one person" for names in given if len(names) > 1]
     notes = (reason, *alike, *_uncounted(judged), *_unknown(facts))
-    return Closed("; ".join(notes), f"gitopsd approve {run.id} (by {_who(spec, facts)})")
+    return Closed("; ".join(notes), f"{_how(spec, facts)} (by {_who(spec, facts)})")
+
+
+def _how(spec: ApprovalGate, facts: GateFacts) -> str:
+    """Say what to type: for the whole group, where one approval is for all of its stages."""
+    key, group = facts.run.stage, facts.group
+    if group is None or group.spec.approval != spec:
+        return f"gitopsd approve {facts.run.id}"
+    everywhere = f"gitopsd approve {key.application} --group {group.spec.name}"
+    return f"{everywhere}, or for {key.stage} alone: gitopsd approve {facts.run.id}"
 
 
 def _uncounted(judged: tuple[JudgedVote, ...]) -> list[str]:

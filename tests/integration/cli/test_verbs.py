@@ -19,6 +19,7 @@ from gitopsd.domain.runs import Phase, RunId, RunKind, Step
 from gitopsd.domain.stages import Stall
 from gitopsd.domain.verifications import StallReason
 from gitopsd.domain.work import Evidence, EvidenceKind
+from gitopsd.pipeline.groups import name_plans
 from gitopsd.store_ports import Transaction
 from tests.support.command_line import CommandLine, Ran
 from tests.support.engine_world import PRODUCTION, STAGING, config_map, deployment
@@ -364,26 +365,36 @@ async def test_a_group_is_approved_as_it_is_shown(tmp_path: Path) -> None:
         shown = (await http.get("/applications/shop"))["groups"][0]
         unknown = await person.run("approve", "shop", "--group", "moon")
         twofold = await person.run("approve", "shop", "production", "--group", "world")
-        approved = await person.run("approve", "shop", "--group", "world", "--reason", "fine")
+        other = await person.run("approve", "shop", "--group", "world", "--plan", "plans-other")
+        own = shown["waiting"][0]
+        seen = name_plans({own["run"]: own["plan"]})
+        approved = await person.run(
+            "approve", "shop", "--group", "world", "--plan", seen, "--reason", "fine"
+        )
         await http.world.until_run(PRODUCTION, RunKind.ROLLOUT, Phase.SUCCEEDED)
         nothing = await person.run("reject", "shop", "--group", "world")
         votes = (await http.get("/approvals"))["items"]
 
     assert before[1][:3] == ["shop", "world", busy.release]
     assert before[1][3:] == ["0", "of", "1", "verified", "production"]
+    assert before[-1] == ["1", "production", "Waiting", "at", "its", "Gate", busy.waiting]
     assert [row["name"] for row in listed.document["items"]] == ["world"]
     assert "approval: 0 of 1 approvals" in queue.out
     assert shown["order"] == [["production"]]
     assert shown["stages"][0]["state"] == "Waiting"
     assert shown["stages"][0]["reason"] == "at its Gate"
     assert shown["waiting"][0]["run"] == busy.waiting
+    assert shown["waiting"][0]["asked"] is True
     assert shown["waiting"][0]["changes"] == {"created": 1}
     assert unknown.code == 2
-    assert "shop has no group moon" in unknown.err
+    assert "shop has no group moon; it has world" in unknown.err
+    assert other.code == 2
+    assert "are others than you saw; to approve those that wait now" in other.err
+    assert busy.waiting in other.out
     assert twofold.code == 2
     assert "name the application alone" in twofold.err
     assert shown["waiting"][0]["plan"] in approved.out
-    assert "admin-person approved 1 plans of group world of shop: production" in approved.out
+    assert "admin-person approved 1 plan of group world of shop: production" in approved.out
     assert nothing.code == 2
     assert "nothing of group world of shop waits for a vote" in nothing.err
     assert [(vote["run"], vote["reason"]) for vote in votes] == [(busy.waiting, "fine")]

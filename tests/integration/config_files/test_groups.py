@@ -2,17 +2,24 @@
 
 from __future__ import annotations
 
+import re
+from dataclasses import replace
 from datetime import timedelta
 from pathlib import Path
+from typing import Any
 
 import pytest
+import yaml  # type: ignore[import-untyped] # comes with another package, without types
 
 from gitopsd.adapters.config_files.live import LoadResult, load_configuration
 from gitopsd.domain.config import ApplicationSpec, Promotion
 from gitopsd.domain.gate_specs import ApprovalGate, SoakGate
 from gitopsd.domain.groups import GroupSpec, OnFailure
-from gitopsd.domain.releases import ApplicationName, StageName
+from gitopsd.domain.releases import ApplicationName, ReleaseId, StageKey, StageName
+from gitopsd.domain.runs import Failure, Phase, Run, RunKind, Step
+from gitopsd.pipeline.groups import GroupFacts, MemberFacts, say_stopped
 from tests.support.configuration import CLUSTER, write_files
+from tests.support.runs import run_at
 
 HEAD = """\
 apiVersion: gitopsd.io/v1
@@ -267,3 +274,37 @@ def test_a_circle_over_a_dependency_and_an_order_is_found(tmp_path: Path) -> Non
     problems = [error.problem for error in load_configuration(write_files(tmp_path, files)).errors]
     assert problems
     assert "shop/us waits for shop/eu" in problems[0]
+
+
+DOCUMENT = Path(__file__).parents[3] / "docs" / "promotion.md"
+BLOCKS = re.findall(r"^```yaml\n(.*?)^```$", DOCUMENT.read_text("utf-8"), re.MULTILINE | re.DOTALL)
+STORY = re.compile(r"`(r-7 failed in .*?)`")
+
+
+@pytest.mark.parametrize("block", BLOCKS, ids=range(len(BLOCKS)))
+def test_the_examples_of_the_document_are_read(block: str, tmp_path: Path) -> None:
+    """What people copy works, once what it leaves out is there."""
+    written: dict[str, Any] = yaml.safe_load(block)
+    given: dict[str, Any] = yaml.safe_load(HEAD + "  stages:\n" + stage("staging"))
+    spec = given["spec"] | written.get("spec", written)
+    clusters = {one["cluster"] for one in spec["stages"]}
+    files = {FILE: yaml.safe_dump(given | {"spec": spec})}
+    files |= {f"clusters/{name}.yaml": CLUSTER.replace("NAME", name) for name in clusters}
+    assert [str(error) for error in load_configuration(write_files(tmp_path, files)).errors] == []
+
+
+def test_the_document_says_why_a_release_goes_no_further_as_the_gate_does() -> None:
+    """Its sentence is the one that people will read."""
+    members = [
+        MemberFacts(StageKey(ApplicationName("shop"), StageName(name)), run=_failed(reason))
+        for name, reason in (("eu", "CrashLoopBackOff"), ("us", "DeadlineExceeded"))
+    ]
+    others = [MemberFacts(StageKey(ApplicationName("shop"), StageName(name))) for name in "ab"]
+    facts = GroupFacts(GroupSpec("world", max_failures=1), ReleaseId("r-7"), (*members, *others))
+    [told] = STORY.findall(DOCUMENT.read_text("utf-8"))
+    assert told == say_stopped(facts)
+
+
+def _failed(reason: str) -> Run:
+    run = run_at(RunKind.ROLLOUT, Phase.FAILED)
+    return replace(run, failure=Failure(reason, "it failed", Step.WAIT_HEALTHY))

@@ -16,7 +16,7 @@ from gitopsd.adapters.notify.slack import EVENT_TYPE, SlackReports
 from gitopsd.domain.channels import ChannelSpec, ChannelType
 from gitopsd.domain.manifests import JsonObject
 from gitopsd.domain.releases import StageName
-from gitopsd.domain.reports import Outcome, StageLine, Standing
+from gitopsd.domain.reports import ApprovalReport, Outcome, StageLine, Standing
 from gitopsd.domain.runs import Phase, RunId
 from gitopsd.errors import PermanentError, TemporaryError
 from gitopsd.ports import MISCONFIGURED
@@ -28,6 +28,7 @@ from tests.support.redis import find_free_port
 from tests.support.report_values import (
     APPROVAL,
     CALL,
+    GROUP,
     PLAN,
     RELEASE,
     Memory,
@@ -150,6 +151,62 @@ async def test_a_request_is_updated_to_its_outcome(
     assert f"{said}\napproved by alex, <!date^" in told.text
     assert "gitopsd approve" not in told.text
     assert "gitopsd approve" not in told.arguments["text"]
+
+
+async def test_a_group_is_asked_for_in_one_message(
+    slack: SlackServer, reports: SlackReports, channel: ChannelSpec
+) -> None:
+    """Each stage with what changes there, who may, until when, and one command for all."""
+    memory = Memory()
+    await reports.show(channel, GROUP, memory.state, memory.remember)
+    [asked] = slack.messages
+    assert "*Approve? group world of shop: 3 plans*" in asked.text
+    assert "*brave-otter: Serve two kinds of tea*\nby Ada Example, commit `3f9a1c2d`" in asked.text
+    assert "*Who may:* group:release-managers, 0 of 1 so far" in asked.text
+    assert "*Until:* <!date^" in asked.text
+    where = "*eu* (cluster `eu`, namespace `shop`): 1 configured"
+    assert f"{where}\n\u2022 configured `Deployment shop/api`" in asked.text
+    assert ":white_circle:  *asia*: in Diff" in asked.text
+    command = "shop --group world --plan plans-0123456789abcdef"
+    assert f"```gitopsd approve {command}```" in asked.text
+    assert f"```gitopsd reject {command}```" in asked.text
+    assert asked.arguments["text"].endswith(f"3 plans. gitopsd approve {command}")
+
+    many = replace(GROUP.plans[0], changes=(("created", TELLING),) * 7)
+    await _show_of_group(reports, channel, memory, many)
+    [asked] = slack.messages
+    assert "and 2 more" in asked.text
+    assert "<!channel" not in asked.text
+
+
+async def test_a_groups_request_says_what_became_of_each_stage(
+    slack: SlackServer, reports: SlackReports, channel: ChannelSpec
+) -> None:
+    """What is asked still stays to be approved; afterwards there is no command."""
+    memory = Memory()
+    first, *rest = GROUP.plans
+    done = replace(first, outcome=Outcome.APPROVED, sentence="approved by alex", at=START)
+    await _show_of_group(reports, channel, memory, done, *rest)
+    [told] = slack.messages
+    assert "*Approve? group world of shop: 2 plans*" in told.text
+    assert (
+        ":white_check_mark:  *canary* (cluster `canary`, namespace `shop`): approved by alex"
+        in (told.text)
+    )
+    ended = [replace(one, outcome=Outcome.APPROVED, sentence="approved by alex") for one in rest]
+    await _show_of_group(reports, channel, memory, done, *ended)
+    assert "*Approved: group world of shop*" in told.text
+    assert "gitopsd approve" not in told.text + told.arguments["text"]
+    refused = replace(first, outcome=Outcome.REJECTED)
+    await _show_of_group(reports, channel, memory, refused, *ended)
+    assert "*Not asked any more: group world of shop*" in told.text
+    assert ":no_entry_sign:  *canary* (cluster `canary`, namespace `shop`): rejected" in told.text
+
+
+async def _show_of_group(
+    reports: SlackReports, channel: ChannelSpec, memory: Memory, *plans: ApprovalReport
+) -> None:
+    await reports.show(channel, replace(GROUP, plans=plans), memory.state, memory.remember)
 
 
 async def test_a_call_is_in_the_thread_and_heard_in_the_conversation(

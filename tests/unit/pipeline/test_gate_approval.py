@@ -10,11 +10,13 @@ import pytest
 from gitopsd.domain.contributions import CommitPeople
 from gitopsd.domain.gate_specs import ApprovalGate
 from gitopsd.domain.gates import Closed, Decision, GateAnswer, Open, Refused, Vote
+from gitopsd.domain.groups import GroupSpec
 from gitopsd.domain.manifests import Digest
 from gitopsd.domain.people import People, Person, normalise_signature
 from gitopsd.domain.runs import RunId
 from gitopsd.pipeline.facts import GateFacts
 from gitopsd.pipeline.gates import evaluate_gates
+from gitopsd.pipeline.groups import GroupFacts
 from gitopsd.pipeline.people_facts import PeopleFacts
 from tests.support.gate_facts import FACTS as BARE
 from tests.support.gate_facts import NOON, RUN
@@ -54,6 +56,17 @@ def bringing(facts: GateFacts, *commits: CommitPeople, **more: tuple[str, ...]) 
 def test_it_waits_for_somebody_who_may_give_it() -> None:
     """The answer counts what is there, names the deadline, the command and who may type it."""
     assert answer(FACTS) == Closed(f"0 of 1 approvals, {EXPIRES}", OPENER)
+
+
+@pytest.mark.parametrize("own", [False, True])
+def test_where_one_approval_is_for_a_whole_group_that_is_how_it_is_given(*, own: bool) -> None:
+    """For one stage alone it can be given, too; an approval of the stage's own is given there."""
+    spec = GroupSpec("world", approval=None if own else APPROVAL)
+    facts = replace(FACTS, group=GroupFacts(spec, FACTS.run.release, ()))
+    stage = FACTS.run.stage
+    whole = f"gitopsd approve {stage.application} --group world, or for {stage.stage} alone: "
+    opener = OPENER if own else whole + OPENER
+    assert answer(facts) == Closed(f"0 of 1 approvals, {EXPIRES}", opener)
 
 
 def test_nothing_expires_once_it_was_complete() -> None:

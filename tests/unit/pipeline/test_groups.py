@@ -20,6 +20,7 @@ from gitopsd.pipeline.groups import (
     describe_member,
     evaluate_group,
     is_taken_back,
+    name_plans,
     say_stopped,
 )
 from tests.support.runs import run_at
@@ -246,3 +247,17 @@ def _let_end(facts: GroupFacts, lot: str) -> GroupFacts:
 def _with(facts: GroupFacts, member: MemberFacts) -> GroupFacts:
     members = (member if one.stage == member.stage else one for one in facts.members)
     return replace(facts, members=tuple(members))
+
+
+def test_other_plans_have_another_name() -> None:
+    """The name is of all runs with their plans; the order in which they are told is none."""
+    named = name_plans({"run-a": "sha256:1", "run-b": "sha256:2"})
+    assert named.startswith("plans-")
+    assert named == name_plans({"run-b": "sha256:2", "run-a": "sha256:1"})
+    others = (
+        {"run-a": "sha256:1"},
+        {"run-a": "sha256:2", "run-b": "sha256:1"},
+        {"run-a": "sha256:1", "run-c": "sha256:2"},
+        {"run-a": "sha256:1", "run-b": "sha256:2", "run-c": "sha256:3"},
+    )
+    assert named not in [name_plans(one) for one in others]

@@ -8,10 +8,10 @@ from pydantic import Field
 
 from gitopsd.domain.config import ApplicationSpec
 from gitopsd.domain.groups import GroupSpec
-from gitopsd.domain.releases import ReleaseId
+from gitopsd.domain.releases import ReleaseId, StageName
 from gitopsd.engine.group_facts import load_group
 from gitopsd.engine.group_reports import count_changes, find_release
-from gitopsd.engine.group_voting import find_waiting
+from gitopsd.engine.group_voting import find_waiting, is_asked
 from gitopsd.entrypoints.http.models import Model
 from gitopsd.kube.redaction import redact_text
 from gitopsd.pipeline.groups import GroupFacts, describe_member, say_stopped
@@ -29,12 +29,13 @@ class MemberView(Model):
 
 
 class PlanView(Model):
-    """A plan that waits for a vote."""
+    """A plan that waits at its Gate."""
 
     run: str
     stage: str
     release: str
     plan: str
+    asked: bool = Field(description="Whether it lacks an approval; one that does not waits on.")
     changes: dict[str, int] = Field(description="Action -> number of objects.")
     expires_at: datetime | None
 
@@ -50,7 +51,7 @@ class GroupView(Model):
     release: str | None = Field(description="The newest release that came to the group.")
     stages: list[MemberView] = Field(description="How they stand with that release.")
     stopped: str = Field(description="Why it goes no further; empty while it may.")
-    waiting: list[PlanView] = Field(description="Plans that one vote can be given for.")
+    waiting: list[PlanView] = Field(description="Plans at their Gates; one vote is for all.")
 
 
 def view_group(tx: Transaction, spec: ApplicationSpec, group: GroupSpec) -> GroupView:
@@ -65,7 +66,7 @@ def view_group(tx: Transaction, spec: ApplicationSpec, group: GroupSpec) -> Grou
         max_failures=group.max_failures,
         on_failure=group.on_failure.value,
         release=release,
-        stages=_members(facts),
+        stages=_members(facts, waves),
         stopped=redact_text(say_stopped(facts)) if facts is not None and facts.stopped else "",
         waiting=[
             PlanView(
@@ -73,6 +74,7 @@ def view_group(tx: Transaction, spec: ApplicationSpec, group: GroupSpec) -> Grou
                 stage=run.stage.stage,
                 release=run.release,
                 plan=run.plan or "",
+                asked=is_asked(tx, run),
                 changes=dict(count_changes(tx, run)),
                 expires_at=run.step_deadline,
             )
@@ -90,7 +92,15 @@ def _facts(
     return load_group(tx, spec, stage, release)
 
 
-def _members(facts: GroupFacts | None) -> list[MemberView]:
+def _members(
+    facts: GroupFacts | None, waves: tuple[tuple[StageName, ...], ...]
+) -> list[MemberView]:
+    if facts is None:
+        return [
+            MemberView(stage=name, wave=number, state="Waiting", reason="not begun", run=None)
+            for number, wave in enumerate(waves, start=1)
+            for name in wave
+        ]
     return [
         MemberView(
             stage=one.stage.stage,
@@ -99,5 +109,5 @@ def _members(facts: GroupFacts | None) -> list[MemberView]:
             reason=redact_text(describe_member(one)),
             run=one.run.id if one.run is not None else None,
         )
-        for one in (facts.members if facts is not None else ())
+        for one in facts.members
     ]
