@@ -9,6 +9,7 @@ from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from dataclasses import replace
 from datetime import timedelta
+from typing import Any
 
 import pytest
 
@@ -243,3 +244,100 @@ async def test_one_of_several_stages_before_is_enough() -> None:
         await world.until_run(PRODUCTION, RunKind.ROLLOUT, Phase.SUCCEEDED)
         waits = await world.runs(StageKey(SHOP, StageName("us")))
         assert [run.step for run in waits] == [Step.GATE]
+
+
+async def test_what_waits_behind_a_vote_has_a_position() -> None:
+    """The newest is the next, the one before it goes only when that does not; so it comes."""
+    gate = ApprovalGate(("group:release-managers",), count=2)
+    spec = shop_spec(lambda stage: replace(stage, gates=(gate,)))
+    async with running_world(spec) as world:
+        await world.push("one", deployment(ONE))
+        run = await world.until_run(PRODUCTION, RunKind.ROLLOUT, Phase.RUNNING, step=Step.GATE)
+        await world.actions.approve(APPROVER, run.id, "", "")
+        for number, image in enumerate((TWO, THREE), start=2):
+            await world.push(image, deployment(image))
+            await world.until_run(STAGING, RunKind.ROLLOUT, Phase.SUCCEEDED, count=number)
+        one, two, three = await world.releases()
+
+        async def waits() -> bool:
+            return len(await queue_of(world, PRODUCTION)) == 3
+
+        await world.until(waits, "three stand in line")
+        queue = await queue_of(world, PRODUCTION)
+        assert [(entry.position, entry.place, entry.release) for entry in queue] == [
+            (1, Place.NEXT, one.id),
+            (2, Place.WAITING, three.id),
+            (3, Place.WAITING, two.id),
+        ]
+        assert queue[0].reason.startswith("approval: 1 of 2 approvals")
+        assert queue[2].reason == f"taken only when {three.id} is not"
+        await world.actions.approve(replace(APPROVER, subject="sam"), run.id, "", "")
+        await world.until_run(PRODUCTION, RunKind.ROLLOUT, Phase.SUCCEEDED)
+        last = await world.until_run(PRODUCTION, RunKind.ROLLOUT, Phase.RUNNING, step=Step.GATE)
+        assert last.release == three.id
+        assert [entry.release for entry in await queue_of(world, PRODUCTION)][:1] == [three.id]
+
+
+async def test_after_an_older_release_by_name_newer_ones_wait_for_resume() -> None:
+    """They are made ready and stand first in line, held; the hold says who set it and why."""
+    async with running_world(free(Promotion.NEWEST)) as world:
+        for number, image in enumerate((ONE, TWO), start=1):
+            await world.push(image, deployment(image))
+            await world.until_run(PRODUCTION, RunKind.ROLLOUT, Phase.SUCCEEDED, count=number)
+        one, _ = await world.releases()
+        done = await world.actions.promote(APPROVER, PRODUCTION, one.id, reason="two is too slow")
+        assert isinstance(done, ActionDone), done
+        await world.until_run(PRODUCTION, RunKind.ROLLOUT, Phase.SUCCEEDED, count=3)
+        assert _images(world) == [ONE]
+        await world.push(THREE, deployment(THREE))
+
+        async def waits() -> bool:
+            run = (await world.runs(PRODUCTION))[-1]
+            return run.release == (await world.releases())[-1].id and run.step is Step.GATE
+
+        await world.until(waits, "the newest is made ready")
+        held = (await world.runs(PRODUCTION))[-1]
+        await world.clock.sleep(5 * MINUTE)
+        answer = await says(world, PRODUCTION, "hold")
+        assert isinstance(answer, Closed)
+        assert answer.opener == "gitopsd resume shop production"
+        assert answer.reason == "held by alex: asked for an older release"
+        entry = (await queue_of(world, PRODUCTION))[0]
+        assert (entry.position, entry.run) == (1, held.id)
+        assert entry.reason == f"hold: {answer.reason}"
+        assert _images(world) == [ONE]
+        await world.actions.resume(APPROVER, PRODUCTION)
+        await world.until_run(PRODUCTION, RunKind.ROLLOUT, Phase.SUCCEEDED, count=4)
+        assert _images(world) == [THREE]
+
+
+def _images(world: World) -> list[str]:
+    live: Any = world.cluster.live()["Deployment shop/api"]
+    return [one["image"] for one in live["spec"]["template"]["spec"]["containers"]]
+
+
+async def test_two_stages_go_on_at_once_and_what_comes_after_both_waits_for_both() -> None:
+    """Neither waits for the other; the one that takes longer is named."""
+    spec = shop_spec(lambda stage: replace(stage, gates=()))
+    staging, production = spec.stages
+    eu = replace(production, name=StageName("eu"), namespace="eu")
+    us = replace(eu, name=StageName("us"), namespace="us", certify=10 * MINUTE)
+    both = replace(production, after=(eu.name, us.name))
+    first, second = (StageKey(SHOP, stage.name) for stage in (eu, us))
+    async with running_world(replace(spec, stages=(staging, eu, us, both))) as world:
+        world.cluster.workloads[ONE] = Workload(MINUTE)
+        await world.push("one", deployment(ONE))
+
+        async def together() -> bool:
+            runs = [await world.runs(key) for key in (first, second)]
+            return all(one and one[-1].step is Step.WAIT_HEALTHY for one in runs)
+
+        await world.until(together, "both wait for health at once")
+        await world.until_run(first, RunKind.ROLLOUT, Phase.SUCCEEDED)
+        await world.clock.sleep(MINUTE)
+        assert await world.runs(PRODUCTION) == []
+        (entry,) = await queue_of(world, PRODUCTION)
+        assert (entry.position, entry.place) == (None, Place.KEPT_OUT)
+        assert entry.reason == "not verified in us"
+        await world.until_run(second, RunKind.ROLLOUT, Phase.SUCCEEDED)
+        await world.until_run(PRODUCTION, RunKind.ROLLOUT, Phase.SUCCEEDED)

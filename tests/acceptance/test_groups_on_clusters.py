@@ -80,7 +80,7 @@ async def _release_everywhere(world: GroupSite) -> None:
         assert shop.images() == dict.fromkeys(CLUSTERS, world.good)
 
 
-@pytest.mark.timeout(240)
+@pytest.mark.timeout(300)
 async def test_two_of_four_clusters_fail_and_the_last_is_not_touched(
     clusters: dict[str, SandboxServer], sandbox_registry: RegistryServer, tmp_path: Path
 ) -> None:
