@@ -292,8 +292,9 @@ async def test_after_an_older_release_by_name_newer_ones_wait_for_resume() -> No
         await world.push(THREE, deployment(THREE))
 
         async def waits() -> bool:
-            run = (await world.runs(PRODUCTION))[-1]
-            return run.release == (await world.releases())[-1].id and run.step is Step.GATE
+            run, found = (await world.runs(PRODUCTION))[-1], await world.releases()
+            newest = len(found) == 3 and run.release == found[-1].id
+            return newest and run.step is Step.GATE
 
         await world.until(waits, "the newest is made ready")
         held = (await world.runs(PRODUCTION))[-1]
