@@ -96,8 +96,25 @@ class RenderRequest:
     tags: Mapping[str, str] = field(default_factory=dict)
 
 
+NOT_A_FILE = "NotAFile"
+"""Reason of a Rejection: a path of a commit holds a directory, a link or a submodule."""
+
+
 class Renderer(Protocol):
     """Real kustomize in a limited child, on exactly the files its inputs name."""
+
+    async def fetch_document(
+        self, repo: RepoURL, commit: CommitSha, path: str
+    ) -> JsonObject | Rejection | None:
+        """Read a small YAML file of a commit; starts no renderer.
+
+        Returns:
+            Its one document; None when the commit has nothing there; why it cannot be read when
+            there is no file (`NOT_A_FILE`), a large one (``TooLarge``), or no such document.
+
+        Raises:
+            TemporaryError: The mirror cannot be read now.
+        """
 
     async def fetch_inputs(
         self, repo: RepoURL, commit: CommitSha, path: str

@@ -37,6 +37,7 @@ class RollbackGit(Enum):
     """What is committed to Git after a Rollback, so that it says what runs."""
 
     NONE = "none"
+    PIN = "pin"
     REVERT_COMMIT = "revert-commit"
 
 

@@ -94,6 +94,7 @@ class EvidenceKind(Enum):
     COMMITS = "Commits"
     NOTES = "Notes"
     IGNORED = "Ignored"
+    PIN = "Pin"
 
 
 @dataclass(frozen=True, slots=True)

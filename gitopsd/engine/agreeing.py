@@ -9,20 +9,22 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Callable
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from datetime import timedelta
 
 from gitopsd.domain.agreements import Agreement, AgreementState, OwnCommit
-from gitopsd.domain.releases import Release
+from gitopsd.domain.config import RollbackGit
 from gitopsd.domain.runs import Run, RunId
 from gitopsd.domain.sources import CommitSha
+from gitopsd.domain.stages import Stage
 from gitopsd.domain.work import Page, WorkItem
 from gitopsd.engine.effects import find_undone
 from gitopsd.engine.looks import want_look
 from gitopsd.engine.notifications import notify
+from gitopsd.engine.pin_commits import plan_pin
 from gitopsd.engine.services import Services
 from gitopsd.engine.transactions import retry_conflicts
-from gitopsd.engine.undoing import Change, plan_undo
+from gitopsd.engine.undoing import Case, Change, plan_undo
 from gitopsd.errors import PermanentError, TemporaryError
 from gitopsd.kube.redaction import redact_text
 from gitopsd.pipeline.agreeing import (
@@ -51,28 +53,10 @@ MOVES = 5
 LOOKED_THROUGH = 1000
 """Commits of a branch that are searched for one that follows the run."""
 
+BEFORE_PINNING = timedelta(seconds=15)
+"""What waited while a Rollback ran begins first; after that, between two looks at what writes."""
+
 _LOG = logging.getLogger(__name__)
-
-
-@dataclass(frozen=True, slots=True)
-class Case:
-    """What one try works with.
-
-    Attributes:
-        run: The Rollback.
-        agreement: How far Git agrees.
-        failed: What was taken back.
-        restored: What runs again.
-        reason: Why, redacted.
-        own: Ids of the commits that were made for it.
-    """
-
-    run: Run
-    agreement: Agreement
-    failed: Release
-    restored: Release
-    reason: str
-    own: tuple[CommitSha, ...]
 
 
 async def agree_in_git(services: Services, item: WorkItem) -> timedelta | None:
@@ -84,8 +68,8 @@ async def agree_in_git(services: Services, item: WorkItem) -> timedelta | None:
     """
     run = RunId(item.subject)
     found = await services.store.read(lambda tx: _load(tx, run))
-    if found is None:
-        return None
+    if found is None or isinstance(found, timedelta):
+        return found
     try:
         done = found if isinstance(found, Nothing) else await _try(services, found)
     except PermanentError as error:
@@ -105,7 +89,7 @@ def _end(agreement: Agreement, done: CommitSha | Nothing, tx: Transaction) -> Ag
     return commit(agreement, done, tx.now)
 
 
-def _load(tx: Transaction, name: RunId) -> Case | Nothing | None:
+def _load(tx: Transaction, name: RunId) -> Case | Nothing | timedelta | None:
     agreement, run = tx.agreements.get(name), tx.runs.get(name)
     if agreement is None or run is None or agreement.settled:
         return None
@@ -114,13 +98,22 @@ def _load(tx: Transaction, name: RunId) -> Case | Nothing | None:
     restored = tx.releases.get(run.release)
     stage = tx.stages.get(run.stage)
     applied = stage.applied.rendered if stage is not None and stage.applied else None
+    pins = agreement.policy is RollbackGit.PIN
     own = failed is not None and tx.agreements.owner(agreement.repo, failed.commit.sha) is not None
-    facts = AgreeFacts(run, failed, restored, applied == run.rendered, own)
+    # A pin contests nothing, so it may follow a commit of our own as well.
+    facts = AgreeFacts(run, failed, restored, applied == run.rendered, own and not pins)
     nothing = judge_need(facts)
     if nothing is not None or failed is None or restored is None:
         return nothing
+    if pins and stage is not None and _may_be_written(tx, stage, agreement):
+        return BEFORE_PINNING  # what is on its way may be verified, and then nothing is pinned
     own_commits = tuple(tx.agreements.commits(name))
     return Case(run, agreement, failed, restored, _reason(run, undone), own_commits)
+
+
+def _may_be_written(tx: Transaction, stage: Stage, agreement: Agreement) -> bool:
+    front = tx.runs.get(stage.front) if stage.front is not None else None
+    return tx.now < agreement.since + BEFORE_PINNING or (front is not None and front.live)
 
 
 def find_taken_back(tx: Transaction, rollback: Run) -> Run | None:
@@ -198,7 +191,9 @@ async def _find_there(services: Services, case: Case, head: CommitSha) -> Commit
 
 
 async def _plan(services: Services, case: Case, head: CommitSha) -> Change | Nothing:
-    return await plan_undo(services, case.run, case.failed, case.restored, case.reason, head)
+    if case.agreement.policy is RollbackGit.PIN:
+        return await plan_pin(services, case, head)
+    return await plan_undo(services, case, head)
 
 
 async def _record_trouble(services: Services, run: RunId, trouble: Trouble) -> timedelta | None:

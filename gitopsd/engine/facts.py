@@ -19,12 +19,14 @@ from gitopsd.engine.dependency_facts import load_dependencies
 from gitopsd.engine.effects import destination_of, fronts_on_cluster, readable_set
 from gitopsd.engine.group_facts import load_group, load_stopped, running_upstream
 from gitopsd.engine.people_facts import load_people_facts
+from gitopsd.engine.pin_facts import load_pin
 from gitopsd.engine.soak_facts import load_soaks
 from gitopsd.kube.images import find_digests
 from gitopsd.kube.names import strictest_rollback
 from gitopsd.pipeline.asking import select_asked
 from gitopsd.pipeline.facts import GateFacts, RestoreFacts, SelectionFacts
 from gitopsd.pipeline.gate_kinds.votes import counted_votes
+from gitopsd.pipeline.pin_files import is_pinned
 from gitopsd.pipeline.upstream_images import images_verified_since
 from gitopsd.store_ports import Transaction
 
@@ -104,11 +106,11 @@ def count_next_votes(
     spec: StageSpec,
     config: Configuration,
 ) -> SelectionFacts:
-    """Leave out votes that do not count any more: they keep no newer release waiting."""
+    """Leave out votes that do not count, or cannot help: they keep no newer release waiting."""
     if facts.next_run is None or not facts.next_votes:
         return facts
     judged = load_gate_facts(tx, facts.next_run, application, spec, config)
-    votes = counted_votes(judged) if judged is not None else ()
+    votes = () if judged is None or is_pinned(judged) else counted_votes(judged)
     return replace(facts, next_votes=votes)
 
 
@@ -158,6 +160,7 @@ def load_gate_facts(
         images=_images_in(tx, run),
         observations=load_observations(tx, run) if select_asked(spec.gates) else {},
     )
+    facts = load_pin(tx, facts, evidence)
     if spec.upstream is not None:
         facts = _with_upstream(tx, facts, spec.upstream.stage)
     verified = running.release if running is not None else None

@@ -13,6 +13,7 @@ from gitopsd.domain.sources import CommitSha, RefName, RefState, RepoURL
 from gitopsd.domain.work import WorkItem, WorkKind
 from gitopsd.engine.admission import settle
 from gitopsd.engine.offering import Candidate, offer_release
+from gitopsd.engine.pin_facts import add_pin
 from gitopsd.engine.services import Services
 from gitopsd.engine.tag_looks import Head, fetch_followed
 from gitopsd.engine.transactions import retry_conflicts
@@ -97,11 +98,14 @@ async def _find(
         ]
         if not stages:
             continue
+        keys: dict[StageName, str] = {}
         for stage in stages:
             if stage.path not in cache:
                 inputs = await services.renderer.fetch_inputs(repo, head.commit.sha, stage.path)
                 cache[stage.path] = _key_of(inputs)
-        found.append(_Found(application, {stage.name: cache[stage.path] for stage in stages}))
+            key = cache[stage.path]
+            keys[stage.name] = await add_pin(services, repo, head.commit.sha, stage, key)
+        found.append(_Found(application, keys))
     if found:
         await services.repositories.pin(repo, head.commit.sha)
     return tuple(found)

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass
 
-from gitopsd.domain.agreements import AgreementState
+from gitopsd.domain.agreements import Agreement, AgreementState
 from gitopsd.domain.config import ApplicationSpec, StageSpec
 from gitopsd.domain.releases import Release
 from gitopsd.domain.runs import Run
@@ -17,9 +17,29 @@ from gitopsd.pipeline.agreeing import (
     compose_undo,
     compute_undo,
     say_contested,
-    short,
 )
 from gitopsd.ports import InputSet, Rejection
+
+
+@dataclass(frozen=True, slots=True)
+class Case:
+    """What one try to make Git agree works with.
+
+    Attributes:
+        run: The Rollback.
+        agreement: How far Git agrees.
+        failed: What was taken back.
+        restored: What runs again.
+        reason: Why, redacted.
+        own: Ids of the commits that were made for it.
+    """
+
+    run: Run
+    agreement: Agreement
+    failed: Release
+    restored: Release
+    reason: str
+    own: tuple[CommitSha, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -35,9 +55,7 @@ class Change:
     message: str
 
 
-async def plan_undo(
-    services: Services, run: Run, failed: Release, restored: Release, reason: str, head: CommitSha
-) -> Change | Nothing:
+async def plan_undo(services: Services, case: Case, head: CommitSha) -> Change | Nothing:
     """Work out what makes the files of an application what they were in the restored release.
 
     All stages that follow the branch count: half of a release is one that nobody ever wrote.
@@ -45,17 +63,11 @@ async def plan_undo(
     Raises:
         TemporaryError: The mirror cannot be read now.
     """
-    application = services.configuration().applications.get(run.stage.application)
-    spec = application.stage(run.stage.stage) if application is not None else None
-    if application is None or spec is None:
-        message = f"{run.stage} is no longer configured"
-        return Nothing(AgreementState.UNNEEDED, message)
-    if failed.commit.sha == restored.commit.sha:
-        message = (
-            f"both releases are commit {short(failed.commit.sha)}: only images changed, and what "
-            "failed is quarantined"
-        )
-        return Nothing(AgreementState.UNNEEDED, message)
+    run, failed, restored = case.run, case.failed, case.restored
+    configured = find_configured(services, run)
+    if isinstance(configured, Nothing):
+        return configured
+    application, spec = configured
     repo, ref = application.source.repo, application.ref_of(spec)
     paths = await _find_paths(services, application, spec, failed.commit.sha, restored.commit.sha)
     if isinstance(paths, Rejection):
@@ -74,7 +86,16 @@ async def plan_undo(
     if not undo.files:
         message = f"{branch_of(ref)} says so already"
         return Nothing(AgreementState.UNNEEDED, message)
-    return Change(dict(undo.files), compose_undo(run, failed, restored, reason))
+    return Change(dict(undo.files), compose_undo(run, failed, restored, case.reason))
+
+
+def find_configured(services: Services, run: Run) -> tuple[ApplicationSpec, StageSpec] | Nothing:
+    """Find a Rollback's stage in the configuration as it is now."""
+    application = services.configuration().applications.get(run.stage.application)
+    spec = application.stage(run.stage.stage) if application is not None else None
+    if application is None or spec is None:
+        return Nothing(AgreementState.UNNEEDED, f"{run.stage} is no longer configured")
+    return application, spec
 
 
 async def _find_paths(

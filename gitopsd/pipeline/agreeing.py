@@ -27,7 +27,10 @@ GIVE_UP_AFTER = timedelta(hours=24)
 """How long a remote that does not answer is tried again."""
 
 MOST_SHOWN = 3
-_LONGEST_REASON = 500
+
+LONGEST_REASON = 500
+"""Characters of a reason that go into a commit."""
+
 _SHORT = 12
 _TRAILER = "Gitopsd-Run"
 
@@ -111,7 +114,7 @@ def compose_message(
         reason: Why, redacted; empty when nobody said.
         what: What the commit does, in one sentence.
     """
-    why = f": {reason[:_LONGEST_REASON]}" if reason else ""
+    why = f": {reason[:LONGEST_REASON]}" if reason else ""
     return (
         f"{subject}\n\n"
         f"{run.stage} is back on {restored.id} ({short(restored.commit.sha)}){why}\n\n"
@@ -221,7 +224,8 @@ class AgreeFacts:
         failed: The release that was taken back; None when that is not known any more.
         restored: The release that runs again; None likewise.
         runs_restored: Whether the stage still runs what was restored.
-        failed_is_own: Whether the commit that was taken back is gitopsd's own.
+        failed_is_own: Whether the commit that was taken back is gitopsd's own, where another one
+            would undo it.
     """
 
     run: Run
@@ -239,6 +243,12 @@ def judge_need(facts: AgreeFacts) -> Nothing | None:
         return Nothing(AgreementState.LEFT_TO_PERSON, message)
     if not facts.runs_restored:
         return Nothing(AgreementState.UNNEEDED, f"{stage} runs something else by now")
+    if facts.failed.commit.sha == facts.restored.commit.sha:
+        message = (
+            f"both releases are commit {short(facts.failed.commit.sha)}: only images changed, and "
+            "what failed is quarantined"
+        )
+        return Nothing(AgreementState.UNNEEDED, message)
     if facts.failed_is_own:
         message = (
             f"{short(facts.failed.commit.sha)} is gitopsd's own commit, and one of those is not "

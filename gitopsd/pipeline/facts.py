@@ -10,6 +10,7 @@ from gitopsd.domain.asked_gates import GateObservation
 from gitopsd.domain.config import RewindPolicy, StageSpec
 from gitopsd.domain.gates import Vote
 from gitopsd.domain.manifests import Digest
+from gitopsd.domain.pin_files import PinFile
 from gitopsd.domain.releases import Offer, Release, ReleaseId, StageKey, StageName
 from gitopsd.domain.runs import Run, RunId
 from gitopsd.domain.stages import Freeze, Observation, Soak, Stage, StageRendering
@@ -137,6 +138,8 @@ class GateFacts:
         upstream_running: Per upstream stage what it runs verified now; loaded only for a stage
             that follows it.
         group: How the stage's group stands with the release; None for a stage without a group.
+        pin: The pin file of the stage in the release's own commit; None when it holds none.
+        pinned_rendered: What the release that it names rendered to here; None when not known.
     """
 
     now: datetime
@@ -168,6 +171,8 @@ class GateFacts:
     observations: Mapping[str, GateObservation] = field(default_factory=dict)
     upstream_running: Mapping[str, ReleaseId | None] = field(default_factory=dict)
     group: GroupFacts | None = None
+    pin: PinFile | None = None
+    pinned_rendered: Digest | None = None
 
 
 @dataclass(frozen=True, slots=True)

@@ -14,6 +14,8 @@ from gitopsd.pipeline.facts import GateFacts
 from gitopsd.pipeline.gate_kinds.votes import counted_votes
 from gitopsd.pipeline.groups import GATE as GROUP
 from gitopsd.pipeline.groups import evaluate_group
+from gitopsd.pipeline.pin_files import GATE as PIN
+from gitopsd.pipeline.pin_files import evaluate_pin
 from gitopsd.pipeline.promotion import find_missing, name_missing, not_running
 from gitopsd.pipeline.quarantine import is_quarantined
 from gitopsd.pipeline.upstream_images import judge_images
@@ -182,6 +184,7 @@ IMPLICIT_GATES: tuple[tuple[str, ImplicitGate], ...] = (
     ("stall", _stall),
     ("upstream", _upstream),
     ("quarantine", _quarantine),
+    (PIN, evaluate_pin),
     ("rewind", _rewind),
     ("prune", _prune),
     ("budget", _budget),

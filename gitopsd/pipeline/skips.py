@@ -25,7 +25,7 @@ NEVER_SKIPPED: Mapping[str, str] = {
     "observe": "a stage that only observes is never written to",
 }
 """Implicit gates that have a verb of their own, or none at all, and why. The others (budget,
-brake and group) and everything that is configured may be skipped."""
+brake, group and pin) and everything that is configured may be skipped."""
 
 
 def pass_skipped(state: GateState, spec: GateSpec | None, facts: GateFacts) -> GateState:

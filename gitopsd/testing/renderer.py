@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from datetime import timedelta
 from typing import TypeAlias
 
-from gitopsd.domain.manifests import RenderedSet
+from ryaml import loads  # type: ignore[attr-defined] # re-exported without saying so
+
+from gitopsd.domain.manifests import Json, JsonObject, RenderedSet
 from gitopsd.domain.sources import CommitSha, RepoURL
 from gitopsd.errors import GitopsdError
 from gitopsd.kube.canonical import digest_of, digest_of_set
@@ -20,22 +22,36 @@ OverlayReader: TypeAlias = Callable[[RepoURL, CommitSha, str], Overlay | None]
 """`MemoryRepositories.overlay`: what an overlay of a commit renders to."""
 
 
+FileReader: TypeAlias = Callable[[RepoURL, CommitSha, str], bytes | None]
+"""`MemoryRepositories.file`: what another file of a commit holds."""
+
+MOST_BYTES = 16_384
+
+
 class MemoryRenderer:
     """Renders what the repositories in memory hold.
 
     Args:
         read_overlay: Where overlays come from, usually `MemoryRepositories.overlay`.
         clock: Waited on for `latency`; without one every answer is immediate.
+        read_file: Where other files come from, usually `MemoryRepositories.file`; there are none
+            when left out.
 
     Attributes:
         latency: How long each render takes.
         rendered: Requests that were rendered, in order.
     """
 
-    def __init__(self, read_overlay: OverlayReader, clock: Clock | None = None) -> None:
+    def __init__(
+        self,
+        read_overlay: OverlayReader,
+        clock: Clock | None = None,
+        read_file: FileReader | None = None,
+    ) -> None:
         self.latency = timedelta(0)
         self.rendered: list[RenderRequest] = []
         self._read_overlay = read_overlay
+        self._read_file = read_file
         self._clock = clock
         self._failures: list[GitopsdError] = []
 
@@ -54,6 +70,24 @@ class MemoryRenderer:
             return overlay
         content = digest_of(list(overlay))
         return InputSet(key=digest_of([path, content]), files={file_of(path): content})
+
+    async def fetch_document(
+        self, repo: RepoURL, commit: CommitSha, path: str
+    ) -> JsonObject | Rejection | None:
+        """Read a small YAML file of a commit."""
+        self._read_overlay(repo, commit, "")  # a commit that the mirror lacks is missed
+        content = self._read_file(repo, commit, path) if self._read_file is not None else None
+        if content is None:
+            return None
+        if len(content) > MOST_BYTES:
+            return Rejection("TooLarge", f"{path}:1: it is longer than {MOST_BYTES} bytes")
+        try:
+            document: Json = loads(content.decode())
+        except ValueError as error:
+            return Rejection("BadYaml", f"{path}:1: it is not YAML: {error}")
+        if not isinstance(document, Mapping):
+            return Rejection("BadYaml", f"{path}:1: it must be one YAML document with fields")
+        return document
 
     async def run_render(self, request: RenderRequest) -> RenderedSet | Rejection:
         """Render an overlay: its objects, labelled and pinned."""

@@ -37,6 +37,7 @@ class MemoryCommit:
         overlays: Overlay directory -> what it renders to; a commit inherits its parent's.
         people: Who made it.
         message: The whole message.
+        files: Path -> content of other files; a commit inherits its parent's.
     """
 
     commit: Commit
@@ -44,6 +45,7 @@ class MemoryCommit:
     overlays: Mapping[str, Overlay] = field(default_factory=dict)
     people: CommitPeople = field(default_factory=lambda: CommitPeople(CommitSha("")))
     message: str = ""
+    files: Mapping[str, bytes] = field(default_factory=dict)
 
 
 @dataclass(slots=True)
@@ -88,7 +90,7 @@ class MemoryRepositories:
         subject: str,
         *,
         parent: CommitSha | None = None,
-        overlays: Mapping[str, Overlay] | None = None,
+        overlays: Mapping[str, Overlay | bytes | None] | None = None,
         author: tuple[str, str] = ("A developer", "developer@example.test"),
         committer: str = "",
         co_authors: tuple[str, ...] = (),
@@ -101,22 +103,29 @@ class MemoryRepositories:
             repo: The remote.
             subject: First line of its message.
             parent: The commit before it.
-            overlays: What changes of what its overlays render to.
+            overlays: What changes of what its overlays render to, and of other files: their
+                content, None for one that goes.
             author: Name and e-mail of who wrote it.
             committer: E-mail of who committed it; the author's when empty.
             co_authors: E-mails of its ``Co-authored-by`` trailers.
         """
         remote = self._remote(repo)
-        inherited = remote.commits[parent].overlays if parent else {}
-        contents = {**inherited, **(overlays or {})}
+        before = remote.commits[parent] if parent else MemoryCommit(Commit(CommitSha("")))
+        contents, files = dict(before.overlays), dict(before.files)
+        for path, content in (overlays or {}).items():
+            files.pop(path, None)
+            if isinstance(content, bytes):
+                files[path] = content
+            elif content is not None:
+                contents[path] = content
         parts = (subject, parent, author, sorted(contents.items(), key=lambda item: item[0]))
         signed = (committer, co_authors) if committer or co_authors else ()
-        text = repr((*parts, *signed))
+        text = repr((*parts, *signed, *sorted(files.items())))
         sha = CommitSha(sha1(text.encode(), usedforsecurity=False).hexdigest())
         name, email = author
         commit = Commit(sha=sha, subject=subject, author=name, author_email=email)
         people = CommitPeople(sha, email, committer or email, co_authors)
-        remote.commits[sha] = MemoryCommit(commit, parent, contents, people, subject)
+        remote.commits[sha] = MemoryCommit(commit, parent, contents, people, subject, files)
         return sha
 
     def push(self, repo: RepoURL, ref: RefName, sha: CommitSha) -> None:
@@ -189,6 +198,14 @@ class MemoryRepositories:
         """
         return self._mirrored(repo, sha).overlays.get(path)
 
+    def file(self, repo: RepoURL, sha: CommitSha, path: str) -> bytes | None:
+        """Read a file of a commit that is no overlay's; None when it has no such file.
+
+        Raises:
+            TemporaryError: ``CommitMissing``, when no fetched head contains the commit.
+        """
+        return self._mirrored(repo, sha).files.get(path)
+
     async def fetch_head(
         self, repo: RepoURL, ref: RefName, *, previous: CommitSha | None = None
     ) -> SourceHead | None:
@@ -259,9 +276,12 @@ class MemoryRepositories:
         self, repo: RepoURL, sha: CommitSha, paths: Collection[str]
     ) -> Mapping[str, FileEntry]:
         """Read what paths of a commit hold: each overlay is one file, ``objects.yaml``."""
-        found = self._mirrored(repo, sha).overlays
-        files = {file_of(path): overlay for path, overlay in found.items()}
+        commit = self._mirrored(repo, sha)
+        files = {file_of(path): overlay for path, overlay in commit.overlays.items()}
         held = {name: content_id(files[name]) for name in paths if name in files}
+        for name in paths:
+            if name in commit.files:
+                held[name] = sha1(commit.files[name], usedforsecurity=False).hexdigest()
         self._remote(repo).contents.update({content_id(one): one for one in files.values()})
         return {name: FileEntry(0o100644, blob) for name, blob in held.items()}
 
@@ -276,22 +296,32 @@ class MemoryRepositories:
         return next(marked, None)
 
     async def write_commit(self, repo: RepoURL, draft: CommitDraft) -> CommitSha:
-        """Write a commit into the mirror; new content is the JSON of what it renders to."""
-        overlays = dict(self._mirrored(repo, draft.parent).overlays)
+        """Write a commit into the mirror; an overlay's new content is JSON of what it renders to.
+
+        Other files are written as they are; they are made and removed, never taken over by an id.
+        """
+        parent = self._mirrored(repo, draft.parent)
+        overlays, files = dict(parent.overlays), dict(parent.files)
         for name, content in draft.files.items():
             path = name.removesuffix(FILE)
+            if path == name:
+                files.pop(name, None)
+                files |= {name: content} if isinstance(content, bytes) else {}
+                continue
             overlays.pop(path, None)
             if isinstance(content, FileEntry):
                 overlays[path] = self._remote(repo).contents[content.blob]
             elif content is not None:
                 overlays[path] = tuple(json.loads(content))
         remote = self._remote(repo)
-        parts = (draft.message, draft.parent, draft.at, sorted(overlays.items()))
+        changed = (sorted(overlays.items()), sorted(files.items()))
+        parts = (draft.message, draft.parent, draft.at, *changed)
         sha = CommitSha(sha1(repr(parts).encode(), usedforsecurity=False).hexdigest())
         subject = draft.message.partition("\n")[0]
         commit = Commit(sha, subject, "gitopsd", "gitopsd@localhost", draft.at)
         people = CommitPeople(sha, commit.author_email, commit.author_email)
-        remote.commits[sha] = MemoryCommit(commit, draft.parent, overlays, people, draft.message)
+        made = MemoryCommit(commit, draft.parent, overlays, people, draft.message, files)
+        remote.commits[sha] = made
         remote.mirrored.add(sha)
         return sha
 

@@ -7,20 +7,17 @@ each overlay.
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import replace
 from datetime import timedelta
 
 import pytest
 
-from gitopsd.domain.agreements import Agreement, AgreementState
-from gitopsd.domain.config import ApplicationSpec, RollbackGit
+from gitopsd.domain.agreements import AgreementState
+from gitopsd.domain.config import RollbackGit
 from gitopsd.domain.manifests import JsonObject
-from gitopsd.domain.releases import StageKey
-from gitopsd.domain.runs import Phase, Run, RunKind
+from gitopsd.domain.runs import Phase, RunKind
 from gitopsd.domain.sources import CommitSha
 from gitopsd.engine.actions import ActionDone
 from gitopsd.errors import TemporaryError
-from gitopsd.testing.workloads import Workload
 from tests.support.crash_world import Schedule, living, remains_of
 from tests.support.engine_world import (
     APPROVER,
@@ -33,58 +30,20 @@ from tests.support.engine_world import (
     deployment,
     make_world,
     running_world,
-    shop_spec,
+)
+from tests.support.git_agreeing import (
+    CRASHING,
+    FIX,
+    GOOD,
+    agreeing,
+    agreement_of,
+    good_then_bad,
+    pushed,
+    settled,
+    told,
 )
 
 pytestmark = pytest.mark.looptime
-
-GOOD, BAD, FIX = "registry.example/api:1", "registry.example/api:2", "registry.example/api:3"
-CRASHING = Workload(None, "CrashLoopBackOff", "back-off restarting", restarts=3)
-
-
-def agreeing(policy: RollbackGit = RollbackGit.REVERT_COMMIT) -> ApplicationSpec:
-    """Make the shop with a policy for both stages."""
-    spec = shop_spec()
-    return replace(spec, stages=tuple(replace(stage, rollback_git=policy) for stage in spec.stages))
-
-
-async def good_then_bad(world: World) -> CommitSha:
-    """Release a good commit into production, push a bad one; returns the bad one."""
-    world.cluster.workloads[BAD] = CRASHING
-    await world.push("good", deployment(GOOD), config_map("settings", mode="a"))
-    await world.approve()
-    await world.until_run(PRODUCTION, RunKind.ROLLOUT, Phase.SUCCEEDED)
-    return await world.push("bad", deployment(BAD), config_map("settings", mode="b"))
-
-
-async def settled(world: World, key: StageKey = STAGING) -> Agreement:
-    """Wait until Git agrees with a stage's last Rollback, or is left to a person."""
-    run = await world.until_run(key, RunKind.ROLLBACK, Phase.SUCCEEDED)
-    found: list[Agreement] = []
-
-    async def there() -> bool:
-        agreement = await agreement_of(world, run)
-        found[:] = [agreement] if agreement is not None and agreement.settled else []
-        return bool(found)
-
-    await world.until(there, "Git agrees", timedelta(hours=30))
-    return found[0]
-
-
-async def agreement_of(world: World, run: Run) -> Agreement | None:
-    """Read how far Git agrees with a Rollback."""
-    return await world.store.read(lambda tx: tx.agreements.get(run.id))
-
-
-def pushed(world: World) -> list[CommitSha]:
-    """List the commits that gitopsd pushed."""
-    return [sha for _, _, sha in world.repositories.pushed]
-
-
-async def told(world: World, trigger: str) -> list[str]:
-    """List what was told under a trigger."""
-    found = await world.store.read(lambda tx: tx.records.notifications_after(0, 1000))
-    return [item.message for _, item in found if item.trigger == trigger]
 
 
 def overlays(world: World, sha: CommitSha) -> Sequence[JsonObject]:
@@ -198,9 +157,10 @@ async def test_a_newer_wish_is_not_undone() -> None:
         assert FIX in str(world.cluster.live()["Deployment shop-staging/api"])
 
 
-async def test_a_refused_push_is_tried_anew_and_then_left_to_a_person() -> None:
+@pytest.mark.parametrize("policy", [RollbackGit.REVERT_COMMIT, RollbackGit.PIN])
+async def test_a_refused_push_is_tried_anew_and_then_left_to_a_person(policy: RollbackGit) -> None:
     """Three refusals, each on what the branch holds then; the Rollback has succeeded anyway."""
-    async with running_world(agreeing()) as world:
+    async with running_world(agreeing(policy)) as world:
         world.repositories.refuse_pushes(REPO, *["protected branch hook declined"] * 3)
         await good_then_bad(world)
         agreement = await settled(world)
@@ -216,9 +176,10 @@ async def test_a_refused_push_is_tried_anew_and_then_left_to_a_person() -> None:
         assert run.failure is None
 
 
-async def test_git_that_is_down_is_waited_for() -> None:
+@pytest.mark.parametrize("policy", [RollbackGit.REVERT_COMMIT, RollbackGit.PIN])
+async def test_git_that_is_down_is_waited_for(policy: RollbackGit) -> None:
     """A rollback needs no Git; the commit is made when it answers again."""
-    async with running_world(agreeing()) as world:
+    async with running_world(agreeing(policy)) as world:
         down = TemporaryError("git.example does not answer", reason="Unavailable")
         fail = world.repositories.refuse
         world.repositories.before_next_push(REPO, lambda: fail(REPO, MAIN, down))
@@ -282,16 +243,29 @@ async def test_a_commit_of_our_own_is_never_undone_by_another() -> None:
         assert len(pushed(world)) == 1
 
 
-@pytest.mark.parametrize("sole", [True, False], ids=["lock", "leases"])
-async def test_dying_around_the_push_makes_no_second_commit(sole: bool) -> None:
+@pytest.mark.parametrize(
+    "policy,sole",
+    [
+        (RollbackGit.REVERT_COMMIT, True),
+        (RollbackGit.REVERT_COMMIT, False),
+        (RollbackGit.PIN, False),
+    ],
+    ids=["lock", "leases", "pin"],
+)
+async def test_dying_around_the_push_makes_no_second_commit(
+    policy: RollbackGit, sole: bool
+) -> None:
     """Killed after each effect from the Rollback on: one commit, and all ends as without."""
 
     async def play(schedule: Schedule) -> tuple[object, list[list[str]], int]:
-        world = make_world(agreeing())
+        world = make_world(agreeing(policy))
         async with living(world, schedule) as process:
             await good_then_bad(world)
             await settled(world)
-            await world.until_run(PRODUCTION, RunKind.ROLLOUT, Phase.SUCCEEDED, count=2)
+            if policy is RollbackGit.REVERT_COMMIT:
+                await world.until_run(PRODUCTION, RunKind.ROLLOUT, Phase.SUCCEEDED, count=2)
+            else:
+                await world.until_run(STAGING, RunKind.ROLLOUT, Phase.ABORTED)
             await world.until(process.is_idle, "the outbox is empty")
             lives = [life.effects for life in process.lives]
             return await remains_of(world), lives, len(pushed(world))

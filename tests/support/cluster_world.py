@@ -452,7 +452,7 @@ def make_cluster_world(site: Site, change: Callable[[StageSpec], StageSpec]) -> 
     )
     configuration = [Configuration(applications={SHOP: spec}, clusters={"one": cluster})]
     repositories = MemoryRepositories(clock)
-    renderer = MemoryRenderer(repositories.overlay, clock)
+    renderer = MemoryRenderer(repositories.overlay, clock, repositories.file)
     notifier, telemetry = MemoryNotifier(), MemoryTelemetry()
     store = ObservedStore(MemoryStore(clock, installation=secrets.token_hex(4)))
     clusters = ConfiguredClusters(lambda: configuration[0].clusters, telemetry)

@@ -363,7 +363,7 @@ def make_world(*specs: ApplicationSpec) -> World:
     clock = LoopClock()
     cluster = MemoryCluster(clock)
     repositories = MemoryRepositories(clock)
-    renderer = MemoryRenderer(repositories.overlay, clock)
+    renderer = MemoryRenderer(repositories.overlay, clock, repositories.file)
     registry = MemoryRegistry(clock)
     verifier = MemoryVerifier()
     verifier.serve("api", MemoryAnswer(), path="/health")

@@ -23,6 +23,7 @@ from gitopsd.domain.gate_specs import ApprovalGate, GateSpec, ManualGate, SoakGa
 from gitopsd.domain.groups import GroupSpec
 from gitopsd.domain.manifests import Digest, Health
 from gitopsd.domain.metrics import Comparison, Condition
+from gitopsd.domain.pin_files import PinFile, Pinned
 from gitopsd.domain.releases import (
     ApplicationName,
     Line,
@@ -131,6 +132,10 @@ FREEZE = Freeze("f-1", "application:shop", "maria", "a fair", NOON - HOUR, NOON 
 FOR_EVER = Freeze("f-2", "*", "ben", "an incident", NOON - 2 * MINUTE)
 SUSPENDED = StageCondition("ben", "the database is moved", NOON - 2 * HOUR)
 HOLD = StageCondition("maria", "asked for an older release", NOON - 3 * HOUR)
+PIN = PinFile(
+    "overlays/production/gitopsd-pin.yaml",
+    Pinned(TARGET.release, CommitSha("b" * 40), NOON - 3 * HOUR),
+)
 OBSERVED = Observation(Health.HEALTHY, True, "", NOON - 40 * SECOND)
 
 
@@ -281,6 +286,7 @@ def _held() -> dict[str, Callable[[], Explanation]]:
         "quarantine": replace(
             OPEN, quarantines=(QUARANTINE,), run=replace(RUN, rendered=QUARANTINE.rendered)
         ),
+        "pin": replace(OPEN, spec=replace(FACTS.spec, rollback_git=RollbackGit.PIN), pin=PIN),
         "rewind": replace(OPEN, offer=Offer(9, NEWEST.line, RUN.release, NOON, OfferKind.REWOUND)),
         "prune": replace(
             OPEN, deletions=31, owned=40, spec=replace(FACTS.spec, prune_limits=PruneLimits())

@@ -216,6 +216,7 @@ ROWS = {
         f"resources: [deployment.yaml]\n---\nresources: [{REMOTE}]\n", "BadKustomization", 1
     ),
     "empty kustomization": _one("# nothing\n", "BadKustomization", 1),
+    "kustomization of no bytes": _one("", "BadKustomization", 1),
     "bad YAML in the kustomization": _one(
         "resources:\n- deployment.yaml\npatches: [\n", "BadYaml", 4
     ),

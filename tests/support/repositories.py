@@ -144,6 +144,12 @@ class BareRepository:
         found = tree[path]
         return found.data.decode() if isinstance(found, pygit2.Blob) else None
 
+    def changed(self, before: str, after: str) -> set[str]:
+        """Tell which files differ between two commits."""
+        repository = self._open()
+        trees = [repository[sha].peel(pygit2.Tree) for sha in (before, after)]
+        return {delta.new_file.path for delta in trees[0].diff_to_tree(trees[1]).deltas}
+
     def history(self, ref: str = MAIN) -> tuple[CommitSha, ...]:
         """List what a ref points to and what came before it, newest first."""
         head = self.head(ref)

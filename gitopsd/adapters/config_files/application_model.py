@@ -5,7 +5,7 @@ from __future__ import annotations
 from datetime import timedelta
 from typing import Annotated, ClassVar, Literal, Self
 
-from pydantic import BeforeValidator, Field, model_validator
+from pydantic import Field, model_validator
 
 from gitopsd.adapters.config_files.checks_model import CheckSection, make_checks
 from gitopsd.adapters.config_files.fields import (
@@ -106,18 +106,11 @@ class HealthSection(Section):
     )
 
 
-def _refuse_pin(value: object) -> object:
-    if value == "pin":
-        remedy = "Write `revert-commit`; images that failed stay quarantined in any case"
-        raise refuse("`pin` is not supported yet", remedy)
-    return value
-
-
 class RollbackSection(Section):
     """``rollback:``: what a failed run does."""
 
     policy: Literal["automatic", "manual", "forbidden"] = "automatic"
-    git: Annotated[Literal["none", "revert-commit"], BeforeValidator(_refuse_pin)] = Field(
+    git: Literal["none", "pin", "revert-commit"] = Field(
         default="none",
         description="What is committed to the branch afterwards, so that Git says what runs",
     )

@@ -5,9 +5,10 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 
 from gitopsd.adapters.git.addresses import select_repository
-from gitopsd.domain.config import ApplicationSpec, RollbackGit
+from gitopsd.domain.config import ApplicationSpec, RollbackGit, StageSpec
 from gitopsd.domain.sources import RepositorySpec
 from gitopsd.errors import ConfigError
+from gitopsd.pipeline.pin_files import locate_pin
 
 _BRANCH = "refs/heads/"
 
@@ -39,6 +40,26 @@ def find_push_problems(
                 remedy="Write `push:` with a credential that may write into the file in "
                 "repositories/ that covers it, or `git: none`",
             )
+        elif other := _find_sharer(application, stage):
+            yield ConfigError(
+                file=file,
+                path=place,
+                problem=f"stages {stage.name} and {other} share an overlay, and a pin is of one",
+                remedy="Give each stage an overlay of its own, or write another policy",
+            )
+
+
+def _find_sharer(application: ApplicationSpec, stage: StageSpec) -> str:
+    """Name another stage whose pin file would be this stage's; empty when there is none."""
+    if stage.rollback_git is not RollbackGit.PIN:
+        return ""
+    own = (application.ref_of(stage), locate_pin(stage.path))
+    sharers = (
+        other.name
+        for other in application.stages
+        if other.name != stage.name and (application.ref_of(other), locate_pin(other.path)) == own
+    )
+    return next(sharers, "")
 
 
 def name_push_files(repository: RepositorySpec) -> tuple[tuple[str, str], ...]:

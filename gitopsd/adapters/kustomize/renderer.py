@@ -31,6 +31,7 @@ from gitopsd.adapters.kustomize.running import (
     Finished,
     start_kustomize,
 )
+from gitopsd.adapters.kustomize.single_files import read_document
 from gitopsd.adapters.kustomize.trees import Trees
 from gitopsd.adapters.kustomize.walker import KUSTOMIZATION_NAMES
 from gitopsd.adapters.kustomize.warming import (
@@ -119,6 +120,16 @@ class KustomizeRenderer:
         """
         found = await self._find(repo, commit, path)
         return found if isinstance(found, Rejection) else found.input_set
+
+    async def fetch_document(
+        self, repo: RepoURL, commit: CommitSha, path: str
+    ) -> JsonObject | Rejection | None:
+        """Read a small YAML file of a commit; starts no renderer.
+
+        Raises:
+            TemporaryError: The mirror cannot be read now.
+        """
+        return await asyncio.to_thread(read_document, self._trees, repo, commit, path)
 
     async def run_render(self, request: RenderRequest) -> RenderedSet | Rejection:
         """Render an overlay, label its objects and pin its images.

@@ -86,7 +86,7 @@ def parse_yaml(path: str, content: bytes) -> list[Json]:
     """
     check_yaml(path, content)
     try:
-        documents: list[Json] = loads_all(content.decode())
+        documents: list[Json] = loads_all(content.decode()) or []  # None for no bytes at all
     except UnicodeDecodeError as error:
         line = content.count(b"\n", 0, error.start) + 1
         raise RefusedError("BadYaml", Place(path, line), "it is not UTF-8") from error

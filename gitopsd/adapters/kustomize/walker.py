@@ -109,7 +109,7 @@ def parse_kustomization(path: str, content: bytes) -> Kustomization:
     """Parse a kustomization file; what is wrong with it is part of the value."""
     text = content.decode(errors="replace")
     try:
-        document = _only_document(path, content)
+        document = parse_only(path, content)
         return Kustomization(
             find_paths(document),
             count_generated(document),
@@ -120,7 +120,12 @@ def parse_kustomization(path: str, content: bytes) -> Kustomization:
         return Kustomization(error=error, text=text)
 
 
-def _only_document(path: str, content: bytes) -> JsonObject:
+def parse_only(path: str, content: bytes) -> JsonObject:
+    """Parse the one document of a file.
+
+    Raises:
+        RefusedError: Why it cannot be read.
+    """
     documents = parse_yaml(path, content)
     # A closing "---" is common and means nothing; kustomize itself reads the first document.
     while len(documents) > 1 and documents[-1] is None:

@@ -9,6 +9,7 @@ from gitopsd.domain.manifests import Digest, Json, RenderedSet
 from gitopsd.domain.stages import StageRendering
 from gitopsd.domain.work import EvidenceKind
 from gitopsd.engine.outcomes import Done, Outcome, Quarantined, Verdict, Waiting
+from gitopsd.engine.pin_facts import keep_pin
 from gitopsd.engine.pinning import resolve_pins
 from gitopsd.engine.step_context import StepContext
 from gitopsd.errors import PermanentError
@@ -46,6 +47,7 @@ async def run_render(context: StepContext) -> Outcome:
     notes: list[Json] = [*rendered.notes]
     if notes:
         await context.keep(EvidenceKind.NOTES, notes, key="render")
+    await keep_pin(context)
     return await context.services.store.transact(lambda tx: _store(tx, context, rendered))
 
 

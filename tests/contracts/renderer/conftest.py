@@ -14,7 +14,7 @@ from gitopsd.domain.manifests import JsonObject
 from gitopsd.domain.sources import CommitSha, RepoURL
 from gitopsd.ports import Rejection, Renderer
 from gitopsd.testing.renderer import MemoryRenderer
-from gitopsd.testing.source_repository import MemoryRepositories
+from gitopsd.testing.source_repository import MemoryRepositories, Overlay
 from tests.support.rendering import URL, Workshop
 from tests.support.repositories import MAIN, Content
 
@@ -39,6 +39,10 @@ class Studio(Protocol):
         """Commit overlays on top of what is there, where the renderer can read them."""
         ...
 
+    async def write(self, path: str, content: bytes) -> CommitSha:
+        """Commit one file that belongs to no overlay."""
+        ...
+
 
 @dataclass
 class MemoryStudio:
@@ -52,8 +56,16 @@ class MemoryStudio:
     async def commit(self, overlays: Overlays) -> CommitSha:
         """Commit overlays, and fetch them."""
         refused = Rejection("RemoteBase", "overlay/kustomization.yaml:1: it is remote")
-        made = {path: refused if value is None else value for path, value in overlays.items()}
-        sha = self.repositories.commit(self.url, "Change", parent=self.head, overlays=made)
+        return await self._commit(
+            {path: refused if value is None else value for path, value in overlays.items()}
+        )
+
+    async def write(self, path: str, content: bytes) -> CommitSha:
+        """Commit a file, and fetch it."""
+        return await self._commit({path: content})
+
+    async def _commit(self, changes: Mapping[str, Overlay | bytes]) -> CommitSha:
+        sha = self.repositories.commit(self.url, "Change", parent=self.head, overlays=changes)
         self.repositories.push(self.url, MAIN, sha)
         await self.repositories.fetch_head(self.url, MAIN)
         self.head = sha
@@ -85,13 +97,19 @@ class KustomizeStudio:
                 files[f"{path}/{name}"] = json.dumps(obj)
         return self.workshop.commit(files)
 
+    async def write(self, path: str, content: bytes) -> CommitSha:
+        """Commit a file."""
+        return self.workshop.commit({path: content})
+
 
 @pytest.fixture(params=["memory", "kustomize"])
 async def studio(request: pytest.FixtureRequest, tmp_path: Path) -> AsyncIterator[Studio]:
     """A renderer with an empty repository."""
     if request.param == "memory":
         repositories = MemoryRepositories()
-        yield MemoryStudio(repositories, MemoryRenderer(repositories.overlay))
+        yield MemoryStudio(
+            repositories, MemoryRenderer(repositories.overlay, read_file=repositories.file)
+        )
         return
     workshop = Workshop(tmp_path)
     yield KustomizeStudio(workshop)

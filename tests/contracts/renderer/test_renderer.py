@@ -181,3 +181,43 @@ async def test_commit_that_was_not_fetched_is_no_verdict(studio: Studio) -> None
     assert caught.value.reason == "CommitMissing"
     with pytest.raises(TemporaryError):
         await studio.renderer.run_render(RenderRequest(studio.url, unknown, "overlay"))
+
+
+async def test_one_document_of_a_commit_is_read(studio: Studio) -> None:
+    """A path with nothing is None; a commit that was not fetched is no answer."""
+    written = b'# for people\nrun: "it\'s 1"\nruns: {commit: "1234"}\n'
+    sha = await studio.write("overlay/note.yaml", written)
+    fetch = studio.renderer.fetch_document
+    assert await fetch(studio.url, sha, "overlay/note.yaml") == {
+        "run": "it's 1",
+        "runs": {"commit": "1234"},
+    }
+    assert await fetch(studio.url, sha, "overlay/other.yaml") is None
+    assert await fetch(studio.url, sha, "other/note.yaml") is None
+    with pytest.raises(TemporaryError) as caught:
+        await fetch(studio.url, CommitSha("f" * 40), "overlay/note.yaml")
+    assert caught.value.reason == "CommitMissing"
+
+
+@pytest.mark.parametrize(
+    "content,reason",
+    [
+        (b"a: [", None),
+        (b"\xff\xfe", None),
+        (b"- a\n- b\n", None),
+        (b"", None),
+        (b"a: 1\n---\nb: 2\n", None),
+        (b"[" * 9_000, None),
+        (b"a: " + b"b" * 16_384, "TooLarge"),
+    ],
+    ids=["no YAML", "no text", "a list", "empty", "two", "deep", "large"],
+)
+async def test_what_is_no_such_document_is_rejected(
+    studio: Studio, content: bytes, reason: str | None
+) -> None:
+    """With the file and the line, and without reading what is too large."""
+    sha = await studio.write("note.yaml", content)
+    found = await studio.renderer.fetch_document(studio.url, sha, "note.yaml")
+    assert isinstance(found, Rejection)
+    assert found.message.startswith("note.yaml:")
+    assert reason in (None, found.reason)

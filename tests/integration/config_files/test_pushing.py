@@ -31,6 +31,7 @@ spec:
       namespace: shop
       rollback: {git: revert-commit}
 """
+PINNING = APPLICATION.replace("revert-commit", "pin")
 REPOSITORY = """\
 apiVersion: gitopsd.io/v1
 kind: Repository
@@ -65,6 +66,9 @@ def test_the_credential_and_the_author_are_read(tmp_path: Path) -> None:
     )
     [stage] = loaded.applications[ApplicationName("shop")].stages
     assert stage.rollback_git is RollbackGit.REVERT_COMMIT
+    assert _load(tmp_path, push + "}", PINNING) == []
+    [stage] = ConfigurationFiles(tmp_path).load().configuration.applications["shop"].stages
+    assert stage.rollback_git is RollbackGit.PIN
 
 
 @pytest.mark.parametrize(
@@ -95,6 +99,19 @@ def test_a_stage_that_follows_tags_cannot_ask_for_commits(tmp_path: Path) -> Non
             "to those. Write `git: none`, or let it follow a branch"
         )
     ]
+
+
+def test_a_pin_is_of_one_stage(tmp_path: Path) -> None:
+    """Where two have one overlay, nobody could tell whose it is; a branch of its own is enough."""
+    push = f", push: {{passwordFile: {tmp_path / 'token'}}}"
+    other = "    - {name: other, cluster: one, path: overlays//staging, namespace: other"
+    [said] = _load(tmp_path, push, f"{PINNING}{other}}}\n")
+    assert said == (
+        "spec.stages[0].rollback.git: stages staging and other share an overlay, and a pin is of "
+        "one. Give each stage an overlay of its own, or write another policy"
+    )
+    assert _load(tmp_path, push, f"{PINNING}{other}, branch: other}}\n") == []
+    assert _load(tmp_path, push, f"{APPLICATION}{other}}}\n") == []
 
 
 @pytest.mark.parametrize(

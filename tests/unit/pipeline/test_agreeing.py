@@ -123,6 +123,9 @@ def test_there_is_something_to_commit_while_the_stage_runs_what_was_restored() -
         assert judge_need(lost) == Nothing(left, message)
     elsewhere = judge_need(replace(facts, runs_restored=False))
     assert elsewhere == Nothing(unneeded, f"{KEY} runs something else by now")
+    images = judge_need(replace(facts, failed=replace(FAILED, commit=RESTORED.commit)))
+    message = f"both releases are commit {'1' * 12}: only images changed, and what failed is "
+    assert images == Nothing(unneeded, f"{message}quarantined")
     own = judge_need(replace(facts, failed_is_own=True))
     assert own is not None
     assert own.state is left

@@ -47,6 +47,7 @@ IMPLICIT = [
     "stall",
     "upstream",
     "quarantine",
+    "pin",
     "rewind",
     "prune",
     "budget",
@@ -69,7 +70,7 @@ def test_all_gates_answer_each_time_in_a_fixed_order() -> None:
     states = evaluate_gates(replace(FACTS, spec=spec))
     configured = ["soak", "approval", "soak-2", "approval-2", "soak-3"]
     assert [state.name for state in states] == [*configured, *IMPLICIT]
-    assert [state.implicit for state in states] == [False] * 5 + [True] * 13
+    assert [state.implicit for state in states] == [False] * 5 + [True] * 14
 
 
 def test_a_stage_without_gates_is_automatic() -> None:
