@@ -264,7 +264,7 @@ def retry(
     server: Server = "",
     token_file: TokenFile = "",
 ) -> None:
-    """Try a run's release again in its stage; at its gate, ask again at once."""
+    """Try a run's release again; at its gate, ask again; after a rollback, commit again."""
     _post_to_run(run, "retry", {"reason": reason}, output, server, token_file)
 
 

@@ -1,10 +1,12 @@
-"""Asks that Git agrees with a Rollback, in the transaction that ends it."""
+"""Asks that Git agrees with a Rollback: in the transaction that ends it, and for a person."""
 
 from __future__ import annotations
 
-from gitopsd.domain.agreements import Agreement
+from dataclasses import replace
+
+from gitopsd.domain.agreements import Agreement, AgreementState
 from gitopsd.domain.config import RollbackGit
-from gitopsd.domain.runs import Run, RunKind
+from gitopsd.domain.runs import Run, RunId, RunKind
 from gitopsd.domain.work import WorkItem, WorkKind
 from gitopsd.store_ports import Transaction
 
@@ -30,4 +32,23 @@ def want_agreement(tx: Transaction, run: Run) -> None:
             since=tx.now,
         )
     )
-    tx.work.add(WorkItem(f"agree:{run.id}", WorkKind.AGREE, run.id, tx.now))
+    _add_work(tx, run.id)
+
+
+def is_left_to_person(tx: Transaction, run: RunId) -> bool:
+    """Tell whether nothing more is tried to make Git agree with a Rollback, and it does not."""
+    found = tx.agreements.get(run)
+    return found is not None and found.state is AgreementState.LEFT_TO_PERSON
+
+
+def agree_again(tx: Transaction, run: RunId) -> None:
+    """Try once more what was left to a person, who has mended something. Safe to repeat."""
+    found = tx.agreements.get(run)
+    if found is not None and found.state is AgreementState.LEFT_TO_PERSON:
+        again = replace(found, state=AgreementState.WAITING, message="", refusals=0, told=False)
+        tx.agreements.save(again)
+        _add_work(tx, run)
+
+
+def _add_work(tx: Transaction, run: RunId) -> None:
+    tx.work.add(WorkItem(f"agree:{run}", WorkKind.AGREE, run, tx.now))

@@ -10,6 +10,7 @@ from gitopsd.domain.runs import RunId, RunKind
 from gitopsd.domain.stages import Condition
 from gitopsd.engine.actors import ActionDone, ActionRefused, ActionResult, Actor
 from gitopsd.engine.admission import bring_now, settle
+from gitopsd.engine.agreements import agree_again
 from gitopsd.engine.facts import load_selection_facts
 from gitopsd.engine.naming import name_release, refuse_naming
 from gitopsd.engine.probing import ask_again
@@ -33,11 +34,14 @@ def promote_release(
 
 
 def retry_run(tx: Transaction, actor: Actor, run_id: RunId, config: Configuration) -> ActionResult:
-    """Try a run's release again in its stage, or what a run that goes on waits for."""
+    """Try a run's release again in its stage, or what waits for a run or follows it."""
     refusal = refuse_for_run(tx, Verb.RETRY, run_id, config)
     run = tx.runs.get(run_id)
     if refusal is not None or run is None:
         return refusal or ActionRefused(404, f"there is no run {run_id}")
+    if run.kind is RunKind.ROLLBACK and not run.live:
+        agree_again(tx, run.id)
+        return ActionDone(f"the commit that follows {run.id} is tried again", run.id)
     if not run.live:
         return _bring(tx, actor, run.stage, run.release, config)
     if run.kind is RunKind.ROLLBACK:

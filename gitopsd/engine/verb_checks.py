@@ -12,6 +12,7 @@ from gitopsd.domain.stages import Stage
 from gitopsd.domain.verifications import Quarantine
 from gitopsd.domain.work import Page
 from gitopsd.engine.actors import ActionRefused
+from gitopsd.engine.agreements import is_left_to_person
 from gitopsd.engine.facts import freezes_of
 from gitopsd.pipeline.quarantine import is_quarantined
 from gitopsd.pipeline.situations import VerbFacts, find_answer
@@ -81,7 +82,10 @@ def _load(
     if application is None or spec is None:
         return VerbFacts(stage, configured=False, run=run, quarantine=held)
     freezes = freezes_of(tx, application, spec, config)
-    return VerbFacts(stage, configured=True, run=run, freezes=freezes, quarantine=held)
+    left = run is not None and is_left_to_person(tx, run.id)
+    return VerbFacts(
+        stage, configured=True, run=run, freezes=freezes, quarantine=held, disagrees=left
+    )
 
 
 def _quarantine_of(

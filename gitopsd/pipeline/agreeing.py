@@ -13,6 +13,7 @@ from dataclasses import dataclass, field, replace
 from datetime import datetime, timedelta
 
 from gitopsd.domain.agreements import Agreement, AgreementState
+from gitopsd.domain.config import RollbackGit
 from gitopsd.domain.releases import Release, StageKey
 from gitopsd.domain.runs import Run, RunId
 from gitopsd.domain.sources import CommitSha, FileEntry
@@ -191,9 +192,20 @@ def note_trouble(
     after = replace(agreement, message=trouble.message, refusals=refusals, tried_at=at)
     late = at - agreement.since >= GIVE_UP_AFTER
     if refusals >= MOST_REFUSALS or late:
-        return replace(after, state=AgreementState.LEFT_TO_PERSON), None
+        message = f"{trouble.message}; {say_by_hand(agreement)}"
+        return replace(after, state=AgreementState.LEFT_TO_PERSON, message=message), None
     # What only a person can mend is told at once, and tried all the same: they may mend it.
     return after, _wait_of(after)
+
+
+def say_by_hand(agreement: Agreement) -> str:
+    """Say what a person does where gitopsd gave it up: by itself it is not tried again."""
+    branch = branch_of(agreement.ref)
+    if agreement.policy is RollbackGit.PIN:
+        by_hand = f"push a fix to {branch}"
+    else:
+        by_hand = f"revert by hand what should not stay on {branch}"
+    return f"when that is mended: gitopsd retry {agreement.run}, or {by_hand}"
 
 
 def _wait_of(agreement: Agreement) -> timedelta:

@@ -40,6 +40,7 @@ class VerbFacts:
         freezes: Freezes in force that cover the stage.
         quarantine: What quarantines the bytes of that run, or of the stage's applied set for a verb
             that names no run; None when nothing does.
+        disagrees: Whether it was left to a person that Git agrees with that run.
     """
 
     stage: Stage
@@ -47,6 +48,7 @@ class VerbFacts:
     run: Run | None = None
     freezes: tuple[Freeze, ...] = ()
     quarantine: Quarantine | None = None
+    disagrees: bool = False
 
 
 def find_answer(verb: Verb, facts: VerbFacts) -> Answer:
@@ -75,7 +77,7 @@ def _of_run(verb: Verb, facts: VerbFacts) -> Iterable[Situation]:
     else:
         if _is_gone(facts):
             yield Situation.RETIRED
-        yield _end(run, facts.stage)
+        yield _end(run, facts)
         if facts.quarantine is not None:
             yield Situation.QUARANTINED
 
@@ -87,7 +89,7 @@ def _of_stage(facts: VerbFacts) -> Iterable[Situation]:
     if stage.applied is None:
         yield Situation.NOTHING
     if run is not None:
-        yield position_of_step(run.kind, run.step) if run.live else _end(run, stage)
+        yield position_of_step(run.kind, run.step) if run.live else _end(run, facts)
     stalls = tuple(_stalls(facts))
     yield from (at for at in stalls if at in _CLOSING)
     if facts.quarantine is not None:
@@ -108,8 +110,11 @@ def _stand(verb: Verb, run: Run) -> Situation:
     return position_of_step(run.kind, run.step)
 
 
-def _end(run: Run, stage: Stage) -> Situation:
+def _end(run: Run, facts: VerbFacts) -> Situation:
     """Tell how a run ended."""
+    stage = facts.stage
+    if facts.disagrees:
+        return Situation.DISAGREES
     if run.kind is not RunKind.ROLLOUT:
         return Situation(f"{run.kind.value}Ended")
     applied = stage.applied

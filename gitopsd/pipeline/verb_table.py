@@ -29,7 +29,8 @@ _ROLLBACK = positions_of_kind(RunKind.ROLLBACK)
 _SYNC = positions_of_kind(RunKind.SYNC)
 _FRONT = _WRITING + _ROLLBACK + _SYNC
 _UNDECIDED = (_S.FAILED, _S.ERRORED, _S.ABORTED)
-_ENDED = (_S.SUCCEEDED, *_UNDECIDED, _S.ROLLBACK_ENDED, _S.SYNC_ENDED)
+_WENT_BACK = (_S.ROLLBACK_ENDED, _S.DISAGREES)
+_ENDED = (_S.SUCCEEDED, *_UNDECIDED, *_WENT_BACK, _S.SYNC_ENDED)
 _AT_GATE = (_S.FROZEN, _S.SUSPENDED, _S.HELD, _S.CALLED, _S.RESTORED, _S.FOREIGN)
 _AFTER_WRITING = (_S.UNVERIFIED, _S.STALLED)
 
@@ -82,7 +83,7 @@ _HAS_ENDED: tuple[tuple[Iterable[Situation], Answer], ...] = (
     ((_S.SUCCEEDED,), _UNDO),
     ((_S.RETIRED,), _ENDED_THERE),
     ((*_UNDECIDED, *_AFTER_WRITING, _S.QUARANTINED), _BRING_AGAIN),
-    ((_S.ROLLBACK_ENDED,), _GO_ELSEWHERE),
+    (_WENT_BACK, _GO_ELSEWHERE),
     ((_S.SYNC_ENDED,), _APPLY_AGAIN),
 )
 
@@ -157,6 +158,7 @@ def _retry() -> Mapping[Situation, Answer]:
             ),
         ),
         ((*_UNDECIDED, *_AFTER_WRITING), Allowed(Sequel.AGAIN)),
+        ((_S.DISAGREES,), Allowed(Sequel.COMMITTED)),
         (
             (_S.QUARANTINED,),
             Refused(

@@ -94,6 +94,7 @@ class Situation(Enum):
     ERRORED = "Errored"
     ABORTED = "Aborted"
     ROLLBACK_ENDED = "RollbackEnded"
+    DISAGREES = "Disagrees"
     SYNC_ENDED = "SyncEnded"
     RETIRED = "Retired"
     FOREIGN = "Foreign"
@@ -125,6 +126,7 @@ MEANINGS: Mapping[Situation, str] = {
     Situation.ERRORED: "the last Rollout ended Errored before it wrote",
     Situation.ABORTED: "the last Rollout ended Aborted before it wrote",
     Situation.ROLLBACK_ENDED: "the last run was a Rollback and has ended",
+    Situation.DISAGREES: "the last run was a Rollback, and Git was left to a person",
     Situation.SYNC_ENDED: "the last run was a Sync and has ended",
     Situation.FROZEN: "a freeze covers the stage; a run waits at its Gate",
     Situation.SUSPENDED: "the stage is suspended; a run waits at its Gate",
@@ -152,6 +154,7 @@ class Sequel(Enum):
     ASKED_AGAIN = "AskedAgain"
     AGAIN = "BroughtAgain"
     BEGINS = "BeginsAtOnce"
+    COMMITTED = "Committed"
     VOTED = "Voted"
     REJECTED = "Rejected"
     SKIPPED = "Skipped"
@@ -180,6 +183,7 @@ SEQUELS: Mapping[Sequel, str] = {
     Sequel.ASKED_AGAIN: "its gates that ask outside are asked again at once, if it has any",
     Sequel.AGAIN: "a new run brings its release again, at once",
     Sequel.BEGINS: "the Rollback begins at once",
+    Sequel.COMMITTED: "the commit that makes Git agree is tried again at once",
     Sequel.VOTED: "the vote counts for this plan; the run goes on when every gate is open",
     Sequel.REJECTED: "the run ends Aborted (Rejected)",
     Sequel.SKIPPED: "the gate is open for this plan",

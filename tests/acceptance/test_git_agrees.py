@@ -16,8 +16,9 @@ from gitopsd.domain.config import RollbackGit
 from gitopsd.domain.manifests import JsonObject
 from gitopsd.domain.runs import Phase, RunKind
 from gitopsd.domain.sources import CommitSha
-from gitopsd.engine.actions import ActionDone
+from gitopsd.engine.actions import ActionDone, ActionRefused
 from gitopsd.errors import TemporaryError
+from gitopsd.pipeline.agreeing import say_by_hand
 from tests.support.crash_world import Schedule, living, remains_of
 from tests.support.engine_world import (
     APPROVER,
@@ -166,6 +167,7 @@ async def test_a_refused_push_is_tried_anew_and_then_left_to_a_person(policy: Ro
         agreement = await settled(world)
         assert (agreement.state, agreement.refusals) == (AgreementState.LEFT_TO_PERSON, 3)
         said = "the push to main is refused: protected branch hook declined"
+        said += f"; {say_by_hand(agreement)}"
         assert agreement.message == said
         assert await told(world, "on-git-disagrees") == [
             f"shop/staging was rolled back and main does not say so: {said}"
@@ -174,6 +176,10 @@ async def test_a_refused_push_is_tried_anew_and_then_left_to_a_person(policy: Ro
         run = await world.until_run(STAGING, RunKind.ROLLBACK, Phase.SUCCEEDED)
         assert (await world.stage(STAGING)).applied is not None
         assert run.failure is None
+        assert isinstance(await world.actions.retry(APPROVER, run.id), ActionDone)
+        assert (await settled(world)).state is AgreementState.COMMITTED
+        assert len(pushed(world)) == 1
+        assert isinstance(await world.actions.retry(APPROVER, run.id), ActionRefused)
 
 
 @pytest.mark.parametrize("policy", [RollbackGit.REVERT_COMMIT, RollbackGit.PIN])

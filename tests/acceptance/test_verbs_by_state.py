@@ -76,6 +76,7 @@ async def look(scene: Scene, named: RunId) -> Look:
             freezes=tuple(tx.records.freezes(in_force=True)),
             work={
                 "probe": tx.work.get(probe),
+                "agree": tx.work.get(f"agree:{named}"),
                 **{word: tx.work.get(f"{word}:{KEY}") for word in WORK},
             },
             last=tx.records.audit(Page(1))[0],
@@ -139,6 +140,7 @@ SEQUELS: Mapping[Sequel, Callable[[Look, Look], bool]] = {
     Sequel.ASKED_AGAIN: lambda _, after: after.work["probe"] is not None,
     Sequel.AGAIN: _comes_again,
     Sequel.BEGINS: lambda _, after: after.named is not None and after.named.phase is Phase.RUNNING,
+    Sequel.COMMITTED: lambda _, after: after.work["agree"] is not None,
     Sequel.VOTED: _said(Decision.APPROVE),
     Sequel.REJECTED: lambda before, after: (
         _ends(before, after) and _said(Decision.REJECT)(before, after)

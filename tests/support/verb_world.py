@@ -11,9 +11,16 @@ from contextlib import asynccontextmanager
 from dataclasses import dataclass, replace
 from datetime import timedelta
 
+from gitopsd.domain.agreements import Agreement, AgreementState
 from gitopsd.domain.asked_gates import ExternalGate, Finding, ProbeAnswer
 from gitopsd.domain.checks import HttpCheck
-from gitopsd.domain.config import ApplicationSpec, GitSource, RollbackPolicy, StageSpec
+from gitopsd.domain.config import (
+    ApplicationSpec,
+    GitSource,
+    RollbackGit,
+    RollbackPolicy,
+    StageSpec,
+)
 from gitopsd.domain.gate_specs import ApprovalGate
 from gitopsd.domain.manifests import Digest, Inventory
 from gitopsd.domain.releases import ReleaseId, StageName
@@ -207,6 +214,18 @@ async def _rolled_back(world: World) -> None:
     world.memory.back_up()
 
 
+async def _disagrees(world: World) -> None:
+    await let_in(world, await bring(world, "3", image=BAD))
+    run = await world.until_run(KEY, RunKind.ROLLBACK, Phase.SUCCEEDED)
+    state = AgreementState.LEFT_TO_PERSON
+
+    def leave(tx: Transaction) -> None:
+        tx.agreements.save(Agreement(run.id, KEY, RollbackGit.PIN, REPO, MAIN, tx.now, state))
+
+    await world.store.transact(leave)
+    world.memory.back_up()
+
+
 async def _synced(world: World) -> None:
     await done(world.actions.sync(ACTOR, KEY))
     await world.until_run(KEY, RunKind.SYNC, Phase.SUCCEEDED)
@@ -340,6 +359,7 @@ def _builders() -> Mapping[Situation, Callable[[World], Awaitable[None]]]:
         Situation.ERRORED: _errored,
         Situation.ABORTED: _aborted,
         Situation.ROLLBACK_ENDED: _rolled_back,
+        Situation.DISAGREES: _disagrees,
         Situation.SYNC_ENDED: _synced,
         Situation.FROZEN: _frozen,
         Situation.SUSPENDED: _suspended,

@@ -67,7 +67,8 @@ def test_the_credential_and_the_author_are_read(tmp_path: Path) -> None:
     [stage] = loaded.applications[ApplicationName("shop")].stages
     assert stage.rollback_git is RollbackGit.REVERT_COMMIT
     assert _load(tmp_path, push + "}", PINNING) == []
-    [stage] = ConfigurationFiles(tmp_path).load().configuration.applications["shop"].stages
+    loaded = ConfigurationFiles(tmp_path).load().configuration
+    [stage] = loaded.applications[ApplicationName("shop")].stages
     assert stage.rollback_git is RollbackGit.PIN
 
 

@@ -25,6 +25,7 @@ from gitopsd.pipeline.agreeing import (
     judge_need,
     needs_telling,
     note_trouble,
+    say_by_hand,
     say_contested,
     say_disagreement,
     settle,
@@ -154,6 +155,16 @@ def test_three_refusals_leave_it_to_a_person() -> None:
         waits.append(wait)
     assert waits == [MINUTE, 2 * MINUTE, None]
     assert (agreement.state, agreement.refusals) == (AgreementState.LEFT_TO_PERSON, 3)
+    assert agreement.message == f"no; {say_by_hand(AGREEMENT)}"
+
+
+def test_what_is_left_to_a_person_says_what_to_do_by_hand() -> None:
+    """Have it tried again, or what comes to the same."""
+    again = "when that is mended: gitopsd retry run-7-rb, or"
+    by_hand = "revert by hand what should not stay on main"
+    assert say_by_hand(AGREEMENT) == f"{again} {by_hand}"
+    pin = replace(AGREEMENT, policy=RollbackGit.PIN)
+    assert say_by_hand(pin) == f"{again} push a fix to main"
 
 
 @pytest.mark.parametrize("minutes,wait", [(0, 1), (2, 1), (3, 2), (10, 5), (20, 10), (600, 10)])

@@ -131,6 +131,18 @@ def test_a_run_that_ended_says_how(kind: RunKind, phase: Phase, at: Situation) -
     assert find_situations(Verb.ROLLBACK, facts) == (at,)
 
 
+def test_a_rollback_that_git_does_not_agree_with_is_another_end() -> None:
+    """Its commit can be tried again; otherwise it is as any Rollback that ended."""
+    run = run_at(RunKind.ROLLBACK, Phase.SUCCEEDED)
+    facts = VerbFacts(RUNS, configured=True, run=run, disagrees=True)
+    for verb in (Verb.RETRY, Verb.ROLLBACK):
+        assert find_situations(verb, facts) == (Situation.DISAGREES,)
+    assert find_answer(Verb.RETRY, facts) == Allowed(Sequel.COMMITTED)
+    ended = {verb: row[Situation.ROLLBACK_ENDED] for verb, row in TABLE.items()}
+    differs = {verb for verb, row in TABLE.items() if row[Situation.DISAGREES] != ended[verb]}
+    assert differs == {Verb.RETRY}
+
+
 def test_a_success_that_is_over_can_be_brought_again() -> None:
     """Something else came over it since, or what it left is not verified any more."""
     run = replace(run_at(RunKind.ROLLOUT, Phase.SUCCEEDED), release=HAS.release)
