@@ -112,6 +112,9 @@ def _explain_unknown(location: list[str | int], model: type[Section]) -> tuple[s
         return "unknown key", "Remove it"
     if key in parent.NOT_YET:
         return f"`{key[:_MAX_SHOWN]}` is not supported yet", parent.NOT_YET[key]
+    if key == "<<":
+        remedy = "Write the keys out; a value can be named with `&name` and repeated with `*name`"
+        return "merge keys (`<<`) are not read", remedy
     known = [field.alias or name for name, field in parent.model_fields.items()]
     return f"unknown key `{key[:_MAX_SHOWN]}`", suggest(key, known)
 

@@ -212,6 +212,8 @@ def test_the_digest_is_of_the_content() -> None:
         ("healht: {}", "healht", "unknown key `healht`", "Did you mean `health`?"),
         ("service_account: a", "service_account", "unknown key `service_account`",
          "Did you mean `serviceAccount`?"),
+        ("<<: {health: {}}", "<<", "merge keys (`<<`) are not read",
+         "Write the keys out; a value can be named with `&name` and repeated with `*name`"),
         ("health: {zzz: 1}", "health.zzz", "unknown key `zzz`",
          "Known here: `timeout`, `unschedulableGrace`"),
         ("after: staging", "after", "it is 'staging', expected a list",
