@@ -201,6 +201,30 @@ async def test_a_stage_that_follows_another_waits_until_that_has_made_up_its_min
         assert done.release == (await world.releases())[-1].id
 
 
+@pytest.mark.parametrize("promotion,comes", [(Promotion.UPSTREAM, False), (Promotion.NEWEST, True)])
+async def test_a_stage_that_follows_another_takes_what_that_runs_now(
+    promotion: Promotion, *, comes: bool
+) -> None:
+    """What was verified there and is newer comes only to a stage that takes the newest."""
+    async with running_world(free(promotion)) as world:
+        await world.push("one", deployment(ONE))
+        await world.until_run(PRODUCTION, RunKind.ROLLOUT, Phase.SUCCEEDED)
+        await world.actions.suspend(APPROVER, PRODUCTION, "lunch")
+        await world.push("two", deployment(TWO))
+        await world.until_run(STAGING, RunKind.ROLLOUT, Phase.SUCCEEDED, count=2)
+        one, two = await world.releases()
+        done = await world.actions.promote(APPROVER, STAGING, one.id)
+        assert isinstance(done, ActionDone), done
+        await world.until_run(STAGING, RunKind.ROLLOUT, Phase.SUCCEEDED, count=3)
+        await world.actions.resume(APPROVER, PRODUCTION)
+        await world.clock.sleep(5 * MINUTE)
+        assert _images(world) == [TWO if comes else ONE]
+        if not comes:
+            kept = [one for one in await queue_of(world, PRODUCTION) if one.release == two.id]
+            assert [one.position for one in kept] == [None]
+            assert f"staging runs {one.id}" in kept[0].reason
+
+
 async def test_the_queue_shows_positions_and_what_each_waits_for() -> None:
     """What stands at the Gate with a vote, what follows, and what is not verified before."""
     async with running_world() as world:
