@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import os
 from collections.abc import AsyncIterator
 from datetime import timedelta
 from pathlib import Path
@@ -37,6 +38,12 @@ if mark.exists():
 mark.touch()
 print("first time: page 7 is empty")
 sys.exit(1)
+"""
+SLOW = b"""
+import os
+print("page 1 is well", flush=True)
+open(os.environ["GO"]).read()
+print("page 2 is well", flush=True)
 """
 RIGHTS: list[dict[str, Any]] = [
     {"apiGroups": [""], "resources": ["pods/exec"], "verbs": ["get", "create"]},
@@ -151,6 +158,37 @@ async def test_a_job_that_would_succeed_on_its_second_pod_fails(
     assert "first time: page 7 is empty" in failed.message
     assert passed.passed is True
     assert len(jobs_in(site)) == 2
+
+
+@pytest.mark.timeout(90)
+async def test_a_log_is_read_while_its_job_runs(
+    site: Site, verifier: VerifierByKind, tmp_path: Path
+) -> None:
+    """What a pod has said is there before it ends, and all of it afterwards."""
+    go = tmp_path / "go"
+    os.mkfifo(go)
+    built = build_image(
+        version="1",
+        behaviour={},
+        runtime="process",
+        entrypoint=["python3", "/app/slow.py"],
+        files={"/app/slow.py": SLOW},
+    )
+    image = site.push(built, "slow").pinned
+    check, target = JobCheck("smoke", "smoke"), target_of(site, template(image, GO=str(go)))
+
+    async with asyncio.timeout(40):
+        seen = await verifier.run_check(check, target)
+        while "page 1 is well" not in str(seen.evidence):
+            assert seen.underway or seen.passed is None, seen
+            seen = await verifier.run_check(check, target)
+    assert seen.underway
+    assert "page 2" not in str(seen.evidence)
+    await asyncio.to_thread(go.write_text, "on")
+    ended, _ = await follow(verifier, check, target)
+
+    assert ended.passed is True
+    assert "page 2 is well" in str(ended.evidence)
 
 
 @pytest.mark.timeout(90)
