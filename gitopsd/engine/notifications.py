@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import replace
 
 from gitopsd.domain.channels import ChannelSpec
 from gitopsd.domain.config import Configuration
@@ -10,7 +11,7 @@ from gitopsd.domain.gates import Closed, GateState
 from gitopsd.domain.releases import ApplicationName, StageKey
 from gitopsd.domain.runs import Run
 from gitopsd.domain.work import Notification, WorkItem, WorkKind
-from gitopsd.engine.group_asking import find_request
+from gitopsd.engine.group_asking import GroupRequest, find_request
 from gitopsd.engine.showing import begin_reports
 from gitopsd.kube.redaction import redact_text
 from gitopsd.pipeline.commands import Trigger
@@ -95,27 +96,50 @@ def ask_for_approval(
     Where one approval is for all stages of a group, they are told once for the group; a plan that
     comes, or changes, when somebody has voted already is asked for by itself.
 
-    Safe to repeat: the id is made of the run and its plan, or of the run that came first.
+    Safe to repeat: what was asked for is stored by the run and its plan, whichever request it was
+    part of.
     """
     for state in states:
-        if state.name == "approval" and isinstance(state.answer, Closed):
-            publish(tx, _request(tx, run, state.answer), config, run=run)
+        if state.name != "approval" or not isinstance(state.answer, Closed):
+            continue
+        alone = _ask_alone(tx, run, state.answer)
+        if tx.records.notification(alone.id) is not None:
+            continue
+        request = find_request(tx, run)
+        if request is None:
+            publish(tx, alone, config, run=run)
+        else:
+            tx.records.add_notification(alone)
+            publish(tx, _ask_together(alone, run, state.answer, request), config, run=run)
 
 
-def _request(tx: Transaction, run: Run, answer: Closed) -> Notification:
-    """Write the request to approve a run's plan, or the plans of its whole group."""
-    details, waits = _details(tx, run), f"{run.release} waits: {answer.reason}"
+def _ask_alone(tx: Transaction, run: Run, answer: Closed) -> Notification:
     key, trigger = run.stage, Trigger.APPROVAL_REQUESTED.value
-    together = find_request(tx, run)
-    if together is None:
-        message = f"{key}: {waits}. To approve: {answer.opener}"
-        name = f"{run.id}.{run.plan}.{trigger}"
-        return Notification(name, trigger, key.application, key.stage, message, tx.now, details)
-    group, stages = together.group.spec.name, together.stages
-    where = f"{key.application}, group {group} ({', '.join(stages)})"
-    message = f"{where}: {waits}. To approve: gitopsd approve {key.application} --group {group}"
-    named = {**details, "group": group, "stages": list(stages)}
-    return Notification(together.id, trigger, key.application, "", message, tx.now, named)
+    return Notification(
+        id=f"{run.id}.{run.plan}.{trigger}",
+        trigger=trigger,
+        application=key.application,
+        stage=key.stage,
+        message=f"{key}: {run.release} waits: {answer.reason}. To approve: {answer.opener}",
+        at=tx.now,
+        details=_details(tx, run),
+    )
+
+
+def _ask_together(
+    alone: Notification, run: Run, answer: Closed, request: GroupRequest
+) -> Notification:
+    """Ask for the plans of a whole group; it is about none of its stages more than another."""
+    name, group = run.stage.application, request.group.spec.name
+    where = f"{name}, group {group} ({', '.join(request.stages)})"
+    return replace(
+        alone,
+        id=request.id,
+        stage="",
+        message=f"{where}: {run.release} waits: {answer.reason}. "
+        f"To approve: gitopsd approve {name} --group {group}",
+        details={**alone.details, "group": group, "stages": list(request.stages)},
+    )
 
 
 def concerns(

@@ -20,7 +20,7 @@ from gitopsd.domain.releases import StageName
 from gitopsd.domain.reports import ApprovalReport, GroupApprovalReport, Outcome, StageReport
 from gitopsd.domain.runs import Phase, Run, RunKind, Step
 from gitopsd.domain.work import Notification
-from gitopsd.engine.actors import ActionDone
+from gitopsd.engine.actors import ActionDone, Actor
 from gitopsd.engine.group_voting import find_waiting, is_asked, vote_for_group
 from gitopsd.engine.voting import Ballot
 from gitopsd.pipeline.groups import name_plans
@@ -86,11 +86,16 @@ async def waiting(world: Fleet) -> list[Run]:
     )
 
 
-async def vote(world: Fleet, runs: list[Run], decision: Decision = Decision.APPROVE) -> None:
+async def vote(
+    world: Fleet,
+    runs: list[Run],
+    decision: Decision = Decision.APPROVE,
+    by: Actor = APPROVER,
+) -> None:
     """Vote for the plans of runs."""
     plans = {str(run.id): str(run.plan) for run in runs}
     services, ballot = world.world.services, Ballot(decision, reason="seen")
-    done = await vote_for_group(services, APPROVER, SHOP, GROUP.name, plans, ballot)
+    done = await vote_for_group(services, by, SHOP, GROUP.name, plans, ballot)
     assert isinstance(done, ActionDone), done
 
 
@@ -152,6 +157,22 @@ async def test_a_stage_that_comes_late_is_asked_for_by_itself_once_somebody_vote
         assert (alone.stage, alone.outcome) == ("d", Outcome.WAITING)
 
 
+async def test_whoever_was_asked_already_is_not_asked_again_after_a_vote() -> None:
+    """A quorum of two is one request; so is one where a single stage was voted on."""
+    gate = replace(APPROVAL, count=2)
+    async with asking(fleet_spec(replace(GROUP, approval=gate))) as world:
+        image = await world.push(1)
+        runs = await wait_for_plans(world)
+        await vote(world, runs[1:2])
+        await world.world.clock.sleep(10 * MINUTE)
+        await vote(world, runs)
+        await world.world.clock.sleep(10 * MINUTE)
+        assert len(requests(world)) == len(told(world)) == 1
+        await vote(world, runs, by=replace(APPROVER, subject="sam"))
+        await world.until_live(image, *FLEET)
+        assert len(requests(world)) == len(told(world)) == 1
+
+
 async def test_what_was_rejected_is_asked_for_anew() -> None:
     """The next release has a request of its own; so has one that people promote again."""
     async with asking() as world:
@@ -176,6 +197,25 @@ async def test_what_was_rejected_is_asked_for_anew() -> None:
         await wait_for_plans(world)
         assert len(told(world)) == 3
         assert told(world)[2].details["release"] == runs[0].release
+
+
+async def test_when_its_time_was_over_a_stage_is_asked_for_again() -> None:
+    """The old request is of the old runs; a person who begins one of them anew is heard."""
+    gate = replace(APPROVAL, deadline=10 * MINUTE)
+    async with asking(fleet_spec(replace(GROUP, approval=gate))) as world:
+        await world.push(1)
+        runs = await wait_for_plans(world)
+        for key in FLEET:
+            await world.world.until_run(key, RunKind.ROLLOUT, Phase.ABORTED)
+        [asked] = told(world)
+        first = asked.details["run"]
+        other = next(run for run in runs if run.id != first)
+        await world.world.actions.promote(APPROVER, other.stage, other.release)
+        await world.world.until(lambda: len(told(world)) == 2, "it is asked for again")
+        again = await world.world.until_run(
+            other.stage, RunKind.ROLLOUT, Phase.RUNNING, step=Step.GATE
+        )
+        assert told(world)[1].details["run"] == again.id
 
 
 async def test_a_stage_with_an_approval_of_its_own_is_asked_for_by_itself() -> None:
