@@ -25,7 +25,7 @@ from gitopsd.pipeline.facts import GateFacts
 from gitopsd.pipeline.skips import pass_skipped
 
 FILE = "gitopsd-pin.yaml"
-"""Name of the file, beside the overlay's kustomization, which does not read it."""
+"""Name of the file, in the directory of the overlay, which does not read it."""
 
 GATE = "pin"
 """Name of the gate."""

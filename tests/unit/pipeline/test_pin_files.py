@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta, timezone
+from pathlib import Path
 
 import pytest
 
@@ -83,6 +84,21 @@ def test_a_composed_file_says_everything_and_how_to_lift_it() -> None:
         'run: "run-7-rb"\n'
     )
     assert written == compose_pin(ROLLBACK, FAILED, RESTORED, 'it crashed: "boom"\n\x85 é', since)
+
+
+def test_the_document_shows_a_file_as_it_is_written() -> None:
+    """docs/rollbacks.md holds what would be composed for its example."""
+    document = (Path(__file__).parents[3] / "docs" / "rollbacks.md").read_text("utf-8")
+    run = replace(ROLLBACK, id=RunId("shop-production-8d21"))
+    restored = _release("r-3f2a9c01d4e5b677", "1b7e4a90c2d3f5a6b8c9d0e1f2a3b4c5d6e7f809")
+    failed = _release("r-9c81e2b47a60d3f5", "c0ffee5a1b2c3d4e5f60718293a4b5c6d7e8f901")
+    reason = "Deployment shop/api: container api: CrashLoopBackOff, exit code 1"
+    written = compose_pin(run, failed, restored, reason, NOON - timedelta(hours=3))
+    assert f"```yaml\n{written.decode()}```" in document
+
+
+def _release(name: str, sha: str) -> Release:
+    return Release(ReleaseId(name), ApplicationName("shop"), Commit(CommitSha(sha)))
 
 
 def test_a_long_reason_is_cut() -> None:
