@@ -326,7 +326,8 @@ def _read_round(
         and one.received_at < verdict
     ]
     accepted = max(back.values())
-    marks = {"Admitted": steps["Admitted"], "Prepare": steps["Prepare"], "accepted": accepted}
+    first = min(back.values())
+    marks = {"Prepare": steps["Prepare"], "first accepted": first, "accepted": accepted}
     phases, at = {}, verdict
     for mark, moment in marks.items():
         phases[mark], at = _seconds(at, moment), moment

@@ -30,6 +30,7 @@ from gitopsd.engine.gate_evidence import put_gates
 from gitopsd.engine.group_restores import take_back
 from gitopsd.engine.holding import find_hold
 from gitopsd.engine.notifications import ask_for_approval
+from gitopsd.engine.restoring import pass_prepare
 from gitopsd.engine.showing import refresh_reports
 from gitopsd.engine.slots import schedule_reconsider
 from gitopsd.engine.soak_facts import ask_for_looks
@@ -105,11 +106,16 @@ def _applies(run: Run) -> bool:
 
 
 def admit(tx: Transaction, run: Run, config: Configuration) -> None:
-    """Let a Pending run begin. Safe to repeat: a run that began ignores it."""
+    """Let a Pending run begin; a Rollback goes on to Apply at once where nothing runs before it.
+
+    Safe to repeat: a run that began ignores it.
+    """
     spec = tx.specs.get(run.stage.application, run.spec)
     stage_spec = spec.stage(run.stage.stage) if spec is not None else None
     timeouts = timeouts_for(stage_spec, run.kind) if stage_spec is not None else ()
-    advance(tx, run.id, RunAdmitted(tx.now, timeouts), config)
+    began = advance(tx, run.id, RunAdmitted(tx.now, timeouts), config)
+    if run.kind is RunKind.ROLLBACK:
+        pass_prepare(tx, began.run, config)
 
 
 def settle(tx: Transaction, stages: Iterable[StageKey], config: Configuration) -> None:

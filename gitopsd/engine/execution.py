@@ -3,19 +3,19 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Iterable
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from datetime import timedelta
 
 from gitopsd.cluster_ports import LOCKED_OUT
 from gitopsd.domain.config import Configuration
 from gitopsd.domain.gates import GateState
-from gitopsd.domain.runs import AbortReason, CommandId, Run, RunId, RunKind, Step
+from gitopsd.domain.runs import AbortReason, CommandId, Run, RunId, Step
 from gitopsd.domain.work import WorkItem
 from gitopsd.engine.admission import apply_event, settle
 from gitopsd.engine.facts import load_gate_facts
+from gitopsd.engine.following import Following, claim_restore, load_context
 from gitopsd.engine.holding import compute_wait, hold_before_apply
-from gitopsd.engine.outcomes import Along, Done, Outcome, Quarantined, Verdict, Waiting
+from gitopsd.engine.outcomes import Done, Outcome, Quarantined, Verdict, Waiting
 from gitopsd.engine.scope import Scope, scope
 from gitopsd.engine.services import Services
 from gitopsd.engine.step_context import StepContext
@@ -47,27 +47,6 @@ FIRST_LOOK = timedelta(minutes=5)
 
 BUG_TRIES = 3
 """Attempts of a step whose handler has a bug."""
-
-
-@dataclass(frozen=True, slots=True)
-class Following:
-    """What a process goes on with at once, claimed in the transaction that commanded it.
-
-    Attributes:
-        item: The work.
-        context: What the step needs; None when it is to be read anew.
-    """
-
-    item: WorkItem
-    context: StepContext | None
-
-    @property
-    def restores(self) -> bool:
-        """Whether what failed is still out: nothing of ours may get in the way of that."""
-        return self.context is not None and self.context.step in _RESTORING
-
-
-_RESTORING = (Step.PREPARE, Step.APPLY)
 
 
 async def execute_step(
@@ -108,13 +87,13 @@ async def execute_step(
             await _wait_before_apply(services, item, run)
             return None
         began = services.clock.monotonic()
-        event, along = await _outcome_event(context)
+        event = await _outcome_event(context)
         services.telemetry.observe(
             "gitopsd_step_duration_seconds",
             services.clock.monotonic() - began,
             step=context.step.value,
         )
-        following = await _report(services, item, run.id, event, along)
+        following = await _report(services, item, run.id, event)
         if following is None or not following.restores:
             await services.doorbell.ring()
         return following
@@ -129,32 +108,8 @@ def _drop_stale(tx: Transaction, item: WorkItem) -> None:
         tx.work.finish(item)
 
 
-def load_context(tx: Transaction, services: Services, item: WorkItem) -> StepContext | None:
-    """Read what a step needs; None when its command is no longer outstanding."""
-    run = tx.runs.get(RunId(item.subject))
-    if run is None or run.command != item.key or run.step is None:
-        return None
-    application = tx.specs.get(run.stage.application, run.spec)
-    spec = application.stage(run.stage.stage) if application is not None else None
-    release = tx.releases.get(run.release)
-    stage = tx.stages.get(run.stage)
-    if application is None or spec is None or release is None or stage is None:
-        return None
-    return StepContext(
-        services=services,
-        run=run,
-        step=run.step,
-        command=CommandId(item.key),
-        application=application,
-        spec=spec,
-        release=release,
-        stage=stage,
-        began_at=services.clock.now(),
-    )
-
-
-async def _outcome_event(context: StepContext) -> tuple[Event, Along | None]:
-    """Do a step; says what came of it, and what is stored along with that."""
+async def _outcome_event(context: StepContext) -> Event:
+    """Do a step and say what came of it."""
     bound = context.services.pace.slice + timedelta(seconds=50)
     services, command = context.services, context.command
     try:
@@ -162,20 +117,19 @@ async def _outcome_event(context: StepContext) -> tuple[Event, Along | None]:
             outcome = await HANDLERS[context.step](context)
     except TimeoutError:
         reason, message = "Stuck", f"{context.step.value} did not report within {bound}"
-        return StepErrored(services.clock.now(), command, reason, message), None
+        return StepErrored(services.clock.now(), command, reason, message)
     except GitopsdError as error:
-        return _errored(context, error), None
+        return _errored(context, error)
     except Exception as error:  # noqa: BLE001 - a bug in one step is one errored run, not a dead worker
         services.telemetry.report(error, run=context.run.id, step=context.step.value)
-        errored = StepErrored(
+        return StepErrored(
             services.clock.now(),
             command,
             "InternalError",
             f"gitopsd has a bug in {context.step.value}: {redact_text(repr(error))[:300]}",
             limit=BUG_TRIES,
         )
-        return errored, None
-    return to_event(outcome, context), outcome.along if isinstance(outcome, Done) else None
+    return to_event(outcome, context)
 
 
 def _errored(context: StepContext, error: GitopsdError) -> Event:
@@ -250,40 +204,22 @@ def is_claimed(tx: Transaction, item: WorkItem) -> bool:
     return held is not None and (held.owner, held.attempts) == (item.owner, item.attempts)
 
 
-async def _report(
-    services: Services, item: WorkItem, run: RunId, event: Event, along: Along | None
-) -> Following | None:
+async def _report(services: Services, item: WorkItem, run: RunId, event: Event) -> Following | None:
     """Store what came of a step; returns what this process goes on with at once."""
     configuration = services.configuration()
 
     def work(tx: Transaction) -> Following | None:
         current, following = tx.runs.get(run), None
         if current is not None and current.command == item.key and is_claimed(tx, item):
-            if along is not None:
-                along(tx)
             timed = hold_before_apply(tx, current, _timed(tx, current, event), configuration)
             done = apply_event(tx, run, timed, configuration)
             if is_held_before_apply(done.run):
                 apply_event(tx, run, ClockStopped(tx.now), configuration)
-            following = _claim_restore(tx, services, (run, *done.started))
+            following = claim_restore(tx, services, run, done.started)
         tx.work.finish(item)
         return following
 
     return await retry_conflicts(services.store, work)
-
-
-def _claim_restore(tx: Transaction, services: Services, runs: Iterable[RunId]) -> Following | None:
-    """Claim what a Rollback is to do next, if that is due now.
-
-    What failed stays out for as long as it is not restored: whoever did the step before does the
-    next, without a look for work in between.
-    """
-    for name in runs:
-        run = tx.runs.get(name)
-        if run is not None and run.kind is RunKind.ROLLBACK and run.command is not None:
-            item = tx.work.claim_one(run.command, services.replica, services.pace.claim)
-            return Following(item, load_context(tx, services, item)) if item is not None else None
-    return None
 
 
 def _timed(tx: Transaction, run: Run, event: Event) -> Event:

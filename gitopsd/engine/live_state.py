@@ -3,16 +3,16 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Sequence
+from collections.abc import AsyncIterator, Mapping, Sequence
+from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from datetime import timedelta
 
 from gitopsd.cluster_ports import LOCKED_OUT, ApiRefusal, Cluster
-from gitopsd.domain.manifests import InventoryEntry, JsonObject, ObjectKey, RenderedSet
+from gitopsd.domain.manifests import InventoryEntry, JsonObject, ObjectKey
 from gitopsd.domain.work import LiveState
 from gitopsd.engine.fan_out import run_all
 from gitopsd.engine.inventories import read_inventory
-from gitopsd.engine.outcomes import Along
 from gitopsd.engine.refusals import sentence
 from gitopsd.engine.services import Handed
 from gitopsd.engine.step_context import StepContext
@@ -24,27 +24,77 @@ PATIENCE = timedelta(seconds=10)
 """For so long a restore is held up to read what it replaces."""
 
 
-async def read_live_state(context: StepContext, rendered: RenderedSet | None) -> Along:
-    """Read every object of the inventory; what is returned keeps them, redacted, with the run.
+@dataclass(frozen=True, slots=True)
+class LiveReading:
+    """What a Rollback replaces, while it is being read.
+
+    Attributes:
+        context: The step.
+        reading: Reads it.
+    """
+
+    context: StepContext
+    reading: asyncio.Task[_Found]
+
+    async def keep(self) -> Mapping[ObjectKey, JsonObject]:
+        """Wait for what is read, and keep it, redacted, with the run.
+
+        Safe to repeat: what was kept first stays, which is from before anything was written.
+
+        Returns:
+            Every object that was read, as it was.
+
+        Raises:
+            TemporaryError: The cluster refuses our credential, or we its certificate.
+        """
+        seen, run = await self.reading, self.context.run
+        said = tuple(seen.unread[name] for name in sorted(seen.unread))
+        found = tuple(redact_object(seen.objects[key]) for key in sorted(seen.objects, key=str))
+
+        def work(tx: Transaction) -> None:
+            if tx.runs.live_state(run.id) is None:
+                tx.runs.put_live_state(LiveState(run.id, tx.now, found, said))
+
+        await self.context.services.store.transact(work)
+        return seen.objects
+
+
+@asynccontextmanager
+async def reading_live_state(context: StepContext) -> AsyncIterator[LiveReading]:
+    """Read every object of the inventory, as it is now, beside what is done meanwhile.
 
     What cannot be read is named instead: a restore is never held up for long by its own records.
-    Where the cluster lets us ask nothing, it cannot be restored either. Apply is handed what was
-    read, so that it need not look once more.
+    Where the cluster lets us ask nothing, it cannot be restored either.
 
-    Safe to repeat: what was kept first stays, which is from before anything was written.
-
-    Args:
-        context: The step.
-        rendered: The set to restore, handed on as well; None when it cannot be read.
+    Safe to repeat: it only reads.
 
     Raises:
         TemporaryError: The cluster refuses our credential, or we its certificate.
     """
-    run, seen = context.run, _Found({}, {})
+    seen, until = _Found({}, {}), asyncio.get_running_loop().time() + PATIENCE.total_seconds()
     entries: tuple[InventoryEntry, ...] = ()
     try:
-        async with asyncio.timeout(PATIENCE.total_seconds()):
+        async with asyncio.timeout_at(until):
             entries = (await read_inventory(context)).entries
+    except TimeoutError:
+        seen.unread["inventory"] = f"the inventory: no answer within {PATIENCE.seconds} s"
+    except GitopsdError as error:
+        if error.reason in LOCKED_OUT:
+            raise
+        seen.unread["inventory"] = f"the inventory: {error.message}"
+    reading = asyncio.create_task(_read(context, entries, seen, until), name="live state")
+    try:
+        yield LiveReading(context, reading)
+    finally:
+        reading.cancel()
+        await asyncio.gather(reading, return_exceptions=True)
+
+
+async def _read(
+    context: StepContext, entries: Sequence[InventoryEntry], seen: _Found, until: float
+) -> _Found:
+    try:
+        async with asyncio.timeout_at(until):
             await run_all(entries, lambda entry: seen.read(context.cluster(), entry))
     except TimeoutError:
         seen.name_rest(entries)
@@ -52,15 +102,7 @@ async def read_live_state(context: StepContext, rendered: RenderedSet | None) ->
         if error.reason in LOCKED_OUT:
             raise
         seen.unread["inventory"] = f"the inventory: {error.message}"
-    context.services.handed[run.stage] = Handed(run.id, seen.objects, rendered)
-    said = tuple(seen.unread[name] for name in sorted(seen.unread))
-    found = tuple(redact_object(seen.objects[key]) for key in sorted(seen.objects, key=str))
-
-    def keep(tx: Transaction) -> None:
-        if tx.runs.live_state(run.id) is None:
-            tx.runs.put_live_state(LiveState(run.id, tx.now, found, said))
-
-    return keep
+    return seen
 
 
 @dataclass(frozen=True, slots=True)
@@ -93,11 +135,15 @@ class _Found:
                 self.unread[name] = f"{name}: there was no time to read it"
 
 
-def take_handed(context: StepContext) -> Handed:
-    """Take what the run's Prepare has just read; nothing when that was not in this process.
+def hand_on(context: StepContext, objects: Mapping[ObjectKey, JsonObject]) -> None:
+    """Hand what Prepare read to the run's Apply, so that it need not look once more."""
+    context.services.handed[context.run.stage] = Handed(context.run.id, objects)
+
+
+def take_handed(context: StepContext) -> Mapping[ObjectKey, JsonObject]:
+    """Take what the run's Prepare has read; nothing when that was not in this process.
 
     Live objects are only ever believed where the server is asked to make sure: see `applying`.
     """
     handed = context.services.handed.pop(context.run.stage, None)
-    run = context.run.id
-    return handed if handed is not None and handed.run == run else Handed(run)
+    return handed.objects if handed is not None and handed.run == context.run.id else {}

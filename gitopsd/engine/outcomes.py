@@ -2,17 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from dataclasses import dataclass
 from datetime import timedelta
 from typing import TypeAlias
 
 from gitopsd.domain.manifests import Digest
 from gitopsd.domain.runs import LastLook
-from gitopsd.store_ports import Transaction
-
-Along: TypeAlias = Callable[[Transaction], None]
-"""What is stored in the transaction that stores an outcome."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -24,14 +19,12 @@ class Done:
         plan: Diff's product.
         plan_empty: Diff: whether the plan changes nothing.
         plan_base: Diff: applied set that the plan was made against; None for an empty stage.
-        along: What is stored in the transaction that stores the outcome; None for nothing.
     """
 
     rendered: Digest | None = None
     plan: Digest | None = None
     plan_empty: bool = False
     plan_base: Digest | None = None
-    along: Along | None = None
 
 
 @dataclass(frozen=True, slots=True)

@@ -38,6 +38,7 @@ class Past:
         stale: Whether everything has to be tried again: nothing was written yet, and what admission
             said to Validate may not be what it says now.
         tried: What was tried again already.
+        kept: Whether what a Rollback found in the cluster is kept.
     """
 
     seen: Mapping[str, Seen] = field(default_factory=dict)
@@ -45,6 +46,7 @@ class Past:
     sent: Mapping[str, Sent] = field(default_factory=dict)
     stale: bool = False
     tried: Tried = field(default_factory=Tried)
+    kept: bool = False
 
 
 async def load_past(context: StepContext, placed: Sequence[Placed]) -> Past:
@@ -53,8 +55,14 @@ async def load_past(context: StepContext, placed: Sequence[Placed]) -> Past:
     A Rollback and a Sync had no Validate: they look for themselves, and try nothing.
     """
     run = context.run
-    pieces, events = await context.services.store.read(
-        lambda tx: (tx.runs.evidence(run.id), tx.runs.events(run.id))
+    if context.is_first:
+        return Past()
+    pieces, events, live_state = await context.services.store.read(
+        lambda tx: (
+            tx.runs.evidence(run.id),
+            tx.runs.events(run.id),
+            tx.runs.live_state(run.id) if run.kind is RunKind.ROLLBACK else None,
+        )
     )
     contents = {
         (piece.kind, piece.key): piece.content
@@ -73,7 +81,7 @@ async def load_past(context: StepContext, placed: Sequence[Placed]) -> Past:
         if identity_of_placed(item) in described
     }
     if run.kind is not RunKind.ROLLOUT:
-        return Past(sent=sent)
+        return Past(sent=sent, kept=live_state is not None)
     assessed = contents.get((EvidenceKind.CHANGE_SET, "assessed"))
     seen, now = parse_seen(assessed), context.services.clock.now()
     old = is_stale((item.at for item in seen.values()), events, now)

@@ -10,7 +10,7 @@ from gitopsd.cluster_ports import (
     Clusters,
 )
 from gitopsd.domain.config import Configuration
-from gitopsd.domain.manifests import Digest, Inventory, JsonObject, ObjectKey, RenderedSet
+from gitopsd.domain.manifests import Digest, Inventory, JsonObject, ObjectKey
 from gitopsd.domain.releases import StageKey
 from gitopsd.domain.runs import RunId
 from gitopsd.engine.inbox import Inbox
@@ -65,12 +65,10 @@ class Handed:
     Attributes:
         run: The run.
         objects: Live objects as they were read, a moment ago.
-        rendered: The set that is to be restored; None when it was not read.
     """
 
     run: RunId
     objects: Mapping[ObjectKey, JsonObject] = field(default_factory=dict)
-    rendered: RenderedSet | None = None
 
 
 @dataclass(frozen=True, slots=True)

@@ -43,6 +43,8 @@ class StepContext:
         series: Name of a series of attempts of checks beside the step's own, where a person has
             them made again later; what it keeps takes the places of an earlier series. Empty for
             the step's own.
+        rendered: The run's rendered set, where it was read along with the rest; None to read it.
+        is_first: Whether nothing can have been done for the run before, so that nothing is kept.
     """
 
     services: Services
@@ -55,6 +57,8 @@ class StepContext:
     stage: Stage
     began_at: datetime
     series: str = ""
+    rendered: RenderedSet | None = None
+    is_first: bool = False
 
     @property
     def labels(self) -> dict[str, str]:
@@ -103,9 +107,8 @@ class StepContext:
         Raises:
             LostError: It is not stored any more, or its key is gone.
         """
-        digest = self.run.rendered
-        found = None
-        if digest is not None:
+        digest, found = self.run.rendered, self.rendered
+        if found is None and digest is not None:
             wanted = digest
             found = await self.services.store.read(lambda tx: tx.rendered.get(wanted))
         if found is None:

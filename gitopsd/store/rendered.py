@@ -52,6 +52,8 @@ _AT_ONCE = 500
 class SqlRenderedSets:
     """Rendered sets by digest; implements ``store_ports.RenderedSets``.
 
+    A set never changes: what a transaction has read once it need not read again.
+
     Args:
         session: The transaction.
         cipher: Seals sensitive objects; None without an encryption key.
@@ -64,6 +66,7 @@ class SqlRenderedSets:
         self._session = session
         self._cipher = cipher
         self._sensitive_kinds = sensitive_kinds
+        self._read: dict[Digest, RenderedSet] = {}
 
     def put(self, rendered: RenderedSet) -> None:
         """Store a set. Safe to repeat; what an older key sealed is sealed with the present one.
@@ -99,21 +102,25 @@ class SqlRenderedSets:
         Raises:
             LostError: It holds Secrets and the encryption key is not there.
         """
+        if digest in self._read:
+            return self._read[digest]
         row = self._session.first(_GET_SET, of=digest)
         if row is None:
             return None
-        return RenderedSet(
+        found = self._read[digest] = RenderedSet(
             digest=digest,
             objects=tuple(self._object(one) for one in self._session.rows(_GET_OBJECTS, of=digest)),
             images=row.images,
             renderer=row.renderer,
             notes=tuple(row.notes),
         )
+        return found
 
     def drop(self, digests: Collection[Digest]) -> None:
         """Delete sets, and the objects that no other set has. Safe to repeat."""
         if not digests:
             return
+        self._read.clear()
         these = list(digests)
         addresses = sorted(row.address for row in self._session.rows(_THEIR_ADDRESSES, these=these))
         self._session.run(_DROP_THEIR_MEMBERS, these=these)
@@ -132,6 +139,7 @@ class SqlRenderedSets:
         if stored == {row["address"] for row in rows}:
             return False
         self._session.run(_DROP_MEMBERS, of=digest)
+        self._read.clear()
         return True
 
     def _row(self, manifest: JsonObject) -> dict[str, object]:

@@ -12,7 +12,7 @@ from typing import TypeVar
 from gitopsd.domain.manifests import JsonObject, ObjectRef
 from gitopsd.domain.runs import Phase, RunKind, Step
 from gitopsd.domain.work import WorkItem
-from gitopsd.engine.execution import load_context
+from gitopsd.engine.following import load_context
 from gitopsd.engine.services import Services
 from gitopsd.engine.step_context import StepContext
 from gitopsd.errors import TemporaryError

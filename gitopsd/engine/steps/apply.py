@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
-from contextlib import suppress
+from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, Sequence
+from contextlib import asynccontextmanager, suppress
 from dataclasses import dataclass
 from datetime import timedelta
 
@@ -11,17 +11,18 @@ from gitopsd.cluster_ports import (
     ApiRefusal,
     Cluster,
 )
-from gitopsd.domain.manifests import Inventory, InventoryEntry, Json, JsonObject
+from gitopsd.domain.manifests import Inventory, InventoryEntry, Json, JsonObject, ObjectKey
+from gitopsd.domain.runs import RunKind
 from gitopsd.domain.work import EvidenceKind
 from gitopsd.engine.applying import Refused, Sent, Writer
 from gitopsd.engine.assessment import identity_of_placed
 from gitopsd.engine.fan_out import run_all
 from gitopsd.engine.hooks import select_hooks
 from gitopsd.engine.leaving import group_looks, leave_group
-from gitopsd.engine.live_state import take_handed
+from gitopsd.engine.live_state import reading_live_state, take_handed
 from gitopsd.engine.looking import AppliedPart
 from gitopsd.engine.outcomes import Done, Outcome, Verdict, Waiting
-from gitopsd.engine.past import load_past
+from gitopsd.engine.past import Past, load_past
 from gitopsd.engine.placing import Placed, find_defined, place_objects
 from gitopsd.engine.promises import promise_of_wave, tell_time
 from gitopsd.engine.step_context import StepContext
@@ -59,8 +60,7 @@ async def run_apply(context: StepContext) -> Outcome:
         PermanentError: ``HookOutcomeUnknown``, when a hook is gone without a result.
         LeaseLostError: The right to write ended; nothing more was sent.
     """
-    handed = take_handed(context)
-    rendered = handed.rendered or await context.load_rendered()
+    rendered = await context.load_rendered()
     cluster = context.cluster()
     placed = await place_objects(cluster, rendered.objects, context.spec.namespace)
     waves = _waves(placed, select_hooks(context, rendered, HookPhase.SYNC))
@@ -70,9 +70,9 @@ async def run_apply(context: StepContext) -> Outcome:
     not_yet = await trials.run_again(rendered.objects, HookPhase.SYNC)
     if not_yet is not None:
         return not_yet
-    async with write_permit(context, ours) as permit:
+    async with _finding(context, past) as find, write_permit(context, ours) as permit:
         scaled = find_scaled(item.obj for item in placed)
-        writer = Writer(context, cluster, permit, past.seen, scaled, handed.objects)
+        writer = Writer(context, cluster, permit, past.seen, scaled, await find())
         work = _Work(writer, permit, past.sent, trials)
         try:
             outcome = await work.run(placed, waves)
@@ -84,6 +84,25 @@ async def run_apply(context: StepContext) -> Outcome:
         if isinstance(outcome, Done):
             await permit.save_inventory(_entries(permit.inventory, tuple(work.sent.values())))
     return tell_time(context, outcome, _promises(context, waves))
+
+
+@asynccontextmanager
+async def _finding(
+    context: StepContext, past: Past
+) -> AsyncIterator[Callable[[], Awaitable[Mapping[ObjectKey, JsonObject]]]]:
+    """Find what is there: a Rollback reads and keeps it before it writes, if nobody did.
+
+    It reads while the right to write is taken.
+    """
+
+    async def take() -> Mapping[ObjectKey, JsonObject]:
+        return take_handed(context)
+
+    if context.run.kind is not RunKind.ROLLBACK or past.kept or past.sent:
+        yield take
+        return
+    async with reading_live_state(context) as reading:
+        yield reading.keep
 
 
 class _Work:

@@ -7,21 +7,19 @@ from dataclasses import replace
 from datetime import timedelta
 
 from gitopsd.domain.manifests import Json, JsonObject, RenderedSet
-from gitopsd.domain.runs import Phase, RunKind
+from gitopsd.domain.runs import RunKind
 from gitopsd.domain.work import EvidenceKind, LiveState
-from gitopsd.engine.effects import find_undone, readable_set
 from gitopsd.engine.hooks import HookWave, run_hooks, select_hooks
-from gitopsd.engine.live_state import read_live_state
+from gitopsd.engine.live_state import hand_on, reading_live_state
 from gitopsd.engine.outcomes import Done, Outcome, Verdict, Waiting
 from gitopsd.engine.past import load_past
 from gitopsd.engine.placing import place_objects
 from gitopsd.engine.promises import promise_of_hooks, tell_time
+from gitopsd.engine.restoring import load_before_restore
 from gitopsd.engine.step_context import StepContext
 from gitopsd.engine.trying import Trials
 from gitopsd.errors import PermanentError
-from gitopsd.kube.hooks import find_hooks
 from gitopsd.kube.names import HookPhase
-from gitopsd.store_ports import Transaction
 
 PATIENCE = timedelta(seconds=30)
 """For so long a restore waits for the hooks of what failed; they go on by themselves after it."""
@@ -32,8 +30,8 @@ async def run_prepare(context: StepContext) -> Outcome:
 
     What admission said to Validate is asked again before the first of them, and where there is
     none, when it was long ago: what is denied now is a verdict with nothing to undo.
-    Before a restore what is there is kept, and the SyncFail hooks of what failed run. Neither
-    holds it up for long, and what becomes of the hooks is only told.
+    Before a restore the SyncFail hooks of what failed run, and what is there is kept before any
+    hook does. Neither holds it up for long, and what becomes of the hooks is only told.
 
     Safe to repeat: a hook is created once in a run, and found again by the run's mark.
 
@@ -51,27 +49,19 @@ async def run_prepare(context: StepContext) -> Outcome:
 
 
 async def _prepare_restore(context: StepContext) -> Outcome:
-    """Keep what is there, then run the hooks there are; without any, nothing is waited for."""
-    kept, failed, rendered = await context.services.store.read(lambda tx: _load(tx, context))
-    keep = await read_live_state(context, rendered) if kept is None else None
-    fails = find_hooks(failed.objects, HookPhase.SYNC_FAIL) if failed is not None else ()
-    own = rendered is None or select_hooks(context, rendered, HookPhase.PRE_SYNC)
-    if not fails and not own:
-        return Done(along=keep)
-    if keep is not None:
-        await context.services.store.transact(keep)
-    if fails:
-        await _run_hooks_of_failed(context, fails, kept)
-    return await _run_own_hooks(context, rendered or await context.load_rendered())
-
-
-def _load(
-    tx: Transaction, context: StepContext
-) -> tuple[LiveState | None, RenderedSet | None, RenderedSet | None]:
-    """Read what was kept before, the set that failed, and the one to restore, where readable."""
-    run = context.run
-    rendered = readable_set(tx, run.rendered) if run.rendered is not None else None
-    return tx.runs.live_state(run.id), _load_failed(tx, context), rendered
+    """Keep what is there, then run the hooks there are; without any, Apply keeps it."""
+    run, store = context.run, context.services.store
+    kept, before = await store.read(
+        lambda tx: (tx.runs.live_state(run.id), load_before_restore(tx, run))
+    )
+    if before.is_nothing:
+        return Done()
+    if kept is None:
+        async with reading_live_state(context) as reading:
+            hand_on(context, await reading.keep())
+    if before.of_failed:
+        await _run_hooks_of_failed(context, before.of_failed, kept)
+    return await _run_own_hooks(context, before.rendered or await context.load_rendered())
 
 
 async def _run_own_hooks(context: StepContext, rendered: RenderedSet) -> Outcome:
@@ -116,11 +106,3 @@ async def _run_hooks_of_failed(
     if isinstance(outcome, Waiting | Verdict):
         said: dict[str, Json] = {"message": f"the restore went on: {outcome.message}"}
         await context.keep(EvidenceKind.NOTES, said, key="SyncFail")
-
-
-def _load_failed(tx: Transaction, context: StepContext) -> RenderedSet | None:
-    """Read the set whose run ended Failed; one that cannot be read any more holds nothing up."""
-    run = tx.runs.get(find_undone(context.run))
-    if run is None or run.phase is not Phase.FAILED or run.rendered is None:
-        return None
-    return readable_set(tx, run.rendered)
