@@ -8,6 +8,7 @@ live objects and by what they were asked.
 from __future__ import annotations
 
 import asyncio
+import re
 from typing import TYPE_CHECKING
 
 import pytest
@@ -52,11 +53,13 @@ def clusters(
 
 async def _approve_at_a_terminal(shop: Shop) -> None:
     """Once for all: the plans are shown, and the one vote is for these."""
-    await shop.until_plans_wait(*CLUSTERS)
+    group = await shop.until_plans_wait(*CLUSTERS)
     told = await shop.type("approve", shop.name, "--group", GROUP, "--reason", "read all four")
     assert told.code == 0, told
-    for stage in CLUSTERS:
-        assert f"\n{stage} " in told.out
+    for one in group["waiting"]:
+        assert re.search(
+            rf"^{one['stage']} +{one['run']} .* {one['plan']} ", told.out, re.MULTILINE
+        )
     said = f"admin approved 4 plans of group {GROUP} of {shop.name}: {', '.join(CLUSTERS)}"
     assert told.out.splitlines()[-1] == said
 
@@ -137,3 +140,7 @@ async def test_two_of_four_clusters_fail_and_the_last_is_not_touched(
             told = await shop.type("explain", shop.name, "asia")
             assert sentence in told.out
             assert "gitopsd skip" in told.out
+            queue = await shop.type("get", "stages", f"{shop.name}/asia")
+            assert re.search(
+                rf"^1 +\S+ +Next +group: {re.escape(sentence)}", queue.out, re.MULTILINE
+            )
