@@ -50,7 +50,7 @@ ROWS_REPOSITORY = "rows-deploy.git"
 HEALED_WITHIN = timedelta(seconds=2)
 _ENDED = (Phase.SUCCEEDED, Phase.FAILED, Phase.ERRORED, Phase.ABORTED)
 _PEAK = re.compile(r"^VmHWM:\s+(\d+) kB$", re.MULTILINE)
-_WEIGHED_EVERY_SECONDS = 0.5
+_WEIGHED_EVERY_SECONDS = 0.25
 
 
 @dataclass(frozen=True, slots=True)
@@ -142,7 +142,7 @@ class BadInputSite:
         found: list[Run] = []
 
         async def ended() -> bool:
-            self.weigh()
+            self._glance()
             found[:] = await self.site.read(lambda tx: tx.runs.page(Page(2), stage=key))
             return bool(found) and found[0].phase in _ENDED
 
@@ -290,7 +290,7 @@ class BadInputSite:
         return megabytes
 
     def _glance(self) -> None:
-        """Weigh now and then while something else is waited for: weighing is not cheap."""
+        """Weigh at every second or third look: each weighing walks all pages of each process."""
         if time.monotonic() >= self._weighed + _WEIGHED_EVERY_SECONDS:
             self.weigh()
 
