@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import os
 import re
 from collections.abc import Iterable
 from contextlib import suppress
 from dataclasses import dataclass
+from io import FileIO
 from pathlib import Path, PurePosixPath
 
 _PSS = re.compile(r"^Pss:\s+(\d+) kB$", re.MULTILINE)
@@ -77,9 +79,9 @@ def read_tree(root: int) -> list[ProcessMemory]:
 
 def _list_parents() -> list[tuple[int, int]]:
     found = []
-    for folder in _PROC.iterdir():
-        if folder.name.isdecimal():
-            with suppress(OSError):
-                stat = (folder / "stat").read_text()
-                found.append((int(folder.name), int(stat.rpartition(")")[2].split()[1])))
+    # Every process of the machine is looked at: text files by `Path` take twice the time.
+    for entry in os.scandir(_PROC):
+        if entry.name.isdecimal():
+            with suppress(OSError), FileIO(f"{entry.path}/stat") as stat:
+                found.append((int(entry.name), int(stat.read().rpartition(b")")[2].split()[1])))
     return found

@@ -16,7 +16,7 @@ import pytest
 from hypothesis import HealthCheck, settings
 from hypothesis.configuration import set_hypothesis_home_dir
 
-from tests.support import leaks, no_loop, sharing, unicode_tables
+from tests.support import garbage, leaks, no_loop, sharing, unicode_tables
 from tests.support.policy import apply_policy
 from tests.support.verdict import VerdictPlugin
 
@@ -73,6 +73,7 @@ def pytest_configure(config: pytest.Config) -> None:
     in_ci = bool(environment.get("CI"))
     if not config.getoption("--hypothesis-profile", None):
         settings.load_profile("ci" if in_ci else "dev")
+    config.pluginmanager.register(garbage, "garbage")
     config.pluginmanager.register(leaks, "leaks")
     config.pluginmanager.register(unicode_tables, "unicode_tables")
     config.pluginmanager.register(VerdictPlugin(brief=in_ci), "verdict")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import os
 import sys
 from pathlib import Path
@@ -10,7 +11,6 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 if TYPE_CHECKING:
-    from gitopsd.entrypoints.running import Part
     from gitopsd.settings import Settings
 
 Info = Annotated[
@@ -33,16 +33,12 @@ def serve(
     ] = False,
 ) -> None:
     """Run the whole product: HTTP, worker and database in one process."""
-    from gitopsd.entrypoints.running import Part
-
-    _run(Part(serve=True, work=not no_worker, info=info))
+    _run(serve=True, work=not no_worker, info=info)
 
 
 def worker(info: Info = None) -> None:
     """Run only the worker, beside ``serve --no-worker`` on the same PostgreSQL."""
-    from gitopsd.entrypoints.running import Part
-
-    _run(Part(serve=False, work=True, info=info))
+    _run(serve=False, work=True, info=info)
 
 
 def migrate() -> None:
@@ -68,13 +64,18 @@ def read_settings() -> Settings:
     return load_settings(os.environ)  # noqa: TID251 - settings are read from here, once
 
 
-def _run(part: Part) -> None:
+def _run(*, serve: bool, work: bool, info: Path | None) -> None:
+    # All that loading makes stays: to look for garbage in it, again and again, is a tenth of a
+    # start, and later a part of each pause of the collector.
+    gc.disable()
     import asyncio
 
-    from gitopsd.entrypoints.running import run_process
+    from gitopsd.entrypoints.running import Part, run_process
 
+    gc.freeze()
+    gc.enable()
     settings = read_settings()
-    asyncio.run(run_process(settings, part, _say))
+    asyncio.run(run_process(settings, Part(serve=serve, work=work, info=info), _say))
 
 
 def _say(line: str) -> None:

@@ -19,7 +19,7 @@ from gitopsd.kube.objects import (
 )
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Iterator
+    from collections.abc import Iterable
 
     from gitopsd.domain.manifests import Json, JsonObject
 
@@ -156,7 +156,9 @@ def find_uses(obj: JsonObject) -> tuple[ImageUse, ...]:
     A pod spec is recognised by its lists of containers, wherever it stands, so that Pods,
     workloads, CronJobs, PodTemplates and custom workloads need no rule each. Image volumes count.
     """
-    return tuple(_walk(obj, 0))
+    found: list[ImageUse] = []
+    _walk(obj, 0, found)
+    return tuple(found)
 
 
 def find_images(objects: Iterable[JsonObject]) -> tuple[str, ...]:
@@ -201,25 +203,30 @@ def _digest_of(reference: str) -> Digest | None:
         return None
 
 
-def _walk(value: Json, depth: int) -> Iterator[ImageUse]:
+def _walk(value: Json, depth: int, found: list[ImageUse]) -> None:
     if depth > _MAX_DEPTH:
         return
+    inside: Iterable[Json] = ()
     if isinstance(value, Mapping):
-        yield from _uses_here(value)
-        for inner in value.values():
-            yield from _walk(inner, depth + 1)
+        _note_uses(value, found)
+        inside = value.values()
     elif isinstance(value, list | tuple):
-        for inner in value:
-            yield from _walk(inner, depth + 1)
+        inside = value
+    for inner in inside:
+        # Nearly all that an object holds is text, which holds nothing.
+        if not isinstance(inner, str):
+            _walk(inner, depth + 1, found)
 
 
-def _uses_here(spec: JsonObject) -> Iterator[ImageUse]:
+def _note_uses(spec: JsonObject, found: list[ImageUse]) -> None:
     for field in _CONTAINER_FIELDS:
-        for container in mappings_at(spec, field):
-            image = string_at(container, "image")
+        if field in spec:
+            for container in mappings_at(spec, field):
+                image = string_at(container, "image")
+                if image:
+                    found.append(ImageUse(string_at(container, "name"), image))
+    if "volumes" in spec:
+        for volume in mappings_at(spec, "volumes"):
+            image = string_at(mapping_at(volume, "image"), "reference")
             if image:
-                yield ImageUse(string_at(container, "name"), image)
-    for volume in mappings_at(spec, "volumes"):
-        image = string_at(mapping_at(volume, "image"), "reference")
-        if image:
-            yield ImageUse(string_at(volume, "name"), image)
+                found.append(ImageUse(string_at(volume, "name"), image))

@@ -19,6 +19,7 @@ import pytest
 from gitopsd.domain.runs import Phase, Run, Step
 from tests.support.cluster_client import ApiError
 from tests.support.cluster_objects import widget, widget_definition
+from tests.support.left_namespaces import clear_namespaces
 from tests.support.processes import wait_until
 from tests.support.tenants_site import Tenant, TenantsSite, run_tenants_site
 from tests.support.widening import widen_rights
@@ -64,6 +65,7 @@ class Strict:
 def strict(control_plane: ControlPlane) -> Iterator[Strict]:
     """A policy that is in force and quotas that are counted, taken away again."""
     mark, client = secrets.token_hex(3), control_plane.client
+    since = control_plane.audit_length()
     made = Strict(
         mark,
         open=f"open-{mark}",
@@ -90,8 +92,7 @@ def strict(control_plane: ControlPlane) -> Iterator[Strict]:
     for kind in ("clusterroles", "clusterrolebindings"):
         client.delete(f"/apis/{_RBAC}/v1/{kind}/widened-{made.group}")
     client.delete(f"{_DEFINITIONS}/widgets.{made.group}")
-    for namespace in (made.open, made.jobless, made.small, made.new):
-        client.delete(f"/api/v1/namespaces/{namespace}")
+    clear_namespaces(control_plane, since, made.open, made.jobless, made.small, made.new)
 
 
 def late(mark: str) -> str:

@@ -20,6 +20,7 @@ from ryaml import loads_all  # type: ignore[attr-defined] # re-exported without 
 from gitopsd.domain.runs import Phase, RunKind, Step
 from tests.support.cluster_site import Site, is_ready
 from tests.support.images import web_image
+from tests.support.left_namespaces import clear_namespaces
 from tests.support.tenants_site import Tenant, TenantsSite, run_tenants_site
 from tests.support.widening import let_impersonate
 
@@ -56,7 +57,7 @@ class Ground:
 @pytest.fixture
 def ground(control_plane: ControlPlane) -> Iterator[Ground]:
     """Two namespaces and an account, taken away again."""
-    mark = secrets.token_hex(3)
+    mark, since = secrets.token_hex(3), control_plane.audit_length()
     mine, theirs, client = f"mine-{mark}", f"theirs-{mark}", control_plane.client
     control_plane.gitopsd_kubeconfig()
     documents: list[Any] = list(loads_all(RIGHTS.read_text()))
@@ -77,8 +78,7 @@ def ground(control_plane: ControlPlane) -> Iterator[Ground]:
     for account in (f"{mine}:wide", f"{theirs}:deployer"):
         client.delete(f"{_ROLES}/{account}")
         client.delete(f"{_BINDINGS}/{account}")
-    for namespace in (mine, theirs):
-        client.delete(f"/api/v1/namespaces/{namespace}")
+    clear_namespaces(control_plane, since, mine, theirs)
 
 
 def config_map(name: str = "settings", namespace: str = "", **data: str) -> dict[str, Any]:

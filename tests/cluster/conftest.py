@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING
 import pytest
 
 from tests.support.helm import Helm, Installed
+from tests.support.left_namespaces import clear_namespaces
 
 if TYPE_CHECKING:
     from tests.support.control_plane import ControlPlane
@@ -75,11 +76,12 @@ def helm(tmp_path: Path) -> Helm:
 
 @pytest.fixture
 def installed(control_plane: ControlPlane, helm: Helm) -> Iterator[Installed]:
-    """A namespace for the chart, as strict with pods as Kubernetes can be; taken away again."""
+    """A namespace for the chart, as strict with pods as Kubernetes can be; emptied again."""
+    since = control_plane.audit_length()
     namespace = f"gitopsd-{secrets.token_hex(3)}"
     labels = {"pod-security.kubernetes.io/enforce": "restricted"}
     control_plane.client.create(
         "/api/v1/namespaces", {"metadata": {"name": namespace, "labels": labels}}
     )
     yield Installed(control_plane, helm, namespace)
-    control_plane.client.delete(f"/api/v1/namespaces/{namespace}")
+    clear_namespaces(control_plane, since, namespace)

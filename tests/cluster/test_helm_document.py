@@ -16,6 +16,7 @@ from tests.support.git_http import GitHost, PushHook, run_git_http
 from tests.support.helm import CHART, RELEASE, Helm, Installed
 from tests.support.helm_document import Typist, list_blocks
 from tests.support.images import web_image
+from tests.support.left_namespaces import clear_namespaces
 from tests.support.product_image import product_image
 from tests.support.repositories import MAIN, Content
 
@@ -47,8 +48,8 @@ spec:
 
 @pytest.fixture
 def mark(control_plane: ControlPlane) -> Iterator[str]:
-    """Makes this test's namespaces its own; they are removed at the end, as is the volume."""
-    made = secrets.token_hex(3)
+    """Makes this test's namespaces its own; they are emptied at the end, the volume goes."""
+    made, since = secrets.token_hex(3), control_plane.audit_length()
     client = control_plane.client
     client.create(
         "/api/v1/persistentvolumes",
@@ -64,8 +65,8 @@ def mark(control_plane: ControlPlane) -> Iterator[str]:
         },
     )
     yield made
-    for name in ("gitopsd", "staging", "live"):
-        client.delete(f"/api/v1/namespaces/{name}-{made}")
+    names = [f"{name}-{made}" for name in ("gitopsd", "staging", "live")]
+    clear_namespaces(control_plane, since, *names)
     client.delete(f"/api/v1/persistentvolumes/volume-{made}")
 
 

@@ -50,6 +50,7 @@ ROWS_REPOSITORY = "rows-deploy.git"
 HEALED_WITHIN = timedelta(seconds=2)
 _ENDED = (Phase.SUCCEEDED, Phase.FAILED, Phase.ERRORED, Phase.ABORTED)
 _PEAK = re.compile(r"^VmHWM:\s+(\d+) kB$", re.MULTILINE)
+_WEIGHED_EVERY_SECONDS = 0.25
 
 
 @dataclass(frozen=True, slots=True)
@@ -81,6 +82,7 @@ class BadInputSite:
     rest_megabytes: float = 0.0
     most_megabytes: float = 0.0
     _value: str = ""
+    _weighed: float = 0.0
     _numbers: itertools.count[int] = field(default_factory=itertools.count)
 
     # -- what is pushed
@@ -109,7 +111,7 @@ class BadInputSite:
         repo, ref = RepoURL(self.site.host.address(REPOSITORY)), MAIN
 
         async def looked_at() -> bool:
-            self.weigh()
+            self._glance()
             state = await self.site.read(lambda tx: tx.refs.get(repo, ref))
             return state is not None and state.head == sha
 
@@ -119,7 +121,7 @@ class BadInputSite:
         """Wait until the good application is released to production with a value."""
 
         def there() -> bool:
-            self.weigh()
+            self._glance()
             held = self.site.live(PRODUCTION).get("configmaps/settings", {}).get("data", {})
             return bool(held.get("value") == value)
 
@@ -140,7 +142,7 @@ class BadInputSite:
         found: list[Run] = []
 
         async def ended() -> bool:
-            self.weigh()
+            self._glance()
             found[:] = await self.site.read(lambda tx: tx.runs.page(Page(2), stage=key))
             return bool(found) and found[0].phase in _ENDED
 
@@ -226,7 +228,7 @@ class BadInputSite:
         found: list[dict[str, Any]] = []
 
         async def worked_on() -> bool:
-            self.weigh()
+            self._glance()
             stored = await self.deliveries()
             found[:] = [item for name, item in stored.items() if name not in before]
             return all(item["state"] != "Stored" for item in found)
@@ -250,7 +252,7 @@ class BadInputSite:
         said: list[dict[str, str]] = []
 
         async def told() -> bool:
-            self.weigh()
+            self._glance()
             said[:] = (await self.site.call("GET", "/api/v1/configuration"))["problems"]
             return bool(said) == wrong
 
@@ -284,7 +286,13 @@ class BadInputSite:
         service.check()
         megabytes = sum(process.kilobytes for process in read_tree(service.pid)) / 1024
         self.most_megabytes = max(self.most_megabytes, megabytes)
+        self._weighed = time.monotonic()
         return megabytes
+
+    def _glance(self) -> None:
+        """Weigh at every second or third look: each weighing walks all pages of each process."""
+        if time.monotonic() >= self._weighed + _WEIGHED_EVERY_SECONDS:
+            self.weigh()
 
     def forget_peaks(self) -> None:
         """Begin anew with the most that is held."""

@@ -6,8 +6,13 @@ What is tested uses gitopsd's own adapters or kubectl; this one prepares and loo
 import base64
 import http.client
 import json
+import select
+import socket
 import ssl
-from dataclasses import dataclass
+import time
+from collections import deque
+from contextlib import suppress
+from dataclasses import dataclass, field
 from ipaddress import IPv4Address
 from pathlib import Path
 from typing import Any
@@ -16,6 +21,7 @@ from gitopsd.domain.manifests import JsonObject
 from tests.support.cluster_certificates import KeyPair
 
 _TIMEOUT_SECONDS = 20
+_KEPT_SECONDS = 30  # servers close what is idle for 75 seconds and more
 _OK = range(200, 300)
 APPLY = "application/apply-patch+yaml"
 """Content type of a server-side apply; JSON is YAML."""
@@ -31,9 +37,43 @@ class ApiError(Exception):
         self.answer = answer
 
 
+class _Kept:
+    """Open connections that wait for a next request; a handshake costs more than most answers."""
+
+    def __init__(self) -> None:
+        self._idle: deque[tuple[http.client.HTTPConnection, float]] = deque()
+
+    def take(self) -> http.client.HTTPConnection | None:
+        """Return one that the server has not closed and will not soon, for one caller alone."""
+        with suppress(IndexError):
+            while True:
+                connection, since = self._idle.pop()
+                fresh = time.monotonic() - since < _KEPT_SECONDS
+                if fresh and connection.sock is not None and not _is_readable(connection.sock):
+                    return connection
+                connection.close()
+        return None
+
+    def keep(self, connection: http.client.HTTPConnection) -> None:
+        """Take one back whose answer has been read."""
+        self._idle.append((connection, time.monotonic()))
+
+    def __del__(self) -> None:
+        """Close them: nobody else knows of them."""
+        for connection, _ in self._idle:
+            connection.close()
+
+
+def _is_readable(waiting: socket.socket) -> bool:
+    """Return whether something came on a connection that waits: it is at its end then."""
+    poll = select.poll()
+    poll.register(waiting, select.POLLIN)
+    return bool(poll.poll(0))
+
+
 @dataclass(frozen=True, slots=True)
 class ClusterClient:
-    """Requests as one identity.
+    """Requests as one identity; any thread may send some.
 
     Attributes:
         address: The API server's.
@@ -46,6 +86,7 @@ class ClusterClient:
     port: int
     tls: ssl.SSLContext
     token: str = ""
+    _kept: _Kept = field(default_factory=_Kept, init=False, repr=False, compare=False)
 
     @property
     def credentials(self) -> dict[str, str]:
@@ -81,7 +122,7 @@ class ClusterClient:
     def _send(
         self, method: str, path: str, body: JsonObject | None, content_type: str
     ) -> tuple[int, bytes]:
-        connection = self.connect(_TIMEOUT_SECONDS)
+        connection = self._kept.take() or self.connect(_TIMEOUT_SECONDS)
         try:
             connection.request(
                 method,
@@ -95,9 +136,12 @@ class ClusterClient:
                 },
             )
             response = connection.getresponse()
-            return response.status, response.read()
-        finally:
+            answer = response.status, response.read()
+        except BaseException:
             connection.close()
+            raise
+        self._kept.keep(connection)
+        return answer
 
     def get(self, path: str) -> dict[str, Any]:
         """Return the object, or list, at ``path``."""

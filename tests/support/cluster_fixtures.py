@@ -29,8 +29,10 @@ def control_plane() -> Iterator[ControlPlane]:
 
 @pytest.fixture
 def namespace(control_plane: ControlPlane) -> Iterator[str]:
-    """The name of a new namespace in which pods can be made; it is deleted after the test."""
-    client = control_plane.client
+    """The name of a new namespace in which pods can be made; it is emptied after the test."""
+    from tests.support.left_namespaces import clear_namespaces  # noqa: PLC0415 - as above
+
+    client, since = control_plane.client, control_plane.audit_length()
     made = client.create("/api/v1/namespaces", {"metadata": {"generateName": "test-"}})
     name = str(made["metadata"]["name"])
     account = f"/api/v1/namespaces/{name}/serviceaccounts/default"
@@ -41,4 +43,4 @@ def namespace(control_plane: ControlPlane) -> Iterator[str]:
         servers=tuple(control_plane.servers.values()),
     )
     yield name
-    client.delete(f"/api/v1/namespaces/{name}")
+    clear_namespaces(control_plane, since, name)

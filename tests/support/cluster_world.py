@@ -47,6 +47,7 @@ from gitopsd.testing.renderer import MemoryRenderer
 from gitopsd.testing.source_repository import MemoryRepositories
 from gitopsd.testing.telemetry import MemoryTelemetry
 from tests.support.engine_world import ObservedStore, _story_of
+from tests.support.left_namespaces import clear_namespaces
 from tests.support.processes import wait_until
 
 if TYPE_CHECKING:
@@ -510,15 +511,14 @@ async def run_cluster_world(
     site: Site, change: Callable[[StageSpec], StageSpec] = unchanged
 ) -> AsyncIterator[ClusterWorld]:
     """Run the engine over a site until the block ends; its inventories go then."""
+    since = site.cluster.audit_length()
     world = make_cluster_world(site, change)
     try:
         async with _engine(world):
             yield world
     finally:
         await world.clusters.close()
-        await asyncio.to_thread(
-            site.cluster.client.delete, f"/api/v1/namespaces/{world.inventories}"
-        )
+        await asyncio.to_thread(clear_namespaces, site.cluster, since, world.inventories)
 
 
 @asynccontextmanager

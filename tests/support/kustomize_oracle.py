@@ -1,7 +1,7 @@
 """What kustomize itself makes of an overlay, found without any code of gitopsd's renderer.
 
 A checkout on disk, an overlay of our own around the one asked about that adds labels and image
-digests in kustomize's words, the pinned kubectl, and PyYAML to read its output.
+digests in kustomize's words, the pinned kubectl, and PyYAML (in C) to read its output.
 """
 
 from __future__ import annotations
@@ -22,13 +22,13 @@ from tests.support.repositories import Files
 _MANAGED_BY = "app.kubernetes.io/managed-by"
 
 
-class _Loader(yaml.SafeLoader):  # type: ignore[misc] # the base has no types
+class _Loader(yaml.CSafeLoader):  # type: ignore[misc] # the base has no types
     """YAML as Kubernetes means it: dates and ``=`` are strings."""
 
 
 _Loader.yaml_implicit_resolvers = {
     first: [pair for pair in pairs if not pair[0].endswith((":timestamp", ":value"))]
-    for first, pairs in yaml.SafeLoader.yaml_implicit_resolvers.items()
+    for first, pairs in yaml.CSafeLoader.yaml_implicit_resolvers.items()
 }
 
 # JSON writes small numbers without a dot, which PyYAML alone takes for text.

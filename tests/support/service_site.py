@@ -29,6 +29,7 @@ from gitopsd.domain.work import Page
 from gitopsd.store.sql_store import SqlStore, open_store
 from gitopsd.store_ports import Transaction
 from tests.support.git_http import GitHost, PushHook, run_git_http
+from tests.support.left_namespaces import clear_namespaces
 from tests.support.processes import ServerProcess
 from tests.support.repositories import MAIN, Content, Files
 
@@ -333,6 +334,7 @@ async def run_site(
         }
         store = open_store(f"sqlite:///{directory / 'data' / 'gitopsd.db'}")
         site = ServiceSite(cluster, registry, host, directory, environment, suffix, store)
+        since = cluster.audit_length()
         for namespace in site.namespaces.values():
             cluster.client.create("/api/v1/namespaces", {"metadata": {"name": namespace}})
         try:
@@ -343,8 +345,7 @@ async def run_site(
         finally:
             site.stop()
             await store.close()
-            for namespace in site.namespaces.values():
-                cluster.client.delete(f"/api/v1/namespaces/{namespace}")
+            clear_namespaces(cluster, since, *site.namespaces.values())
 
 
 def write_configuration(

@@ -13,7 +13,8 @@ from gitopsd.testing.clock import START
 from tests.support.engine_world import deployment
 from tests.support.http_world import HttpWorld, serving_world
 
-pytestmark = pytest.mark.looptime
+# The API answers over a real socket: time stands still for a few turns of the loop.
+pytestmark = pytest.mark.looptime(noop_cycles=42)
 
 SLACK = ChannelSpec("deploys", ChannelType.SLACK)
 GOOD = "registry.example/api:1"
