@@ -336,9 +336,9 @@ async def test_a_rejection_ends_the_run_with_its_reason() -> None:
 
 
 async def test_a_manual_gate_waits_for_a_name() -> None:
-    """Days pass; somebody it does not mean names nothing; a manager names one, and only that."""
+    """Hours pass; somebody it does not mean names nothing; a manager names one, and only that."""
     async with asking(ManualGate(MANAGERS)) as (world, run):
-        await world.clock.sleep(timedelta(days=3))
+        await world.clock.sleep(timedelta(hours=3))
         waiting = await answer(world, run, "manual")
         assert isinstance(waiting, Closed)
         assert waiting.reason == f"nobody has named {run.release} for production"
