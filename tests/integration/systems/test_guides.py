@@ -33,7 +33,7 @@ GROUP_EXAMPLE = "storefront"
 
 
 def test_all_five_systems_have_all_that_belongs_to_them() -> None:
-    """Manifests with overlays, an application file and facts; nobody else has but a file at most."""
+    """Manifests with overlays, an application file and facts; nobody else has more than a file."""
     with_overlays = {path.parents[2].name for path in MANIFESTS.glob("*/overlays/*/kustom*.yaml")}
     with_application = {path.stem for path in (EXAMPLES / "applications").glob("*.yaml")}
     assert set(list_systems()) == set(SYSTEMS)
