@@ -6,6 +6,7 @@ from dataclasses import replace
 
 from gitopsd.domain.channels import ChannelSpec, ChannelType
 from gitopsd.domain.config import ApplicationSpec, GitSource, StageSpec
+from gitopsd.domain.groups import GroupSpec
 from gitopsd.domain.releases import ApplicationName, StageName
 from gitopsd.domain.sources import RefName, RepoURL
 
@@ -39,6 +40,20 @@ def test_an_application_follows_the_branches_that_its_stages_take() -> None:
     assert [SHOP.follows(repo, ref) for ref in (MAIN, EU)] == [True, True]
     assert [alone.follows(repo, ref) for ref in (MAIN, EU)] == [False, True]
     assert not SHOP.follows(RepoURL("https://git.example/another.git"), MAIN)
+
+
+def test_a_group_begins_in_the_order_it_says_or_all_at_once() -> None:
+    """Stages name their group; without an order they are one wave, as they stand in the file."""
+    grouped = replace(EUROPE, group="production")
+    asia = replace(grouped, name=StageName("asia"))
+    shop = replace(SHOP, stages=(STAGING, grouped, asia), groups=(GroupSpec("production"),))
+    (group,) = shop.groups
+
+    assert [shop.group_of(stage) for stage in shop.stages] == [None, group, group]
+    assert shop.group_named("staging") is None
+    assert shop.waves_of(group) == (("europe", "asia"),)
+    ordered = replace(group, order=((StageName("asia"),), (StageName("europe"),)))
+    assert shop.waves_of(ordered) == (("asia",), ("europe",))
 
 
 def test_channels_that_can_be_written_again_show_reports() -> None:
