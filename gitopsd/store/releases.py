@@ -75,6 +75,7 @@ class SqlReleases:
 
     def __init__(self, session: Session) -> None:
         self._session = session
+        self._known: dict[ReleaseId, Release] = {}
 
     def add(self, release: Release) -> bool:
         """Store a release; False when its id is there already."""
@@ -91,9 +92,13 @@ class SqlReleases:
         return bool(added)
 
     def get(self, release: ReleaseId) -> Release | None:
-        """Read one."""
-        row = self._session.first(_GET, of=release)
-        return None if row is None else _RELEASE.decode(row.doc)
+        """Read one; it never changes, so a transaction reads it once."""
+        if release not in self._known:
+            row = self._session.first(_GET, of=release)
+            if row is None:
+                return None
+            self._known[release] = _RELEASE.decode(row.doc)
+        return self._known[release]
 
     def get_many(self, releases: Iterable[ReleaseId]) -> Mapping[ReleaseId, Release]:
         """Read several at once; those that are not there are left out."""

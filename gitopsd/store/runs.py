@@ -68,10 +68,15 @@ _FAILED = (
 
 
 class SqlRuns:
-    """Runs and what is kept with them; implements ``store_ports.Runs``."""
+    """Runs and what is kept with them; implements ``store_ports.Runs``.
+
+    What a transaction has read, or stored, it need not read again: whoever changes it meanwhile
+    shows when it is saved.
+    """
 
     def __init__(self, session: Session) -> None:
         self._session = session
+        self._known: dict[RunId, Run] = {}
         self._log = SqlRunLog(session)
 
     def add(self, run: Run) -> None:
@@ -83,11 +88,16 @@ class SqlRuns:
         run = replace(run, version=0)
         if not self._session.run(_ADD, id=run.id, **_values(run)):
             raise ConflictError(f"Run {run.id} is there already; read it and decide anew.")
+        self._known[run.id] = run
 
     def get(self, run: RunId) -> Run | None:
         """Read one."""
-        row = self._session.first(_GET, of=run)
-        return None if row is None else _RUN.decode(row.doc)
+        if run not in self._known:
+            row = self._session.first(_GET, of=run)
+            if row is None:
+                return None
+            self._known[run] = _RUN.decode(row.doc)
+        return self._known[run]
 
     def save(self, run: Run, *, expected_version: int) -> None:
         """Store ``run`` if the stored one is ``expected_version``.
@@ -95,14 +105,17 @@ class SqlRuns:
         Raises:
             ConflictError: It is not.
         """
+        self._known.pop(run.id, None)
         if not self._session.run(_SAVE, of=run.id, read_version=expected_version, **_values(run)):
             raise ConflictError(
                 f"Run {run.id} is no longer at version {expected_version}; read it again."
             )
+        self._known[run.id] = run
 
     def drop(self, runs: Collection[RunId]) -> None:
         """Delete runs with all that is kept with them. Safe to repeat."""
         if runs:
+            self._known.clear()
             self._log.drop(runs)
             self._session.run(_DROP, these=list(runs))
 

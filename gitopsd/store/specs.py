@@ -45,16 +45,21 @@ _CURRENT = _CURRENTS.where(applications.c.name == sa.bindparam("of"))
 
 
 class SqlSpecs:
-    """Revisions of application files; implements ``store_ports.Specs``."""
+    """Revisions of application files; implements ``store_ports.Specs``.
+
+    What a transaction has read once it need not read again; a file that it stores begins anew.
+    """
 
     def __init__(self, session: Session) -> None:
         self._session = session
+        self._known: dict[tuple[ApplicationName, int | None], ApplicationSpec] = {}
 
     def add(self, spec: ApplicationSpec, at: datetime) -> ApplicationSpec:
         """Store a valid file as the current revision; equal content keeps its number.
 
         Content that comes back after something else was current gets its old number again.
         """
+        self._known.clear()
         content = _content(spec)
         known = self._session.first(_NUMBER, of=spec.name, of_content=content)
         number = known.revision if known is not None else self._next(spec.name)
@@ -72,13 +77,11 @@ class SqlSpecs:
 
     def get(self, application: ApplicationName, revision: int) -> ApplicationSpec | None:
         """Read one revision."""
-        row = self._session.first(_GET, of=application, of_revision=revision)
-        return None if row is None else _SPEC.decode(row.doc)
+        return self._read(application, revision)
 
     def current(self, application: ApplicationName) -> ApplicationSpec | None:
         """Read the current revision; None when the file was removed."""
-        row = self._session.first(_CURRENT, of=application)
-        return None if row is None else _SPEC.decode(row.doc)
+        return self._read(application, None)
 
     def currents(self) -> Sequence[ApplicationSpec]:
         """Read all current revisions, by name."""
@@ -86,7 +89,22 @@ class SqlSpecs:
 
     def remove(self, application: ApplicationName, at: datetime) -> None:
         """Record that the file is gone; old revisions stay."""
+        self._known.clear()
         self._session.run(_REMOVE, of=application, current=None, changed_at=at)
+
+    def _read(self, application: ApplicationName, revision: int | None) -> ApplicationSpec | None:
+        """Read one revision, or the current one."""
+        name = (application, revision)
+        if name not in self._known:
+            row = (
+                self._session.first(_CURRENT, of=application)
+                if revision is None
+                else self._session.first(_GET, of=application, of_revision=revision)
+            )
+            if row is None:
+                return None
+            self._known[name] = _SPEC.decode(row.doc)
+        return self._known[name]
 
     def _next(self, application: ApplicationName) -> int:
         row = self._session.first(_LAST, of=application)

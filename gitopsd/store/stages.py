@@ -55,6 +55,9 @@ _RELEASE = sa.update(table).where(*_OURS).values(owner="", lease_until=None)
 class SqlStages:
     """Stages with their slots, lease and fence; implements ``store_ports.Stages``.
 
+    What a transaction has read, or stored, it need not read again: whoever changes it meanwhile
+    shows when it is saved.
+
     Args:
         session: The transaction.
         now: Tells the database's time.
@@ -63,11 +66,16 @@ class SqlStages:
     def __init__(self, session: Session, now: Callable[[], datetime]) -> None:
         self._session = session
         self._now = now
+        self._known: dict[StageKey, Stage] = {}
 
     def get(self, key: StageKey) -> Stage | None:
         """Read one."""
-        row = self._session.first(_GET, **_names(key))
-        return None if row is None else _stage(row)
+        if key not in self._known:
+            row = self._session.first(_GET, **_names(key))
+            if row is None:
+                return None
+            self._known[key] = _stage(row)
+        return self._known[key]
 
     def add(self, stage: Stage) -> None:
         """Create one at version 0.
@@ -94,6 +102,7 @@ class SqlStages:
         Raises:
             ConflictError: Its version changed since.
         """
+        self._known.pop(stage.key, None)
         row = self._session.first(
             _SAVE, **_names(stage.key), read_version=stage.version, new_doc=_STAGE.encode(stage)
         )
@@ -101,13 +110,14 @@ class SqlStages:
             raise ConflictError(
                 f"Stage {stage.key} is no longer at version {stage.version}; read it again."
             )
-        return replace(
+        saved = self._known[stage.key] = replace(
             stage,
             owner=row.owner,
             lease_until=row.lease_until,
             fence=row.fence,
             version=stage.version + 1,
         )
+        return saved
 
     def page(self, application: ApplicationName | None = None) -> Sequence[Stage]:
         """List stages, retired ones too, by key."""
@@ -120,6 +130,7 @@ class SqlStages:
         self, key: StageKey, owner: str, duration: timedelta, *, cluster_fence: int
     ) -> Lease | None:
         """Take the lease with fence = max(database, cluster) + 1; None while another has it."""
+        self._known.pop(key, None)
         until = self._now() + duration
         row = self._session.first(
             _CLAIM,
@@ -133,12 +144,14 @@ class SqlStages:
 
     def renew(self, lease: Lease, duration: timedelta) -> Lease | None:
         """Extend a lease; None when it is no longer ours (owner or fence differ)."""
+        self._known.pop(lease.stage, None)
         until = self._now() + duration
         renewed = self._session.run(_RENEW, **_held(lease), until=until)
         return replace(lease, until=until) if renewed else None
 
     def release(self, lease: Lease) -> None:
         """Give a lease back if it is still ours."""
+        self._known.pop(lease.stage, None)
         self._session.run(_RELEASE, **_held(lease))
 
 

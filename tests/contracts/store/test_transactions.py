@@ -9,6 +9,7 @@ from datetime import datetime, timedelta
 import pytest
 
 from gitopsd.domain.releases import OfferKind, ReleaseId
+from gitopsd.domain.runs import RunId
 from gitopsd.domain.sources import RepoURL
 from gitopsd.domain.stages import Stage
 from gitopsd.domain.work import Page
@@ -187,3 +188,47 @@ async def test_a_closed_store_answers_nothing(store: Store) -> None:
         await store.transact(lambda tx: tx.now)
     with pytest.raises(TemporaryError):
         await store.read(lambda tx: tx.now)
+
+
+async def test_what_a_transaction_changes_it_reads_back(store: Store) -> None:
+    """However often it was read before: runs, stages with their lease, sets."""
+
+    def work(tx: Transaction) -> None:
+        tx.runs.add(run("run-1"))
+        first = tx.runs.get(RunId("run-1"))
+        assert first == run("run-1")
+        changed = replace(first, cursor="half", version=1)
+        tx.runs.save(changed, expected_version=0)
+        assert tx.runs.get(RunId("run-1")) == changed
+        with pytest.raises(ConflictError):
+            tx.runs.save(replace(first, cursor="other", version=1), expected_version=0)
+        assert tx.runs.get(RunId("run-1")) == changed
+        tx.runs.drop([RunId("run-1")])
+        assert tx.runs.get(RunId("run-1")) is None
+
+        tx.stages.add(Stage(STAGING))
+        assert tx.stages.get(STAGING) == Stage(STAGING)
+        lease = tx.stages.claim(STAGING, "me", timedelta(seconds=30), cluster_fence=4)
+        held = tx.stages.get(STAGING)
+        assert lease is not None
+        assert held is not None
+        assert (held.owner, held.fence, held.lease_until) == ("me", 5, lease.until)
+        renewed = tx.stages.renew(lease, timedelta(seconds=60))
+        assert renewed is not None
+        saved = tx.stages.save(replace(held, spec=9))
+        assert (saved.spec, saved.lease_until) == (9, renewed.until)
+        assert tx.stages.get(STAGING) == saved
+        with pytest.raises(ConflictError):
+            tx.stages.save(replace(held, spec=10))
+        assert tx.stages.get(STAGING) == saved
+        tx.stages.release(renewed)
+        free = tx.stages.get(STAGING)
+        assert free is not None
+        assert (free.owner, free.lease_until) == ("", None)
+
+        tx.rendered.put(rendered_set())
+        assert tx.rendered.get(digest_of("set")) == tx.rendered.get(digest_of("set"))
+        tx.rendered.drop([digest_of("set")])
+        assert tx.rendered.get(digest_of("set")) is None
+
+    await store.transact(work)
