@@ -18,8 +18,18 @@ def widen_rights(cluster: ClusterAccess, name: str, *groups: str) -> None:
     grant(cluster, name, [{"apiGroups": list(groups), "resources": ["*"], "verbs": _EVERYTHING}])
 
 
-def grant(cluster: ClusterAccess, name: str, rules: Sequence[dict[str, Any]]) -> None:
-    """Give gitopsd's account some rules in the whole cluster, under a role of this name."""
+def grant(
+    cluster: ClusterAccess, name: str, rules: Sequence[dict[str, Any]], *, namespace: str = ""
+) -> None:
+    """Give gitopsd's account some rules, under a role of this name.
+
+    Args:
+        cluster: Where.
+        name: Of the role; the same one is replaced.
+        rules: What it may do from now on.
+        namespace: Where it may do that; everywhere unless given. What a test of its documented
+            rights asks for is given in a namespace only, for it shares the cluster.
+    """
     account = {"kind": "ServiceAccount", "namespace": "gitopsd", "name": "gitopsd"}
     cluster.client.apply(
         f"/apis/{_GROUP}/v1/clusterroles/widened-{name}",
@@ -30,11 +40,13 @@ def grant(cluster: ClusterAccess, name: str, rules: Sequence[dict[str, Any]]) ->
             "rules": list(rules),
         },
     )
+    kind = "RoleBinding" if namespace else "ClusterRoleBinding"
+    folder = f"namespaces/{namespace}/rolebindings" if namespace else "clusterrolebindings"
     cluster.client.apply(
-        f"/apis/{_GROUP}/v1/clusterrolebindings/widened-{name}",
+        f"/apis/{_GROUP}/v1/{folder}/widened-{name}",
         {
             "apiVersion": f"{_GROUP}/v1",
-            "kind": "ClusterRoleBinding",
+            "kind": kind,
             "metadata": {"name": f"widened-{name}"},
             "roleRef": {"apiGroup": _GROUP, "kind": "ClusterRole", "name": f"widened-{name}"},
             "subjects": [account],

@@ -25,9 +25,10 @@ SCRIPT = "import sys; print('all is well'); print('but not quite', file=sys.stde
 
 
 @pytest.fixture
-async def clusters(plane: Plane) -> AsyncIterator[ConfiguredClusters]:
-    """The adapter against the cluster, with the right to run commands."""
-    grant(plane.access, "exec", [{**EXEC, "verbs": ["get", "create"]}])
+async def clusters(plane: Plane, site: Site) -> AsyncIterator[ConfiguredClusters]:
+    """The adapter against the cluster, with the right to run commands in the site."""
+    rules = [{**EXEC, "verbs": ["get", "create"]}]
+    grant(plane.access, "exec", rules, namespace=site.namespace)
     made = ConfiguredClusters(lambda: plane.specs, MemoryTelemetry())
     yield made
     await made.close()

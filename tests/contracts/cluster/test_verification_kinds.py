@@ -52,9 +52,9 @@ RIGHTS: list[dict[str, Any]] = [
 
 
 @pytest.fixture
-async def verifier(plane: Plane) -> AsyncIterator[VerifierByKind]:
-    """A verifier of the cluster, with the rights that the document names."""
-    grant(plane.access, "verification", RIGHTS)
+async def verifier(plane: Plane, site: Site) -> AsyncIterator[VerifierByKind]:
+    """A verifier of the cluster, with the rights that the document names in the site."""
+    grant(plane.access, "verification", RIGHTS, namespace=site.namespace)
     clusters = ConfiguredClusters(lambda: plane.specs, MemoryTelemetry())
     made = VerifierByKind(clusters, SystemClock())
     yield made
