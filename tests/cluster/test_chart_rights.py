@@ -229,6 +229,11 @@ async def test_its_rights_are_enough_and_all_of_them_are_used(
         await site.until_run(STAGING, RunKind.ROLLBACK, Phase.SUCCEEDED)
         site.stop()
         witness = watch(installed, site)
+        own = [(installed.namespace, "gitopsd-inventories")]
+        deployers = [(target, DEPLOYER) for target in sorted(witness.targets)]
+        becoming = [(target, f"{DEPLOYER}-impersonation") for target in sorted(witness.targets)]
+        held_own, held_there = witness.held(own), witness.held(deployers + becoming)
+        rules = [installed.rules(*place) for place in own + deployers + becoming]
 
     written = witness.written()
     in_targets = [event for event in written if event["objectRef"]["namespace"] in witness.targets]
@@ -240,9 +245,6 @@ async def test_its_rights_are_enough_and_all_of_them_are_used(
         for who in (event["user"], event.get("impersonatedUser", {}))
         for group in who.get("groups", ())
     }
-    own = [(installed.namespace, "gitopsd-inventories")]
-    deployers = [(target, DEPLOYER) for target in sorted(witness.targets)]
-    becoming = [(target, f"{DEPLOYER}-impersonation") for target in sorted(witness.targets)]
 
     assert impersonated == {f"system:serviceaccount:{at}:{DEPLOYER}" for at in witness.targets}
     assert {
@@ -250,9 +252,9 @@ async def test_its_rights_are_enough_and_all_of_them_are_used(
     } == {(installed.namespace, "configmaps")}
     assert witness.refused() == set()
     assert "system:masters" not in groups
-    assert witness.held(own) - witness.used({installed.namespace}) == set()
-    assert witness.held(deployers + becoming) - witness.used(witness.targets) == set()
-    assert "*" not in json.dumps([installed.rules(*place) for place in own + deployers + becoming])
+    assert held_own - witness.used({installed.namespace}) == set()
+    assert held_there - witness.used(witness.targets) == set()
+    assert "*" not in json.dumps(rules)
 
 
 QUOTA = """\
