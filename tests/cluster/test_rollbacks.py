@@ -1,16 +1,18 @@
 """Bad releases through the whole product, on a sandbox and on a real control plane.
 
-Nothing is faked: see tests/support/rollback_site.py. One service has an application for each
-scenario; what came of each is in ``build/rollback.json``.
+Nothing is faked: see tests/support/rollback_site.py; a real Prometheus has the figures. One service
+has an application for each scenario; what came of each is in ``build/rollback.json``.
 """
 
 from __future__ import annotations
 
+import asyncio
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 import pytest
 
+from tests.support.rollback_chains import play_chains
 from tests.support.rollback_site import run_rollback_site
 from tests.support.rollback_table import Outcome, Where, forget, played_on, record
 
@@ -32,8 +34,10 @@ async def play(
     names = tuple(one.name for one in scenarios)
     outcomes: list[Outcome] = []
     async with run_rollback_site(cluster, registry, directory, where, names) as site:
-        for part in (site.play_at_once, site.play_without_the_world, site.play_with_deaths):
-            outcomes += await part()
+        for outcomes_of in await asyncio.gather(site.play_at_once(), play_chains(site)):
+            outcomes += outcomes_of
+        outcomes += await site.play_without_the_world()
+        outcomes += await site.play_with_deaths()
     for outcome in outcomes:
         record(outcome)
 
@@ -42,7 +46,7 @@ async def play(
     assert all(outcome.target and outcome.seconds for outcome in outcomes if outcome.restored)
 
 
-@pytest.mark.timeout(300)
+@pytest.mark.timeout(420)
 async def test_bad_releases_on_a_control_plane(
     control_plane: ControlPlane, cluster_registry: RegistryServer, node: Node, tmp_path: Path
 ) -> None:
@@ -50,7 +54,7 @@ async def test_bad_releases_on_a_control_plane(
     await play(control_plane, cluster_registry, tmp_path / node.name, Where.CONTROL_PLANE)
 
 
-@pytest.mark.timeout(300)
+@pytest.mark.timeout(420)
 async def test_bad_releases_on_a_sandbox(
     sandbox_server: SandboxServer, sandbox_registry: RegistryServer, tmp_path: Path
 ) -> None:
