@@ -51,6 +51,7 @@ def _run_web(site: Site) -> None:
     site.serve()
     site.pod(is_ready, "a ready pod")
     site.wait_endpoints(1)
+    site.wait_reachable()
 
 
 async def test_a_service_is_judged_by_its_answers(site: Site, verifier: HttpVerifier) -> None:

@@ -6,8 +6,11 @@ The fixture ``site`` gives a fresh one; see `tests.support.node_agent` for the n
 from __future__ import annotations
 
 from dataclasses import dataclass
+from datetime import timedelta
+from http import HTTPStatus
 from typing import TYPE_CHECKING, Any, TypeAlias
 
+from tests.support.processes import wait_until
 from tests.support.waiting import Answer, Objects, ask, wait_for_objects
 
 if TYPE_CHECKING:
@@ -94,6 +97,17 @@ class Site:
 
         path = f"/apis/discovery.k8s.io/v1/namespaces/{self.namespace}/endpointslices"
         wait_for_objects(self.cluster.client, path, ready, what=f"{count} endpoints")
+
+    def wait_reachable(self) -> None:
+        """Wait until the API server reaches the Service.
+
+        Its proxy hears of endpoints a moment after those who list them.
+        """
+        wait_until(
+            lambda: self.ask("/health").status == HTTPStatus.OK,
+            what="the API server to reach the service web",
+            within=timedelta(seconds=20),
+        )
 
     def ask(self, path: str) -> Answer:
         """Ask the Service through the API server's proxy."""

@@ -59,6 +59,7 @@ def serve(site: Site) -> dict[str, Any]:
     site.serve()
     pod = site.pod(is_ready, "a ready pod")
     site.wait_endpoints(1)
+    site.wait_reachable()
     return pod
 
 
