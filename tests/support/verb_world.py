@@ -22,7 +22,7 @@ from gitopsd.domain.config import (
     StageSpec,
 )
 from gitopsd.domain.gate_specs import ApprovalGate
-from gitopsd.domain.manifests import Digest, Inventory
+from gitopsd.domain.manifests import Digest, Inventory, JsonObject
 from gitopsd.domain.releases import ReleaseId, StageName
 from gitopsd.domain.runs import Phase, Run, RunKind, Step
 from gitopsd.domain.sources import CommitSha
@@ -46,6 +46,7 @@ from tests.support.engine_world import (
     World,
     config_map,
     deployment,
+    job,
     make_world,
     started,
 )
@@ -54,7 +55,10 @@ KEY = PRODUCTION
 ACTOR = Actor("alex", ("release-managers",))
 URL = "https://decide.example"
 GOOD, SLOW, BAD = (f"registry.example/api:{tag}" for tag in ("good", "slow", "bad"))
+TOOL = "registry.example/tool:1"
 REASON = "it is Tuesday"
+HOOK = job(TOOL, hook="PreSync", on_rollback="true")
+"""Runs before what it stands in is applied, and before it is restored."""
 
 
 def only_production(*, manual: bool = False) -> ApplicationSpec:
@@ -107,9 +111,9 @@ async def done(result: Awaitable[ActionResult]) -> ActionDone:
     return found
 
 
-async def bring(world: World, mode: str, *, image: str = GOOD) -> Run:
+async def bring(world: World, mode: str, *more: JsonObject, image: str = GOOD) -> Run:
     """Push a release and wait until it stands at its Gate."""
-    await world.push(mode, deployment(image), config_map("settings", mode=mode))
+    await world.push(mode, deployment(image), config_map("settings", mode=mode), *more)
     return await at_gate(world)
 
 
@@ -123,10 +127,10 @@ async def let_in(world: World, run: Run) -> None:
     await done(world.actions.approve(ACTOR, run.id, "", ""))
 
 
-async def succeed(world: World, count: int) -> None:
-    """Bring releases until the stage has them all verified."""
+async def succeed(world: World, count: int, *more: JsonObject) -> None:
+    """Bring releases, with some more objects, until the stage has them all verified."""
     for number in range(count):
-        await let_in(world, await bring(world, str(number)))
+        await let_in(world, await bring(world, str(number), *more))
         await world.until_run(KEY, RunKind.ROLLOUT, Phase.SUCCEEDED, count=number + 1)
 
 
@@ -402,7 +406,9 @@ async def standing_still(situation: Situation) -> AsyncIterator[Scene]:
     world.cluster.workloads[BAD] = Workload(None, "CrashLoopBackOff", "x", restarts=3)
     async with started(world):
         if situation is not Situation.NOTHING:
-            await succeed(world, 3)
+            # A Rollback that has no hook to run is never seen in Prepare.
+            hooked = situation is Situation.ROLLBACK_PREPARE
+            await succeed(world, 3, *([HOOK] if hooked else []))
         await BUILDERS[situation](world)
     world.store.observe = None
     world.memory.restore()

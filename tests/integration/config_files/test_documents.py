@@ -336,7 +336,6 @@ def test_mistakes_in_a_stage_are_explained(rest: str, path: str, problem: str, r
     "rest, path, key",
     [
         ("drift: {policy: report}", "drift", "drift"),
-        ("rollback: {git: pin}", "rollback.git", "pin"),
     ],
 )
 def test_what_is_to_come_is_refused_by_name(rest: str, path: str, key: str) -> None:
