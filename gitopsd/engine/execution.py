@@ -16,6 +16,7 @@ from gitopsd.engine.facts import load_gate_facts
 from gitopsd.engine.following import Following, claim_restore, load_context
 from gitopsd.engine.holding import compute_wait, hold_before_apply
 from gitopsd.engine.outcomes import Done, Outcome, Quarantined, Verdict, Waiting
+from gitopsd.engine.reading_ahead import reading_ahead
 from gitopsd.engine.scope import Scope, scope
 from gitopsd.engine.services import Services
 from gitopsd.engine.step_context import StepContext
@@ -93,7 +94,8 @@ async def execute_step(
             services.clock.monotonic() - began,
             step=context.step.value,
         )
-        following = await _report(services, item, run.id, event)
+        async with reading_ahead(context, event) as ahead:
+            following = ahead.hand_on(await _report(services, item, run.id, event))
         if following is None or not following.restores:
             await services.doorbell.ring()
         return following

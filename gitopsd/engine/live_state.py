@@ -3,17 +3,17 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator, Mapping, Sequence
+from collections.abc import AsyncIterator, Callable, Mapping, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from datetime import timedelta
 
-from gitopsd.cluster_ports import LOCKED_OUT, ApiRefusal, Cluster
+from gitopsd.cluster_ports import LOCKED_OUT
 from gitopsd.domain.manifests import InventoryEntry, JsonObject, ObjectKey
 from gitopsd.domain.work import LiveState
 from gitopsd.engine.fan_out import run_all
 from gitopsd.engine.inventories import read_inventory
-from gitopsd.engine.refusals import sentence
+from gitopsd.engine.live_objects import INVENTORY, LiveObjects, ReadAhead
 from gitopsd.engine.services import Handed
 from gitopsd.engine.step_context import StepContext
 from gitopsd.errors import GitopsdError
@@ -24,17 +24,19 @@ PATIENCE = timedelta(seconds=10)
 """For so long a restore is held up to read what it replaces."""
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(slots=True)
 class LiveReading:
     """What a Rollback replaces, while it is being read.
 
     Attributes:
         context: The step.
         reading: Reads it.
+        kept: Whether it was kept along with something else.
     """
 
     context: StepContext
-    reading: asyncio.Task[_Found]
+    reading: asyncio.Task[LiveObjects]
+    kept: bool = False
 
     async def keep(self) -> Mapping[ObjectKey, JsonObject]:
         """Wait for what is read, and keep it, redacted, with the run.
@@ -47,42 +49,46 @@ class LiveReading:
         Raises:
             TemporaryError: The cluster refuses our credential, or we its certificate.
         """
-        seen, run = await self.reading, self.context.run
+        seen = await self.reading
+        if not self.kept:
+            await self.context.services.store.transact(self._keeping(seen))
+        return seen.objects
+
+    def along(self) -> Callable[[Transaction], None] | None:
+        """Keep it along with what a transaction does anyway; None while it is still being read."""
+        done = self.reading.done() and not self.reading.cancelled()
+        if not done or self.reading.exception() is not None:
+            return None
+        return self._keeping(self.reading.result())
+
+    def _keeping(self, seen: LiveObjects) -> Callable[[Transaction], None]:
+        run = self.context.run.id
         said = tuple(seen.unread[name] for name in sorted(seen.unread))
         found = tuple(redact_object(seen.objects[key]) for key in sorted(seen.objects, key=str))
 
         def work(tx: Transaction) -> None:
-            if tx.runs.live_state(run.id) is None:
-                tx.runs.put_live_state(LiveState(run.id, tx.now, found, said))
+            if tx.runs.live_state(run) is None:
+                tx.runs.put_live_state(LiveState(run, tx.now, found, said))
+            self.kept = True
 
-        await self.context.services.store.transact(work)
-        return seen.objects
+        return work
 
 
 @asynccontextmanager
 async def reading_live_state(context: StepContext) -> AsyncIterator[LiveReading]:
     """Read every object of the inventory, as it is now, beside what is done meanwhile.
 
-    What cannot be read is named instead: a restore is never held up for long by its own records.
-    Where the cluster lets us ask nothing, it cannot be restored either.
+    A reading that was begun with the verdict is gone on with, unless it failed. What cannot be read
+    is named instead: a restore is never held up for long by its own records. Where the cluster
+    lets us ask nothing, it cannot be restored either.
 
     Safe to repeat: it only reads.
 
     Raises:
         TemporaryError: The cluster refuses our credential, or we its certificate.
     """
-    seen, until = _Found({}, {}), asyncio.get_running_loop().time() + PATIENCE.total_seconds()
-    entries: tuple[InventoryEntry, ...] = ()
-    try:
-        async with asyncio.timeout_at(until):
-            entries = (await read_inventory(context)).entries
-    except TimeoutError:
-        seen.unread["inventory"] = f"the inventory: no answer within {PATIENCE.seconds} s"
-    except GitopsdError as error:
-        if error.reason in LOCKED_OUT:
-            raise
-        seen.unread["inventory"] = f"the inventory: {error.message}"
-    reading = asyncio.create_task(_read(context, entries, seen, until), name="live state")
+    ahead = context.ahead
+    reading = ahead.reading if ahead is not None and ahead.is_good else await _begin(context)
     try:
         yield LiveReading(context, reading)
     finally:
@@ -90,9 +96,49 @@ async def reading_live_state(context: StepContext) -> AsyncIterator[LiveReading]
         await asyncio.gather(reading, return_exceptions=True)
 
 
+def begin_ahead(context: StepContext) -> ReadAhead:
+    """Begin to read every object of the inventory before it is certain that this is needed.
+
+    Safe to repeat: it only reads.
+    """
+    until = _patience_ends()
+    return ReadAhead(asyncio.create_task(_read_all(context, until), name="live state"), until)
+
+
+async def _begin(context: StepContext) -> asyncio.Task[LiveObjects]:
+    """Read the inventory, which is written to soon, then begin with the objects."""
+    seen, until = LiveObjects(), _patience_ends()
+    entries = await _list_entries(context, seen, until)
+    return asyncio.create_task(_read(context, entries, seen, until), name="live state")
+
+
+def _patience_ends() -> float:
+    return asyncio.get_running_loop().time() + PATIENCE.total_seconds()
+
+
+async def _read_all(context: StepContext, until: float) -> LiveObjects:
+    seen = LiveObjects()
+    return await _read(context, await _list_entries(context, seen, until), seen, until)
+
+
+async def _list_entries(
+    context: StepContext, seen: LiveObjects, until: float
+) -> tuple[InventoryEntry, ...]:
+    try:
+        async with asyncio.timeout_at(until):
+            return (await read_inventory(context)).entries
+    except TimeoutError:
+        seen.unread[INVENTORY] = f"the inventory: no answer within {PATIENCE.seconds} s"
+    except GitopsdError as error:
+        if error.reason in LOCKED_OUT:
+            raise
+        seen.unread[INVENTORY] = f"the inventory: {error.message}"
+    return ()
+
+
 async def _read(
-    context: StepContext, entries: Sequence[InventoryEntry], seen: _Found, until: float
-) -> _Found:
+    context: StepContext, entries: Sequence[InventoryEntry], seen: LiveObjects, until: float
+) -> LiveObjects:
     try:
         async with asyncio.timeout_at(until):
             await run_all(entries, lambda entry: seen.read(context.cluster(), entry))
@@ -101,38 +147,8 @@ async def _read(
     except GitopsdError as error:
         if error.reason in LOCKED_OUT:
             raise
-        seen.unread["inventory"] = f"the inventory: {error.message}"
+        seen.unread[INVENTORY] = f"the inventory: {error.message}"
     return seen
-
-
-@dataclass(frozen=True, slots=True)
-class _Found:
-    """What was read, and why the rest was not, by name."""
-
-    objects: dict[ObjectKey, JsonObject]
-    unread: dict[str, str]
-
-    async def read(self, cluster: Cluster, entry: InventoryEntry) -> None:
-        name = str(entry.ref.key)
-        try:
-            live = await cluster.get(entry.ref)
-        except GitopsdError as error:
-            if error.reason in LOCKED_OUT:
-                raise
-            self.unread[name] = f"{name}: {error.message}"
-            return
-        if isinstance(live, ApiRefusal):
-            self.unread[name] = sentence(entry.ref, live)
-        elif live is None:
-            self.unread[name] = f"{name}: it does not exist"
-        else:
-            self.objects[entry.ref.key] = live
-
-    def name_rest(self, entries: Sequence[InventoryEntry]) -> None:
-        for entry in entries:
-            name = str(entry.ref.key)
-            if entry.ref.key not in self.objects and name not in self.unread:
-                self.unread[name] = f"{name}: there was no time to read it"
 
 
 def hand_on(context: StepContext, objects: Mapping[ObjectKey, JsonObject]) -> None:

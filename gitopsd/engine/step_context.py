@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 
 from gitopsd.cluster_ports import (
@@ -14,6 +14,7 @@ from gitopsd.domain.releases import Release
 from gitopsd.domain.runs import CommandId, Run, Step
 from gitopsd.domain.stages import Stage
 from gitopsd.domain.work import Evidence, EvidenceKind
+from gitopsd.engine.live_objects import ReadAhead
 from gitopsd.engine.services import Services
 from gitopsd.errors import LostError
 from gitopsd.kube.names import APPLICATION_LABEL, STAGE_LABEL
@@ -45,6 +46,7 @@ class StepContext:
             the step's own.
         rendered: The run's rendered set, where it was read along with the rest; None to read it.
         is_first: Whether nothing can have been done for the run before, so that nothing is kept.
+        ahead: What a restore replaces, where it is being read since the verdict; None to read it.
     """
 
     services: Services
@@ -59,6 +61,7 @@ class StepContext:
     series: str = ""
     rendered: RenderedSet | None = None
     is_first: bool = False
+    ahead: ReadAhead | None = field(default=None, compare=False, repr=False)
 
     @property
     def labels(self) -> dict[str, str]:

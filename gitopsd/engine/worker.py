@@ -83,6 +83,8 @@ class Worker:
             listener.cancel()
             await asyncio.gather(listener, return_exceptions=True)
             await self._finish_tasks()
+            for context in tuple(self._contexts.values()):  # of what was cancelled before it began
+                await _stop_reading(context)
             self.ended.set()
 
     def stop(self) -> None:
@@ -196,8 +198,12 @@ class Worker:
 
     async def _execute_step(self, item: WorkItem) -> None:
         known = self._contexts.pop(item.key, None)
-        following = await execute_step(self._services, item, known)
+        try:
+            following = await execute_step(self._services, item, known)
+        finally:
+            await _stop_reading(known)
         if following is not None and self._stopping:
+            await _stop_reading(following.context)
             await self._give_back([following.item], timedelta(0))
         elif following is not None:
             if following.context is not None:
@@ -276,6 +282,11 @@ class Worker:
             task.cancel()
         grace.cancel()
         await asyncio.gather(grace, everything, return_exceptions=True)
+
+
+async def _stop_reading(context: StepContext | None) -> None:
+    if context is not None and context.ahead is not None:
+        await context.ahead.stop()
 
 
 def _is_flood(claimed: Sequence[WorkItem]) -> bool:

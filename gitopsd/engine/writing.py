@@ -8,7 +8,7 @@ that was suspended for longer than its lease writes nothing when it wakes.
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator, Iterable
+from collections.abc import AsyncIterator, Callable, Iterable
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, replace
 from datetime import timedelta
@@ -98,11 +98,19 @@ class WritePermit:
 
 @asynccontextmanager
 async def write_permit(
-    context: StepContext, adding: Iterable[ObjectRef] = ()
+    context: StepContext,
+    adding: Iterable[ObjectRef] = (),
+    also: Callable[[Transaction], None] | None = None,
 ) -> AsyncIterator[WritePermit]:
     """Claim the stage, put the fence and ``adding`` into the inventory, and renew while writing.
 
     Safe to repeat: every claim takes a higher fence.
+
+    Args:
+        context: The step that writes.
+        adding: Objects that are about to be applied.
+        also: What is stored in the transaction that claims the stage, which spares one of its own;
+            not done where the inventory has to be read before.
 
     Raises:
         TemporaryError: Another owner writes, a person paused the stage, or the inventory belongs
@@ -110,7 +118,7 @@ async def write_permit(
         LeaseLostError: Another owner swapped its fence in first.
     """
     begun = context.services.clock.monotonic()
-    known, recalled, lease = await _claim_recalled(context)
+    known, recalled, lease = await _claim_recalled(context, also)
     held = recalled or await fetch_inventory(context)
     if lease is None:
         await refuse_foreign(context, held, known)
@@ -179,7 +187,7 @@ class _Entering:
 
 
 async def _claim_recalled(
-    context: StepContext,
+    context: StepContext, also: Callable[[Transaction], None] | None
 ) -> tuple[Known, Inventory | None, Lease | None]:
     """Claim the stage in one transaction where its inventory is known, and nobody else's.
 
@@ -195,6 +203,8 @@ async def _claim_recalled(
         lease = tx.stages.claim(
             key, services.replica, services.pace.lease, cluster_fence=held.fence
         )
+        if lease is not None and also is not None:
+            also(tx)
         return known, held, lease
 
     return await services.store.transact(work)

@@ -18,12 +18,14 @@ from gitopsd.kube.names import parse_wave
 from gitopsd.kube.objects import parse_ref
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable
+    from collections.abc import Collection, Iterable
 
     from gitopsd.domain.manifests import JsonObject
 
 OrderKey: TypeAlias = tuple[int, int, int, str, str, str, str]
 """(stage, wave, rank of the kind, kind, group, namespace, name)."""
+
+_Keyed: TypeAlias = "list[tuple[OrderKey, JsonObject]]"
 
 DEFINITIONS_STAGE = 1
 NAMED_STAGE = 2
@@ -67,6 +69,7 @@ _RANKED_KINDS = (
 )
 _RANKS = {kind: rank for rank, kind in enumerate(_RANKED_KINDS)}
 _OTHER_RANK = _RANKS[""]
+_ACCOUNT_RANK = _RANKS["ServiceAccount"]
 _DEFINITIONS = frozenset({"CustomResourceDefinition", "Namespace", "ClusterRole"})
 _BUILT_IN_GROUPS = frozenset({"", "apps", "autoscaling", "batch", "extensions", "policy"})
 
@@ -150,7 +153,9 @@ _TIER_ENDS = (_RANKS["NetworkPolicy"], _OTHER_RANK, _RANKS["Ingress"])
 """Last ranks of the tiers that objects of the third stage are sent in."""
 
 
-def split_tiers(objects: Iterable[JsonObject]) -> tuple[tuple[JsonObject, ...], ...]:
+def split_tiers(
+    objects: Iterable[JsonObject], standing: Collection[ObjectKey] = ()
+) -> tuple[tuple[JsonObject, ...], ...]:
     """Split the objects of one batch into tiers; those of a tier may be sent all at once.
 
     What limits and who may (quotas, accounts, network policies) comes first; then who binds roles
@@ -158,14 +163,43 @@ def split_tiers(objects: Iterable[JsonObject]) -> tuple[tuple[JsonObject, ...], 
     last, each kind by itself, what stands between the server and everybody else: API services,
     admission policies, webhooks.
 
+    Accounts that stand are sent with the second tier: nobody has to wait for them to be made. Not
+    so where that tier has custom resources, which may run pods: a pod takes what its account says
+    at that moment. For the same reason what runs waits for all it reads, standing or not, and what
+    limits comes first.
+
+    Args:
+        objects: Objects with their final namespaces.
+        standing: Objects that exist, as far as anybody looked.
+
     Raises:
         PermanentError: ``InvalidObject``, when an object has no identity.
     """
     keyed = sorted(((compute_order_key(obj), obj) for obj in objects), key=lambda pair: pair[0])
     return tuple(
-        tuple(obj for _, obj in group)
-        for _, group in groupby(keyed, key=lambda pair: _tier(pair[0]))
+        tuple(obj for _, obj in tier)
+        for tier in _join_accounts(
+            [list(group) for _, group in groupby(keyed, key=lambda pair: _tier(pair[0]))], standing
+        )
     )
+
+
+def _join_accounts(tiers: list[_Keyed], standing: Collection[ObjectKey]) -> list[_Keyed]:
+    """Join tiers of nothing but standing accounts with those that follow them and run nothing."""
+    joined: list[_Keyed] = []
+    for tier in tiers:
+        before = joined[-1] if joined else []
+        if before and _may_join(before, tier, standing):
+            joined[-1] = before + tier
+        else:
+            joined.append(tier)
+    return joined
+
+
+def _may_join(before: _Keyed, tier: _Keyed, standing: Collection[ObjectKey]) -> bool:
+    same_wave = before[0][0][:2] == tier[0][0][:2]
+    stand = all(key[2] == _ACCOUNT_RANK and parse_ref(obj).key in standing for key, obj in before)
+    return same_wave and stand and all(key[2] < _OTHER_RANK for key, _ in tier)
 
 
 def _tier(key: OrderKey) -> tuple[int, int, int]:

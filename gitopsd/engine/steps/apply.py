@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, Sequence
-from contextlib import asynccontextmanager, suppress
+from collections.abc import Collection, Mapping, Sequence
+from contextlib import AbstractAsyncContextManager, nullcontext, suppress
 from dataclasses import dataclass
 from datetime import timedelta
 
@@ -19,7 +19,7 @@ from gitopsd.engine.assessment import identity_of_placed
 from gitopsd.engine.fan_out import run_all
 from gitopsd.engine.hooks import select_hooks
 from gitopsd.engine.leaving import group_looks, leave_group
-from gitopsd.engine.live_state import reading_live_state, take_handed
+from gitopsd.engine.live_state import LiveReading, reading_live_state, take_handed
 from gitopsd.engine.looking import AppliedPart
 from gitopsd.engine.outcomes import Done, Outcome, Verdict, Waiting
 from gitopsd.engine.past import Past, load_past
@@ -35,7 +35,7 @@ from gitopsd.kube.findings import Applied
 from gitopsd.kube.hooks import split_waves
 from gitopsd.kube.inventory import union
 from gitopsd.kube.names import ApplyMode, HookPhase
-from gitopsd.kube.objects import condition_true, string_at
+from gitopsd.kube.objects import condition_true, is_terminating, string_at
 from gitopsd.kube.ordering import DEFINITIONS_STAGE, REST_STAGE, apply_batches, split_tiers
 from gitopsd.pipeline.steps import WaveTime
 
@@ -63,16 +63,23 @@ async def run_apply(context: StepContext) -> Outcome:
     rendered = await context.load_rendered()
     cluster = context.cluster()
     placed = await place_objects(cluster, rendered.objects, context.spec.namespace)
-    waves = _waves(placed, select_hooks(context, rendered, HookPhase.SYNC))
+    hooks = select_hooks(context, rendered, HookPhase.SYNC)
+    waves = _waves(placed, hooks)
     ours = [item.ref for item in placed if item.mode is not ApplyMode.IGNORE]
     past = await load_past(context, placed)
     trials = Trials(context, cluster, placed, past)
     not_yet = await trials.run_again(rendered.objects, HookPhase.SYNC)
     if not_yet is not None:
         return not_yet
-    async with _finding(context, past) as find, write_permit(context, ours) as permit:
+    async with (
+        _reading(context, past) as reading,
+        write_permit(context, ours, reading.along() if reading is not None else None) as permit,
+    ):
+        handed = await reading.keep() if reading is not None else take_handed(context)
+        if handed:
+            waves = _waves(placed, hooks, _standing(handed))
         scaled = find_scaled(item.obj for item in placed)
-        writer = Writer(context, cluster, permit, past.seen, scaled, await find())
+        writer = Writer(context, cluster, permit, past.seen, scaled, handed)
         work = _Work(writer, permit, past.sent, trials)
         try:
             outcome = await work.run(placed, waves)
@@ -86,23 +93,16 @@ async def run_apply(context: StepContext) -> Outcome:
     return tell_time(context, outcome, _promises(context, waves))
 
 
-@asynccontextmanager
-async def _finding(
+def _reading(
     context: StepContext, past: Past
-) -> AsyncIterator[Callable[[], Awaitable[Mapping[ObjectKey, JsonObject]]]]:
-    """Find what is there: a Rollback reads and keeps it before it writes, if nobody did.
+) -> AbstractAsyncContextManager[LiveReading | None, bool | None]:
+    """Read what a Rollback replaces, and is to keep before it writes, if nobody kept it.
 
     It reads while the right to write is taken.
     """
-
-    async def take() -> Mapping[ObjectKey, JsonObject]:
-        return take_handed(context)
-
     if context.run.kind is not RunKind.ROLLBACK or past.kept or past.sent:
-        yield take
-        return
-    async with reading_live_state(context) as reading:
-        yield reading.keep
+        return nullcontext()
+    return reading_live_state(context)
 
 
 class _Work:
@@ -328,14 +328,24 @@ class _Wave:
         return self.stage < REST_STAGE
 
 
-def _waves(placed: tuple[Placed, ...], hooks: tuple[JsonObject, ...]) -> list[_Wave]:
+def _standing(handed: Mapping[ObjectKey, JsonObject]) -> frozenset[ObjectKey]:
+    """Tell which of the objects that were just read are there to stay."""
+    return frozenset(key for key, live in handed.items() if not is_terminating(live))
+
+
+def _waves(
+    placed: tuple[Placed, ...],
+    hooks: tuple[JsonObject, ...],
+    standing: Collection[ObjectKey] = (),
+) -> list[_Wave]:
     """Split a set into waves; definitions and what others name go before all of them."""
     by_identity = {id(item.obj): item for item in placed}
     beside = dict(split_waves(hooks))
     foundations, waves = [], {wave: _Wave(wave, hooks=found) for wave, found in beside.items()}
     for batch in apply_batches(item.obj for item in placed):
         tiers = tuple(
-            tuple(by_identity[id(obj)] for obj in tier) for tier in split_tiers(batch.objects)
+            tuple(by_identity[id(obj)] for obj in tier)
+            for tier in split_tiers(batch.objects, standing)
         )
         if batch.stage < REST_STAGE:
             foundations.append(_Wave(batch.wave, batch.stage, tiers))

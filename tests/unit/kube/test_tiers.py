@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from gitopsd.domain.manifests import JsonObject
+from collections.abc import Collection
+
+from gitopsd.domain.manifests import JsonObject, ObjectKey
 from gitopsd.kube.objects import kind_of
 from gitopsd.kube.ordering import split_tiers
 
@@ -14,9 +16,9 @@ def obj(kind: str, api_version: str = "v1", wave: str = "") -> JsonObject:
     return {"apiVersion": api_version, "kind": kind, "metadata": metadata}
 
 
-def kinds(*objects: JsonObject) -> list[list[str]]:
+def kinds(*objects: JsonObject, standing: Collection[ObjectKey] = ()) -> list[list[str]]:
     """Say which kinds are in which tier."""
-    return [[kind_of(found) for found in tier] for tier in split_tiers(objects)]
+    return [[kind_of(found) for found in tier] for tier in split_tiers(objects, standing)]
 
 
 def test_what_pods_need_comes_before_what_runs_them() -> None:
@@ -84,3 +86,61 @@ def test_waves_are_never_joined() -> None:
 def test_nothing_has_no_tier() -> None:
     """An empty batch splits into nothing."""
     assert kinds() == []
+
+
+ACCOUNT = ObjectKey("", "ServiceAccount", "", "serviceaccount")
+
+
+def test_what_runs_nothing_does_not_wait_for_accounts_that_stand() -> None:
+    """What runs pods still waits for both: they are made as account and configuration say then."""
+    objects = obj("ServiceAccount"), obj("ConfigMap"), obj("Service"), obj("Deployment", "apps/v1")
+    assert kinds(*objects, standing={ACCOUNT}) == [
+        ["ServiceAccount", "ConfigMap", "Service"],
+        ["Deployment"],
+    ]
+
+
+def test_accounts_that_may_not_be_there_come_first() -> None:
+    """One that nobody saw holds up what follows, whatever else stands."""
+    other: JsonObject = {**obj("ServiceAccount"), "metadata": {"name": "other"}}
+    assert kinds(obj("ServiceAccount"), other, obj("ConfigMap"), standing={ACCOUNT}) == [
+        ["ServiceAccount", "ServiceAccount"],
+        ["ConfigMap"],
+    ]
+
+
+def test_a_custom_resource_waits_for_accounts_that_stand() -> None:
+    """Its controller may run pods at once, which take from their account what that says then."""
+    objects = obj("ServiceAccount"), obj("ConfigMap"), obj("Widget", "example.com/v1")
+    assert kinds(*objects, standing={ACCOUNT}) == [["ServiceAccount"], ["ConfigMap", "Widget"]]
+
+
+def test_pods_wait_for_an_account_that_stands() -> None:
+    """Where nothing comes between an account and what runs, nothing is joined."""
+    objects = obj("ServiceAccount"), obj("Deployment", "apps/v1")
+    assert kinds(*objects, standing={ACCOUNT}) == [["ServiceAccount"], ["Deployment"]]
+
+
+def test_what_limits_comes_first_though_it_stands() -> None:
+    """A restored policy or quota holds before what it is for."""
+    policy = obj("NetworkPolicy", "networking.k8s.io/v1")
+    stand = {ACCOUNT, ObjectKey("networking.k8s.io", "NetworkPolicy", "", "networkpolicy")}
+    assert kinds(policy, obj("ServiceAccount"), obj("Service"), standing=stand) == [
+        ["ServiceAccount", "NetworkPolicy"],
+        ["Service"],
+    ]
+
+
+def test_configuration_comes_before_what_reads_it_though_it_stands() -> None:
+    """A pod that started in between would read what failed."""
+    stand = {ObjectKey("", "ConfigMap", "", "configmap")}
+    assert kinds(obj("ConfigMap"), obj("Deployment", "apps/v1"), standing=stand) == [
+        ["ConfigMap"],
+        ["Deployment"],
+    ]
+
+
+def test_standing_accounts_join_no_other_wave() -> None:
+    """What people put into a later wave waits, whatever stands."""
+    objects = obj("ServiceAccount"), obj("ConfigMap", wave="1")
+    assert kinds(*objects, standing={ACCOUNT}) == [["ServiceAccount"], ["ConfigMap"]]
