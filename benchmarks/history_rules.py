@@ -329,13 +329,15 @@ def _check_what_follows(
 
 def _check_rollback(before: Run, event: Event, after: Run, command: StartRollback) -> None:
     """Only after a write, never to the failed bytes, and never by a rollback of its own accord."""
+    redirected = before.redirect is not None or isinstance(event, RollbackRequested)
     if after.kind is RunKind.ROLLBACK:
-        redirected = before.redirect is not None or isinstance(event, RollbackRequested)
         again = command.again and after.phase is Phase.ERRORED
         if not redirected and (not again or command.target != before.restore_target):
             complain(f"{after.id}, a rollback, starts one to {command.target}")
         return
-    if not before.mutated or command.target.rendered == before.rendered:
+    # A Sync brings what the stage has, verified or not: a person may restore that as verified.
+    may_repeat = redirected and before.kind is RunKind.SYNC
+    if not before.mutated or (command.target.rendered == before.rendered and not may_repeat):
         complain(f"{after.id} restores {command.target}; it applied {before.rendered}")
     wanted = before.restore_target if before.redirect is None else before.redirect
     if command.target != wanted:

@@ -223,10 +223,10 @@ def test_groups_and_stages_have_to_fit(tmp_path: Path) -> None:
     assert [one[:2] for one in said(twice)] == [
         (f"spec.groups[{number}].name", "there are 2 groups world") for number in (0, 1)
     ]
-    near = stage("staging", "group: wrold") + stage("eu", "group: world")
+    near = stage("staging", "group: wworld") + stage("eu", "group: world")
     assert said(load(tmp_path, near, "{name: world}"))[0] == (
         "spec.stages[0].group",
-        "there is no group 'wrold'",
+        "there is no group 'wworld'",
         "Did you mean `world`?",
     )
     quiet = stage("staging", "group: world, mode: observe") + stage("eu", "group: world")
